@@ -1,0 +1,59 @@
+# Everything runs in a virtual environment of its own, built from requirements.lock.
+# An active virtual environment, if there is one, is neither used nor changed.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-$(shell cksum requirements.lock pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
+ARGS ?=
+
+.PHONY: help run test check format lint types imports readme lock clean setup
+
+help:
+	@echo "make run     set up and run the market maker on the embedded exchange (Ctrl+C stops it)"
+	@echo "make test    set up and run all tests"
+	@echo "make check   format, lint, types, import contracts, tests, README commands: what CI runs"
+	@echo "make format  rewrite the code in the project's format"
+	@echo "make lock    resolve requirements.lock anew from pyproject.toml"
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@python=$$(./.ci/find-python) && \
+	  rm -rf $(VENV) && \
+	  echo "setting up $(VENV) with $$python" && \
+	  "$$python" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: setup
+	@exec $(BIN)/mmbot run --config configs/emulator.toml $(ARGS)
+
+test: setup
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory test
+	$(MAKE) --no-print-directory readme
+
+readme: setup
+	@$(BIN)/python -m pytest -q tests/readme
+
+format: setup
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: setup
+	@$(BIN)/python .ci/lock.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

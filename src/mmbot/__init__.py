@@ -1,0 +1,1 @@
+"""A market maker for one Hyperliquid perpetual."""

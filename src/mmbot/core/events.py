@@ -1,0 +1,284 @@
+"""
+Inputs of the engine. Everything that can change a decision arrives as one of these, in order.
+
+`recv_ns` is our clock, nanoseconds since the epoch; `venue_ms` the venue's, milliseconds. Prices
+are integer ticks, sizes integer lots, positions signed lots (long positive).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+from mmbot.core.types import Fees, Side
+
+
+class Level(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """One price of a book."""
+
+    px_ticks: int
+    sz_lots: int
+
+
+class Bbo(msgspec.Struct, frozen=True, gc=False, tag="bbo"):
+    """Touch of our instrument; a side is None when the book has none."""
+
+    recv_ns: int
+    venue_ms: int
+    bid: Level | None
+    ask: Level | None
+
+
+class Book(msgspec.Struct, frozen=True, tag="book"):
+    """Whole book of our instrument, best first. `is_fast`: the five-level stream."""
+
+    recv_ns: int
+    venue_ms: int
+    bids: tuple[Level, ...]
+    asks: tuple[Level, ...]
+    is_fast: bool
+
+
+class Trade(msgspec.Struct, frozen=True, gc=False, tag="trade"):
+    """Public trade; `side` is the aggressor's. `tid` repeats after a resubscription."""
+
+    recv_ns: int
+    venue_ms: int
+    side: Side
+    px_ticks: int
+    sz_lots: int
+    tid: int
+
+
+class AssetCtx(msgspec.Struct, frozen=True, gc=False, tag="ctx"):
+    """Context of our instrument. The venue stamps none of it, so only `recv_ns` dates it."""
+
+    recv_ns: int
+    mark_px: float
+    oracle_px: float
+    funding_per_h: float
+    open_interest_sz: float
+    mid_px: float | None = None
+
+
+class ReferencePx(msgspec.Struct, frozen=True, gc=False, tag="reference"):
+    """Mid of the same coin in another market, in USD."""
+
+    recv_ns: int
+    venue_ms: int
+    px: float
+
+
+class Fill(msgspec.Struct, frozen=True, gc=False, tag="fill"):
+    """
+    A fill of ours. Identity is (coin, tid, oid, venue_ms); `fee_usd` positive is a cost.
+
+    `is_snapshot` marks rows of the history that the stream replays on subscription.
+    `closed_pnl_usd` is the venue's own realised figure, gross of the fee.
+    """
+
+    recv_ns: int
+    venue_ms: int
+    tid: int
+    oid: int
+    cloid: int | None
+    side: Side
+    px_ticks: int
+    sz_lots: int
+    fee_usd: float
+    closed_pnl_usd: float
+    start_position_lots: int
+    is_taker: bool
+    is_snapshot: bool = False
+    is_liquidation: bool = False
+
+
+class Funding(msgspec.Struct, frozen=True, gc=False, tag="funding"):
+    """Funding booked to our account; `usd` positive is a cost to us."""
+
+    recv_ns: int
+    venue_ms: int
+    usd: float
+
+
+class OrderState(Enum):
+    """The venue's statuses in five classes; anything unknown to us is UNKNOWN and is queried."""
+
+    OPEN = "open"
+    FILLED = "filled"
+    CANCELED = "canceled"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+
+
+class OrderUpdate(msgspec.Struct, frozen=True, gc=False, tag="order"):
+    """
+    State of one of our orders as the venue reports it (stream, open orders or a status query).
+
+    `sz_lots` is what remains; `status` the venue's own word.
+    """
+
+    recv_ns: int
+    venue_ms: int
+    oid: int
+    cloid: int | None
+    side: Side
+    px_ticks: int
+    sz_lots: int
+    orig_sz_lots: int
+    state: OrderState
+    status: str
+
+
+class Rejection(Enum):
+    """Classes of refusal that call for different answers."""
+
+    POST_ONLY = "post_only"
+    MIN_NOTIONAL = "min_notional"
+    TICK = "tick"
+    SIZE = "size"
+    MARGIN = "margin"
+    REDUCE_ONLY = "reduce_only"
+    GONE = "gone"
+    """A cancel or modify of an order the venue no longer has, filled or cancelled."""
+    BUDGET = "budget"
+    POST_ONLY_WINDOW = "post_only_window"
+    NONCE = "nonce"
+    EXPIRED = "expired"
+    AUTH = "auth"
+    HALTED = "halted"
+    ORACLE = "oracle"
+    OTHER = "other"
+
+
+class Request(Enum):
+    """What an acknowledgement answers."""
+
+    PLACE = "place"
+    MOVE = "move"
+    CANCEL = "cancel"
+
+
+class Acked(msgspec.Struct, frozen=True, gc=False, tag="acked"):
+    """
+    The venue accepted one element of a batch.
+
+    `oid` is the resting or filled order (None for a cancel); `is_filled` says that the reply was
+    `filled`. The amount filled is never taken from here, only from fills.
+    """
+
+    recv_ns: int
+    request: Request
+    cloid: int
+    oid: int | None = None
+    is_filled: bool = False
+
+
+class Rejected(msgspec.Struct, frozen=True, gc=False, tag="rejected"):
+    """The venue definitively refused one element of a batch; nothing of it was executed."""
+
+    recv_ns: int
+    request: Request
+    cloid: int
+    reason: Rejection
+    text: str
+
+
+class OutcomeUnknown(msgspec.Struct, frozen=True, gc=False, tag="outcome_unknown"):
+    """No verdict came (lost socket, time-out, 5xx): the order counts as live until there is one."""
+
+    recv_ns: int
+    request: Request
+    cloid: int
+    text: str
+
+
+class OrderMissing(msgspec.Struct, frozen=True, gc=False, tag="missing"):
+    """
+    The venue answered `unknownOid` for a cloid throughout the window in which it may still lag.
+
+    It never became an order.
+    """
+
+    recv_ns: int
+    cloid: int
+
+
+class LinkUp(msgspec.Struct, frozen=True, gc=False, tag="link_up"):
+    """Socket open and every subscription acknowledged; a `Snapshot` follows before we quote."""
+
+    recv_ns: int
+
+
+class LinkLost(msgspec.Struct, frozen=True, gc=False, tag="link_lost"):
+    """Socket gone: market data stops, pending requests become unknown."""
+
+    recv_ns: int
+    reason: str
+
+
+class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
+    """
+    The account as the venue holds it, read after every connection, before quoting.
+
+    `requested_at_ns` is when the reads began: an order placed after it may be missing from
+    `open_orders` without being gone. `equity_usd` is the account value of this dex at the mark.
+    """
+
+    recv_ns: int
+    requested_at_ns: int
+    venue_ms: int
+    position_lots: int
+    entry_px: float | None
+    equity_usd: float
+    mark_px: float
+    fees: Fees
+    open_orders: tuple[OrderUpdate, ...]
+    fills: tuple[Fill, ...]
+    requests_used: int
+    requests_cap: int
+
+
+class RequestsLeft(msgspec.Struct, frozen=True, gc=False, tag="requests"):
+    """Address budget as last read or counted; `cap` grows by one per USD traded."""
+
+    recv_ns: int
+    used: int
+    cap: int
+
+
+class CommandKind(Enum):
+    """What an operator or the shell can order."""
+
+    STOP = "stop"
+    KILL = "kill"
+
+
+class Command(msgspec.Struct, frozen=True, gc=False, tag="command"):
+    """An order of the operator: stop (clean end) or kill (trip the switch, latch)."""
+
+    recv_ns: int
+    kind: CommandKind
+    text: str
+
+
+Event = (
+    Bbo
+    | Book
+    | Trade
+    | AssetCtx
+    | ReferencePx
+    | Fill
+    | Funding
+    | OrderUpdate
+    | Acked
+    | Rejected
+    | OutcomeUnknown
+    | OrderMissing
+    | LinkUp
+    | LinkLost
+    | Snapshot
+    | RequestsLeft
+    | Command
+)

@@ -1,0 +1,163 @@
+"""
+Safety state that outlives the process: one SQLite file per account and instrument.
+
+It holds the kill latch. The file is WAL, so a process killed at any write leaves the last committed
+state. A file that is damaged, or that some other program made, is reported and never overwritten.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+
+from mmbot.core.intents import KillReason
+from mmbot.errors import StateError
+
+_APPLICATION_ID: Final = 0x6D6D6274  # "mmbt": SQLite's own place for a program to mark its files
+_SCHEMA_VERSION: Final = 1
+_SCHEMA: Final = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE kill_latch (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    reason   BLOB NOT NULL
+);
+CREATE TABLE latch_history (
+    at_ns  INTEGER NOT NULL,
+    action TEXT NOT NULL CHECK (action IN ('tripped', 'reset')),
+    reason BLOB NOT NULL
+);
+PRAGMA application_id = {_APPLICATION_ID};
+PRAGMA user_version = {_SCHEMA_VERSION};
+COMMIT;
+"""
+
+
+def store_path(folder: Path, network: str, address: str, coin: str) -> Path:
+    """File of one account and instrument below `folder`; the names are made safe for a file."""
+    safe = re.sub(r"[^A-Za-z0-9.-]", "_", f"{network}-{address.lower()}-{coin}")
+    return folder / f"{safe}.sqlite"
+
+
+class Store:
+    """
+    The safety state of one account and instrument.
+
+    Raises:
+        StateError: The file cannot be opened, is damaged, or is not ours.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not path.exists():
+                _create(path)
+            # The shell writes from a worker thread, one call at a time.
+            self._db = sqlite3.connect(
+                path, timeout=5, isolation_level=None, check_same_thread=False
+            )
+        except (OSError, sqlite3.Error) as error:
+            raise StateError(_unusable(path, str(error))) from error
+        try:
+            self._verify()
+        except sqlite3.Error as error:
+            self._db.close()
+            raise StateError(_unusable(path, str(error))) from error
+        except StateError:
+            self._db.close()
+            raise
+
+    def _verify(self) -> None:
+        self._db.execute("PRAGMA synchronous = FULL")
+        (application,) = self._db.execute("PRAGMA application_id").fetchone()
+        if application != _APPLICATION_ID:
+            raise StateError(_unusable(self.path, "it was not made by mmbot"))
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version != _SCHEMA_VERSION:
+            text = f"its schema is version {version}, this program reads {_SCHEMA_VERSION}"
+            raise StateError(_unusable(self.path, text))
+        (verdict,) = self._db.execute("PRAGMA quick_check").fetchone()
+        if verdict != "ok":
+            raise StateError(_unusable(self.path, f"it is damaged: {verdict}"))
+
+    def latched(self) -> KillReason | None:
+        """Why the kill switch is latched, or None."""
+        row = self._db.execute("SELECT reason FROM kill_latch").fetchone()
+        if row is None:
+            return None
+        try:
+            return msgspec.json.decode(row[0], type=KillReason)
+        except msgspec.DecodeError as error:
+            raise StateError(_unusable(self.path, f"the latch cannot be read: {error}")) from error
+
+    def latch(self, reason: KillReason) -> None:
+        """Latch the kill switch; the first reason stays until a reset."""
+        blob = msgspec.json.encode(reason)
+        with self._transaction() as db:
+            db.execute("INSERT OR IGNORE INTO kill_latch VALUES (1, ?)", (blob,))
+            db.execute("INSERT INTO latch_history VALUES (?, 'tripped', ?)", (reason.at_ns, blob))
+
+    def reset(self, now_ns: int) -> KillReason | None:
+        """Clear the latch and return why it was set, or None when it was not."""
+        reason = self.latched()
+        if reason is None:
+            return None
+        blob = msgspec.json.encode(reason)
+        with self._transaction() as db:
+            db.execute("DELETE FROM kill_latch")
+            db.execute("INSERT INTO latch_history VALUES (?, 'reset', ?)", (now_ns, blob))
+        return reason
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield self._db
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise StateError(_unusable(self.path, str(error))) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _create(path: Path) -> None:
+    """Build the file beside its place and rename it: a kill in between leaves no half-made one."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)
+    db = sqlite3.connect(fresh, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.executescript(_SCHEMA)
+    finally:
+        db.close()
+    fresh.chmod(0o600)
+    fresh.replace(path)
+
+
+def _unusable(path: Path, why: str) -> str:
+    return (
+        f"cannot use the safety state {path}: {why}. It was left as it is; "
+        "move it away only if you know why the kill switch was or was not latched"
+    )

@@ -1,0 +1,118 @@
+"""The kill latch on disk: it stays, and a file that is not ours is never touched."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from mmbot.core.intents import KillReason
+from mmbot.errors import StateError
+from mmbot.state.store import Store, store_path
+
+LOSS = KillReason(
+    trigger="session_loss", value=3.01, limit=3.0, unit="usd", text="lost 3.01 of 3.00 USD", at_ns=7
+)
+DRAWDOWN = KillReason(
+    trigger="drawdown", value=0.04, limit=0.03, unit="fraction", text="drawdown", at_ns=9
+)
+
+
+def test_a_latch_survives_the_process(tmp_path: Path) -> None:
+    """A restart must find the switch as it was left."""
+    path = tmp_path / "state.sqlite"
+    with Store(path) as store:
+        store.latch(LOSS)
+
+    with Store(path) as store:
+        assert store.latched() == LOSS
+
+
+def test_the_first_reason_stays_until_a_reset(tmp_path: Path) -> None:
+    """A second trigger during the cancel must not hide what started it."""
+    with Store(tmp_path / "state.sqlite") as store:
+        store.latch(LOSS)
+        store.latch(DRAWDOWN)
+
+        assert store.reset(10) == LOSS
+        assert store.latched() is None
+        assert store.reset(11) is None
+
+
+def test_a_latch_is_on_disk_before_the_call_returns(tmp_path: Path) -> None:
+    """Killed right after, without closing, the next process still sees it."""
+    path = tmp_path / "state.sqlite"
+    store = Store(path)
+    store.latch(LOSS)
+
+    with Store(path) as other:
+        assert other.latched() == LOSS
+    store.close()
+
+
+def test_a_kill_while_the_file_is_made_leaves_nothing_behind_that_blocks(tmp_path: Path) -> None:
+    """A half-made file beside the place is replaced; the place itself never holds one."""
+    path = tmp_path / "state.sqlite"
+    path.with_name("state.sqlite.new").write_bytes(b"half")
+
+    with Store(path) as store:
+        assert store.latched() is None
+
+
+@pytest.mark.parametrize("content", [b"not a database at all, just text" * 40, b"", b"SQLite"])
+def test_a_foreign_file_is_refused_and_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+    """Overwriting it could erase a latch that a person relies on."""
+    path = tmp_path / "state.sqlite"
+    path.write_bytes(content)
+
+    with pytest.raises(StateError, match="left as it is"):
+        Store(path)
+
+    assert path.read_bytes() == content
+
+
+def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
+    """It opens as SQLite, but it is not ours to write into."""
+    path = tmp_path / "state.sqlite"
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE other (x)")
+    db.commit()
+    db.close()
+    before = path.read_bytes()
+
+    with pytest.raises(StateError, match="not made by mmbot"):
+        Store(path)
+
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_file_of_ours_is_refused(tmp_path: Path) -> None:
+    """Damage is reported by name, not read as "no latch"."""
+    path = tmp_path / "state.sqlite"
+    with Store(path) as store:
+        store.latch(LOSS)
+    content = bytearray(path.read_bytes())
+    content[4096:8192] = b"\xff" * 4096
+    path.write_bytes(content)
+
+    with pytest.raises(StateError, match="cannot use the safety state"), Store(path) as store:
+        store.latched()
+
+
+def test_a_directory_in_its_place_is_reported(tmp_path: Path) -> None:
+    """The message names the path."""
+    (tmp_path / "state.sqlite").mkdir()
+
+    with pytest.raises(StateError, match=r"state\.sqlite"):
+        Store(tmp_path / "state.sqlite")
+
+
+def test_accounts_and_instruments_have_files_of_their_own(tmp_path: Path) -> None:
+    """One latched market must not stop another; a colon is no file name."""
+    one = store_path(tmp_path, "testnet", "0xAB", "hyna:HYPE")
+
+    assert one != store_path(tmp_path, "testnet", "0xAB", "HYPE")
+    assert one != store_path(tmp_path, "live", "0xAB", "hyna:HYPE")
+    assert one == store_path(tmp_path, "testnet", "0xab", "hyna:HYPE")
+    assert ":" not in one.name
