@@ -8,7 +8,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed-$(shell cksum requirements.lock pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
+STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d" " -f1)
 ARGS ?=
 
 .PHONY: help run test check format lint types imports readme lock clean setup
@@ -46,7 +46,7 @@ check: setup
 	$(MAKE) --no-print-directory readme
 
 readme: setup
-	@$(BIN)/python -m pytest -q tests/readme
+	@$(BIN)/python -m pytest -q .ci/test_readme.py
 
 format: setup
 	@$(BIN)/ruff format .

@@ -22,7 +22,7 @@ def main() -> int:
         binaries = Path(folder) / "bin"
         subprocess.run([binaries / "pip", "install", "--quiet", "uv"], check=True)
         command = [
-            binaries / "uv",
+            str(binaries / "uv"),
             "pip",
             "compile",
             "--quiet",

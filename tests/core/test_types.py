@@ -119,7 +119,6 @@ def test_notional_of_ticks_and_lots_is_exact(sz_decimals: int, ticks: int, lots:
 
 def test_the_value_of_a_side_is_the_sign_of_its_position() -> None:
     """Long positive, everywhere."""
-    assert Side.BUY == 1
-    assert Side.SELL == -1
+    assert [int(Side.BUY), int(Side.SELL)] == [1, -1]
     assert Side.BUY.opposite is Side.SELL
     assert Side.SELL.opposite is Side.BUY

@@ -80,12 +80,14 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def ticks_per_usd(self) -> int:
         """Ticks in one USD of price; also the coarsest step, since integers are always valid."""
-        return 10 ** (PX_DECIMALS - self.sz_decimals)
+        ticks: int = 10 ** (PX_DECIMALS - self.sz_decimals)
+        return ticks
 
     @property
     def lots_per_coin(self) -> int:
         """Lots in one coin."""
-        return 10**self.sz_decimals
+        lots: int = 10**self.sz_decimals
+        return lots
 
     def px(self, ticks: float) -> float:
         """Price in USD of `ticks`."""

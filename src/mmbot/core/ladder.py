@@ -1,0 +1,444 @@
+"""
+From a quote to orders: rungs on a fixed price grid, sized by the budgets given.
+
+Grid lines are whole multiples of the spacing, counted from zero, so they stay where they are when
+the market moves: a ladder that follows the market by one line changes one order a side. Prices are
+handled in "inward" coordinates `u = side * price`: on both sides a larger u is nearer to the other
+side of the market. So every rule is written once, and bid and ask are mirror images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from math import ceil, floor, sqrt
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field
+
+from mmbot.core.quoter import Quote
+from mmbot.core.types import USD_PER_TICK_LOT, Instrument, Side
+
+MIN_NOTIONAL_USD = 10.0
+"""Least value of an order; only a reduce-only order of the whole position may be smaller.
+
+Source: Hyperliquid docs, "Error responses" (MinTradeNtl) and the exemption for full closes.
+"""
+
+_LINE_EPS = 1e-6
+_BUDGET_USE = 0.97
+_STEP_MARGIN = 1.01
+"""The spacing suits the price step one percent above fair, where the farthest ask may rest."""
+
+
+class LadderParams(BaseModel):
+    """Shape of the resting ladder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rungs: int = Field(4, ge=1, le=20, description="Orders per side where the budget allows.")
+    spacing_bps: float = Field(
+        2.0, ge=0.2, le=20, description="Least distance between grid lines, bps."
+    )
+    spacing_vol_s: float = Field(
+        4.0,
+        ge=0,
+        le=600,
+        description="The spacing spans at least the volatility of this many seconds.",
+    )
+    spacing_hold_ratio: float = Field(
+        1.6,
+        ge=1.1,
+        le=4,
+        description="The spacing is kept until the wanted one differs by this factor.",
+    )
+    order_usd_min: float = Field(
+        10.5,
+        ge=10.1,
+        le=1000,
+        description="Least value of a rung, USD: the venue's 10 and head-room for price moves.",
+    )
+    depth_bps_max: float = Field(
+        40.0, ge=5, le=200, description="Deeper quotes on the increasing side are not made, bps."
+    )
+
+
+class Rung(msgspec.Struct, frozen=True, gc=False):
+    """One wanted order."""
+
+    px_ticks: int
+    sz_lots: int
+    is_reduce_only: bool = False
+
+
+class Waterfall(msgspec.Struct, frozen=True, gc=False):
+    """
+    Why one order rests where it does: terms in bps of fair, positive away from the market.
+
+    `depth_bps` is the sum of the others. `floor_bps` and `post_only_bps` are what those clamps
+    added, `grid_bps` what rounding to a line (and waiting on one) did, `rung_bps` the distance
+    from the side's nearest order.
+    """
+
+    side: Side
+    px_ticks: int
+    sz_lots: int
+    depth_bps: float
+    fee_bps: float
+    adverse_selection_bps: float
+    glft_bps: float
+    half_min_bps: float
+    inventory_skew_bps: float
+    reference_bps: float
+    floor_bps: float
+    post_only_bps: float
+    grid_bps: float
+    rung_bps: float
+
+
+class SideTarget(msgspec.Struct, gc=False):
+    """Wanted orders of one side, nearest first, and the steps that led to their prices (in u)."""
+
+    side: Side
+    rungs: tuple[Rung, ...] = ()
+    pulled: str | None = None
+    """Why the side is empty, if a rule emptied it."""
+    ideal_u: float = 0.0
+    floored_u: float = 0.0
+    clamped_u: float = 0.0
+    pushed_u: tuple[float, ...] = ()
+    """Per rung: how far the floor pushed it beyond its line."""
+    wake_ns: int | None = None
+
+
+class SideInputs(msgspec.Struct, frozen=True, gc=False):
+    """What the ladder is told about one side."""
+
+    side: Side
+    budget_lots: int
+    reduce_lots: int
+    """Size of the position if this side reduces it, else 0."""
+    post_px_ticks: int
+    """Best price that cannot execute."""
+    live_px_ticks: Collection[int]
+    """Where orders of ours rest or are on their way to."""
+    pulled: str | None
+    """A rule that keeps this side empty."""
+
+
+def is_reducing(sz_lots: int, ahead_lots: int, reduce_lots: int) -> bool:
+    """
+    Whether an order only brings the position nearer to flat, once what rests ahead has filled.
+
+    It may cross zero, but not end farther from it than it began.
+    """
+    left = reduce_lots - ahead_lots
+    return left > 0 and sz_lots <= 2 * left
+
+
+def outward(instrument: Instrument, side: Side, u: float) -> int:
+    """Valid price (as a price, in ticks) at or outside `u`: a bid rounds down, an ask up."""
+    return instrument.floor_ticks(u) if side is Side.BUY else instrument.ceil_ticks(-u)
+
+
+class _Line:
+    """Where one side of the ladder stands, and since when it should stand elsewhere."""
+
+    __slots__ = ("index", "is_exact", "lead_u", "lots", "rungs", "since_ns")
+
+    def __init__(self) -> None:
+        self.index: int | None = None
+        self.lead_u: int | None = None
+        self.is_exact = False
+        self.since_ns: int | None = None
+        self.lots: int | None = None
+        self.rungs = 0
+
+
+class _Wish(msgspec.Struct, frozen=True, gc=False):
+    """Where the nearest rung should rest, in u, and how patiently."""
+
+    wanted_u: float
+    cap_u: float
+    """Never inside this, hold or not."""
+    hold_ticks: float
+    hold_ns: int
+    now_ns: int
+    is_free: bool
+    """The position has changed: no hold."""
+
+
+class Ladder:
+    """
+    Build the wanted orders of both sides.
+
+    Hysteresis acts here on the final price, and only for an order that rests: a line is kept while
+    the wanted price stays within `hold_ticks` of the stretch the line serves, and no longer than
+    `hold_ns` beyond it. A missing order is always placed at the present price, a change of position
+    is followed at once, and the clamps are never waited on. So a change can be delayed, never lost.
+    """
+
+    __slots__ = (
+        "_depth_max",
+        "_hold_ratio",
+        "_instrument",
+        "_lines",
+        "_order_usd",
+        "_rungs",
+        "_spacing_bps",
+        "_vol_rt_s",
+        "spacing_ticks",
+    )
+
+    def __init__(self, params: LadderParams, instrument: Instrument) -> None:
+        self._instrument = instrument
+        self._rungs = params.rungs
+        self._spacing_bps = params.spacing_bps
+        self._vol_rt_s = sqrt(params.spacing_vol_s)
+        self._hold_ratio = params.spacing_hold_ratio
+        self._order_usd = params.order_usd_min
+        self._depth_max = params.depth_bps_max
+        self._lines = {Side.BUY: _Line(), Side.SELL: _Line()}
+        self.spacing_ticks = 0
+
+    def order_fraction(self, q_max_usd: float, side_budget_usd: float) -> float:
+        """Size of a rung as a fraction of the position limit, when flat."""
+        usable_usd = side_budget_usd * _BUDGET_USE
+        count = max(1, min(self._rungs, int(usable_usd / self._order_usd)))
+        return max(self._order_usd, usable_usd / count) / q_max_usd
+
+    def settle_spacing(self, fair_ticks: float, vol_bps_rt_s: float) -> int:
+        """Distance of grid lines in ticks: a multiple of the price step, kept while it fits."""
+        instrument = self._instrument
+        step = instrument.step_ticks(int(fair_ticks * _STEP_MARGIN) + 1)
+        wanted_bps = max(self._spacing_bps, vol_bps_rt_s * self._vol_rt_s)
+        wanted = max(2 * step, wanted_bps * fair_ticks * 1e-4)
+        kept = self.spacing_ticks
+        if kept and kept % step == 0 and kept >= 2 * step:
+            ratio = kept / wanted
+            if 1 / self._hold_ratio <= ratio <= self._hold_ratio:
+                return kept
+        spacing = max(2, round(wanted / step)) * step
+        if spacing != kept:
+            self.spacing_ticks = spacing
+            for line in self._lines.values():
+                line.index = line.lead_u = line.since_ns = None
+        return spacing
+
+    def build(
+        self,
+        quote: Quote,
+        inputs: SideInputs,
+        *,
+        position_lots: int,
+        step_ticks: int,
+        hold_ticks: float,
+        hold_ns: int,
+        now_ns: int,
+    ) -> SideTarget:
+        """
+        Wanted orders of one side; `settle_spacing` comes first.
+
+        A rung that can increase the position never rests nearer than the floor, one that reduces
+        it comes at most to one price step from fair, and none to a price that could execute.
+        """
+        side = inputs.side
+        fair = quote.fair_ticks
+        line = self._lines[side]
+        depth_bps = quote.half_bps - side * quote.shift_bps
+        unit = fair * 1e-4
+        ideal_u = side * fair - depth_bps * unit
+        target = SideTarget(side=side, pulled=inputs.pulled, ideal_u=ideal_u)
+        if inputs.pulled is None and not inputs.reduce_lots and depth_bps > self._depth_max:
+            target.pulled = "too deep"
+        sizes = [] if target.pulled is not None else self._sizes(line, inputs, ideal_u, fair)
+        if not sizes:
+            target.pulled = target.pulled or "budget below one order"
+            line.index = line.lead_u = line.since_ns = None
+            line.rungs = 0
+            return target
+
+        floor_u = side * fair - quote.floor_bps * unit
+        is_lead_reducing = is_reducing(sizes[0], 0, inputs.reduce_lots)
+        near_u = side * fair - step_ticks if is_lead_reducing else floor_u
+        post_u = float(side * inputs.post_px_ticks)
+        target.floored_u = min(ideal_u, near_u)
+        target.clamped_u = clamped_u = min(target.floored_u, post_u)
+        wish = _Wish(
+            wanted_u=clamped_u,
+            cap_u=min(near_u, post_u),
+            hold_ticks=hold_ticks,
+            hold_ns=hold_ns,
+            now_ns=now_ns,
+            is_free=line.lots != position_lots,
+        )
+        line.lots = position_lots
+        reach = self.spacing_ticks * (1.5 if line.is_exact else 1.0)
+        line.is_exact = is_lead_reducing and side * fair - clamped_u < reach
+        us, pushed = self._prices(line, inputs, sizes, wish, floor_u)
+        target.wake_ns = None if line.since_ns is None else line.since_ns + hold_ns
+        target.rungs = self._rungs_of(inputs, us, sizes, fair)
+        target.pushed_u = tuple(pushed)
+        return target
+
+    def _prices(
+        self, line: _Line, inputs: SideInputs, sizes: list[int], wish: _Wish, floor_u: float
+    ) -> tuple[list[int], list[float]]:
+        """Prices of the rungs in u, and how far the floor pushed each beyond its line."""
+        spacing = self.spacing_ticks
+        us: list[int] = []
+        if line.is_exact:
+            lead = self._settle_lead(line, inputs, wish)
+            us.append(lead)
+            index = floor((lead - spacing / 2) / spacing + _LINE_EPS)
+        else:
+            line.lead_u = None
+            index = self._settle_line(line, inputs, wish)
+        floor_line = floor(floor_u / spacing + _LINE_EPS)
+        pushed: list[float] = [0.0] * len(us)
+        ahead = sizes[0] if us else 0
+        for size in sizes[len(us) :]:
+            push = 0
+            if index > floor_line and not is_reducing(size, ahead, inputs.reduce_lots):
+                push = index - floor_line
+                index = floor_line
+            us.append(index * spacing)
+            pushed.append(float(push * spacing))
+            ahead += size
+            index -= 1
+        return us, pushed
+
+    def _rungs_of(
+        self, inputs: SideInputs, us: list[int], sizes: list[int], fair_ticks: float
+    ) -> tuple[Rung, ...]:
+        side = inputs.side
+        rungs: list[Rung] = []
+        last_px = 0
+        for u, size in zip(us, sizes, strict=True):
+            px = side * u
+            if px > fair_ticks * _STEP_MARGIN:
+                px = outward(self._instrument, side, u)
+            # Two lines that round to one price are one rung: fewer orders, never twice the size.
+            if px <= 0 or px == last_px:
+                break
+            is_dust = px * size * USD_PER_TICK_LOT < MIN_NOTIONAL_USD
+            if is_dust and size != inputs.reduce_lots:
+                break
+            rungs.append(Rung(px, size, is_dust))
+            last_px = px
+        return tuple(rungs)
+
+    def _sizes(
+        self, line: _Line, inputs: SideInputs, ideal_u: float, fair_ticks: float
+    ) -> list[int]:
+        """
+        Equal sizes of as many rungs as the budget makes valid; empty if not even one.
+
+        A position worth less than one order gets a single order of exactly its size.
+        """
+        budget = inputs.budget_lots
+        # The cheapest price that the side might use decides how many lots make a valid order; the
+        # same bound for bids and asks, so that both have as many rungs.
+        low_px = fair_ticks - abs(inputs.side * fair_ticks - ideal_u)
+        low_px -= self._rungs * self.spacing_ticks
+        if budget <= 0 or low_px <= 0:
+            return []
+        least = ceil(self._order_usd / (low_px * USD_PER_TICK_LOT))
+        # Head-room in the total as well: a rising price shrinks a budget of so many USD, and the
+        # orders that rest must not be surplus after a tick.
+        is_whole = budget == inputs.reduce_lots
+        usable = budget if is_whole else int(budget * _BUDGET_USE)
+        count = min(self._rungs, usable // least)
+        if count > line.rungs > 0 and usable < count * least * 1.03:
+            count = line.rungs
+        if count == 0:
+            line.rungs = 0
+            return [inputs.reduce_lots] if 0 < inputs.reduce_lots <= budget else []
+        line.rungs = count
+        flat = usable // count
+        sizes = [flat] * count
+        if is_whole:
+            # The whole position is for sale: the nearest rung takes what equal sizes leave over.
+            sizes[0] += budget - flat * count
+        return sizes
+
+    def _settle_line(self, line: _Line, inputs: SideInputs, wish: _Wish) -> int:
+        """The line of the nearest rung: the one it is on, or the present one."""
+        spacing = self.spacing_ticks
+        fresh = floor(wish.wanted_u / spacing + _LINE_EPS)
+        index = line.index
+        if (
+            index is None
+            or index == fresh
+            or wish.is_free
+            or index * spacing > wish.cap_u
+            or inputs.side * index * spacing not in inputs.live_px_ticks
+            or not index * spacing - wish.hold_ticks
+            <= wish.wanted_u
+            < (index + 1) * spacing + wish.hold_ticks
+            or self._is_over(line, wish)
+        ):
+            line.index, line.since_ns = fresh, None
+            return fresh
+        return index
+
+    def _settle_lead(self, line: _Line, inputs: SideInputs, wish: _Wish) -> int:
+        """The nearest reducing rung leaves the grid: it rests exactly where it is wanted."""
+        side = inputs.side
+        line.index = None
+        fresh = side * outward(self._instrument, side, wish.wanted_u)
+        lead = line.lead_u
+        if (
+            lead is None
+            or lead == fresh
+            or wish.is_free
+            or lead > wish.cap_u
+            or side * lead not in inputs.live_px_ticks
+            or abs(fresh - lead) > wish.hold_ticks + self.spacing_ticks / 2
+            or self._is_over(line, wish)
+        ):
+            line.lead_u, line.since_ns = fresh, None
+            return fresh
+        return lead
+
+    @staticmethod
+    def _is_over(line: _Line, wish: _Wish) -> bool:
+        """Whether a tolerated difference has lasted too long; starts its clock."""
+        if line.since_ns is None:
+            line.since_ns = wish.now_ns
+        return wish.now_ns - line.since_ns >= wish.hold_ns
+
+
+def explain(quote: Quote, target: SideTarget) -> tuple[Waterfall, ...]:
+    """The waterfall of every rung of one side, each step computed from the prices it led to."""
+    if not target.rungs:
+        return ()
+    side = target.side
+    fair = quote.fair_ticks
+    bps = 1e4 / fair
+    reference = -side * (quote.reference_bps or 0.0)
+    skew = -side * quote.inventory_skew_bps
+    touch_u = side * target.rungs[0].px_ticks
+    falls: list[Waterfall] = []
+    for rung, pushed in zip(target.rungs, target.pushed_u, strict=False):
+        u = side * rung.px_ticks
+        # The nearest rung's own push is part of its clamp, not of its distance from itself.
+        pushed_bps = pushed * bps
+        falls.append(
+            Waterfall(
+                side=side,
+                px_ticks=rung.px_ticks,
+                sz_lots=rung.sz_lots,
+                depth_bps=(side * fair - u) * bps,
+                fee_bps=quote.fee_bps,
+                adverse_selection_bps=quote.adverse_selection_bps,
+                glft_bps=quote.glft_bps,
+                half_min_bps=quote.half_min_bps,
+                inventory_skew_bps=skew,
+                reference_bps=reference,
+                floor_bps=(target.ideal_u - target.floored_u) * bps + pushed_bps,
+                post_only_bps=(target.floored_u - target.clamped_u) * bps,
+                grid_bps=(target.clamped_u - touch_u) * bps,
+                rung_bps=(touch_u - u) * bps - pushed_bps,
+            )
+        )
+    return tuple(falls)

@@ -1,0 +1,373 @@
+"""
+From the orders we have to the orders we want, in as few requests as it can be done.
+
+Cancels that protect come first and ask nobody. Everything else is a change worth its price: a
+request is scarce, so what is left of them decides how far a line may be off (`hold`) and how often
+orders change (a bucket that fills at the rate which makes the rest last). A quote is never made
+wider to save requests.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field
+
+from mmbot.core.intents import Cancel, Diff, Move, Place
+from mmbot.core.ladder import MIN_NOTIONAL_USD, Rung, SideTarget, is_reducing
+from mmbot.core.orders import Orders, Slot, SlotState
+from mmbot.core.types import NS_PER_S, USD_PER_TICK_LOT, Side
+
+_ROLL_REQUESTS = 2.0
+"""Following the market by one line changes one order a side."""
+
+_RATE_MIN_PER_S = 1e-4
+_TICK_EPS = 1e-6
+
+
+class ReconcileParams(BaseModel):
+    """When an order is left alone and when it is moved."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hold_bps: float = Field(
+        0.5, ge=0, le=10, description="An order this far off its line is left alone for a while."
+    )
+    hold_bps_max: float = Field(
+        3.0, ge=0, le=20, description="Bound of the same when requests are scarce, bps."
+    )
+    hold_s: float = Field(5.0, ge=0, le=600, description="How long it is left alone, s.")
+    hold_s_max: float = Field(
+        60.0, ge=0, le=600, description="Bound of the same when requests are scarce, s."
+    )
+    keep_size_frac: float = Field(
+        0.5, ge=0, le=1, description="An order with at least this part of its size is not renewed."
+    )
+    requests_last_h: float = Field(
+        30.0, ge=0.01, le=1000, description="What is left of the requests must last this long, h."
+    )
+    requests_burst: float = Field(
+        24.0, ge=8, le=2000, description="Requests that may be spent at once."
+    )
+    requests_reserve: int = Field(
+        200, ge=0, le=5000, description="Requests kept for cancels alone."
+    )
+    backoff_s: float = Field(
+        2.0,
+        ge=0.1,
+        le=60,
+        description="Pause of a side after a refusal that a price cannot cure, s.",
+    )
+    backoff_s_max: float = Field(60.0, ge=0.1, le=600, description="Longest such pause, s.")
+
+
+class Hold(msgspec.Struct, frozen=True, gc=False):
+    """How far, and for how long, an order may differ from the wanted price."""
+
+    bps: float
+    ns: int
+
+
+class Requests:
+    """
+    The request budget of the address, spent evenly over the hours it must last.
+
+    The venue grants 10 000 requests and one per USD traded; every element of a batch costs one
+    (Hyperliquid docs, "Rate limits and user limits"). Cancels have a larger allowance of their own
+    there, so they are counted here but never withheld.
+    """
+
+    __slots__ = ("_burst", "_last_s", "_refilled_ns", "_reserve", "left", "tokens")
+
+    def __init__(self, params: ReconcileParams) -> None:
+        self._burst = params.requests_burst
+        self._last_s = params.requests_last_h * 3600
+        self._reserve = params.requests_reserve
+        self._refilled_ns: int | None = None
+        self.left = 0
+        self.tokens = params.requests_burst
+
+    def observe(self, used: int, cap: int) -> None:
+        """The venue's own figures."""
+        self.left = cap - used
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether only the reserve for cancels is left."""
+        return self.left <= self._reserve
+
+    @property
+    def rate_per_s(self) -> float:
+        """Requests a second that make the rest last."""
+        return max(0, self.left - self._reserve) / self._last_s
+
+    def refill(self, now_ns: int) -> None:
+        """Let time earn tokens."""
+        if self._refilled_ns is not None and now_ns > self._refilled_ns:
+            earned = (now_ns - self._refilled_ns) / NS_PER_S * self.rate_per_s
+            self.tokens = min(self._burst, self.tokens + earned)
+        self._refilled_ns = now_ns
+
+    def earn(self, traded_usd: float) -> None:
+        """A trade earns a request per USD, there and here."""
+        self.tokens = min(self._burst, self.tokens + traded_usd)
+        self.left += int(traded_usd)
+
+    def spend(self, count: int) -> None:
+        """Count what was sent; cancels may take the bucket below zero."""
+        self.tokens -= count
+        self.left -= count
+
+    def ready_at_ns(self, now_ns: int) -> int | None:
+        """When the next token is there; None if it is, or never will be."""
+        rate = self.rate_per_s
+        if self.tokens >= 1 or rate <= 0:
+            return None
+        return now_ns + int((1 - self.tokens) / rate * NS_PER_S) + 1
+
+
+class SideView(msgspec.Struct, frozen=True, gc=False):
+    """Facts about one side that decide what must go at once."""
+
+    side: Side
+    target: SideTarget
+    budget_lots: int
+    reduce_lots: int
+    floor_u: float
+    """No order that can increase the position rests inside this, in `side * price` ticks."""
+    is_blocked: bool
+    """A refusal is being waited out: nothing but cancels."""
+
+
+class Reconciler:
+    """Compute the difference; its only state is the request budget."""
+
+    __slots__ = (
+        "_changed_ns",
+        "_hold",
+        "_hold_max",
+        "_hold_ns",
+        "_hold_ns_max",
+        "_keep_frac",
+        "is_inside",
+        "is_waiting",
+        "requests",
+    )
+
+    def __init__(self, params: ReconcileParams) -> None:
+        self._hold = params.hold_bps
+        self._hold_max = max(params.hold_bps, params.hold_bps_max)
+        self._hold_ns = params.hold_s * NS_PER_S
+        self._hold_ns_max = max(params.hold_s, params.hold_s_max) * NS_PER_S
+        self._keep_frac = params.keep_size_frac
+        self._changed_ns = {Side.BUY: 0, Side.SELL: 0}
+        self.requests = Requests(params)
+        self.is_waiting = False
+        """Whether the last difference left something out for want of requests."""
+        self.is_inside = False
+        """Whether any order that can increase the position was seen inside its floor."""
+
+    def ready_at_ns(self, now_ns: int) -> int | None:
+        """When a change left out for want of requests can be made."""
+        if not self.is_waiting or self.requests.is_spent:
+            return None
+        due_ns = min(self._changed_ns.values()) + int(self._hold_ns_max) + 1
+        token_ns = self.requests.ready_at_ns(now_ns)
+        return due_ns if token_ns is None or now_ns < due_ns < token_ns else token_ns
+
+    def hold(self, vol_bps_rt_s: float, spacing_bps: float) -> Hold:
+        """
+        What a change must be worth before it is made.
+
+        A diffusing price crosses bands of width W at a rate of sigma^2 / W^2, and each crossing
+        costs a roll; the width at which that spends just the allowed rate is
+        sigma sqrt(requests / rate). The line's own stretch is part of it.
+        """
+        rate = max(self.requests.rate_per_s, _RATE_MIN_PER_S)
+        width = vol_bps_rt_s * sqrt(_ROLL_REQUESTS / rate)
+        bps = min(self._hold_max, max(self._hold, (width - spacing_bps) / 2))
+        ns = min(self._hold_ns_max, max(self._hold_ns, 2 * _ROLL_REQUESTS / rate * NS_PER_S))
+        return Hold(bps, int(ns))
+
+    def must_go(self, orders: Orders, view: SideView, now_ns: int) -> list[Slot]:
+        """
+        Orders that are cancelled at once, whatever it costs.
+
+        Those on a side that any rule pulled; those that could increase the position from inside
+        the floor of the present fair price; those that only a cancel can settle; and what exceeds
+        the budget, farthest first: which of several orders fills first is the market's choice, so
+        the total decides the danger, and the nearest holds the better place in the queue. (When
+        the surplus comes from a fill, the skew has moved the wanted line outward, and then it is
+        the nearest that is no longer wanted; `diff` uses that one for the farthest line.)
+        """
+        side = view.side
+        is_pulled = not view.target.rungs
+        doomed: list[Slot] = []
+        kept: list[Slot] = []
+        ahead = 0
+        total = 0
+        for slot in orders.side(side):
+            lots = slot.exposure_lots
+            is_inside = side * slot.px_ticks > view.floor_u + _TICK_EPS and not is_reducing(
+                lots, ahead, view.reduce_lots
+            )
+            self.is_inside = self.is_inside or is_inside
+            if slot.state is SlotState.CANCELLING:
+                ahead += lots
+                continue
+            if slot.state is SlotState.WORKING and (is_pulled or slot.is_suspect or is_inside):
+                doomed.append(slot)
+                continue
+            ahead += lots
+            total += lots
+            if slot.state is SlotState.WORKING:
+                kept.append(slot)
+        while total > view.budget_lots and kept:
+            last = kept.pop()
+            total -= last.exposure_lots
+            doomed.append(last)
+        return [slot for slot in doomed if now_ns >= slot.retry_ns]
+
+    def diff(self, orders: Orders, views: tuple[SideView, SideView], now_ns: int) -> Diff:
+        """The requests worth making now, the protective ones first."""
+        self.requests.refill(now_ns)
+        self.is_waiting = self.is_inside = False
+        plan = _Plan()
+        for view in views:
+            doomed = self.must_go(orders, view, now_ns)
+            plan.cancels.extend(Cancel(slot.cloid) for slot in doomed)
+            if view.target.rungs and not view.is_blocked:
+                self._side(orders, view, {slot.cloid for slot in doomed}, plan)
+        if not plan.moves and not plan.places:
+            return Diff(tuple(plan.cancels)) if plan.cancels else _NOTHING
+        moves, places = self._afford(plan, now_ns)
+        return Diff(tuple(plan.cancels), moves, places)
+
+    def _side(self, orders: Orders, view: SideView, doomed: set[int], plan: _Plan) -> None:
+        side = view.side
+        open_rungs = {rung.px_ticks: rung for rung in view.target.rungs}
+        idle: list[Slot] = []
+        short: list[tuple[Slot, Rung]] = []
+        live = 0
+        for slot in orders.side(side):
+            if slot.cloid in doomed or slot.state not in _ON_THE_BOOK:
+                continue
+            live += 1
+            rung = open_rungs.pop(slot.target_px_ticks, None)
+            if slot.state is not SlotState.WORKING:
+                continue
+            if rung is None:
+                idle.append(slot)
+            elif self._is_misfit(slot, rung):
+                short.append((slot, rung))
+        room = view.budget_lots - orders.exposure_lots(side)
+        wanted = list(open_rungs.values())
+        for slot in idle:
+            # Nearest surplus order to the farthest open line: any pairing costs the same, and this
+            # one takes the most exposed order the farthest. A remainder too small to be an order
+            # elsewhere only takes up room.
+            if wanted and _is_valid(size := _fitting(slot, wanted[-1], room), wanted[-1], view):
+                plan.move(slot, wanted.pop(), size, view)
+                room -= max(0, size - slot.rest_lots)
+            else:
+                plan.cancels.append(Cancel(slot.cloid))
+        for slot, rung in short:
+            size = _fitting(slot, rung, room)
+            # Renewed only if that cures it: with too little room it would be renewed for ever.
+            is_cured = rung.is_reduce_only or size >= self._keep_frac * rung.sz_lots
+            if is_cured and _is_valid(size, rung, view):
+                plan.move(slot, rung, size, view)
+                room -= max(0, size - slot.rest_lots)
+        for rung in wanted:
+            size = min(rung.sz_lots, room)
+            if _is_valid(size, rung, view):
+                place = Place(orders.new_cloid(), side, rung.px_ticks, size, rung.is_reduce_only)
+                # A side without any order comes before every improvement of the other.
+                plan.places.append((_LONE if live == 0 else _REFINE, place))
+                live += 1
+                room -= size
+
+    def _is_misfit(self, slot: Slot, rung: Rung) -> bool:
+        if rung.is_reduce_only or slot.is_reduce_only:
+            return slot.is_reduce_only is not rung.is_reduce_only or slot.rest_lots != rung.sz_lots
+        return slot.rest_lots < self._keep_frac * rung.sz_lots
+
+    def _afford(self, plan: _Plan, now_ns: int) -> tuple[tuple[Move, ...], tuple[Place, ...]]:
+        """
+        What the bucket pays for: lone sides, then retreats and reduction, then the rest.
+
+        With an empty bucket a side may still change one order every `hold_s_max`: a quote that
+        follows slowly is a quote, one left behind is only wide.
+        """
+        requests = self.requests
+        tokens = requests.tokens - len(plan.cancels)
+        if tokens >= len(plan.moves) + len(plan.places) and not requests.is_spent:
+            for _, move in plan.moves:
+                self._changed_ns[move.side] = now_ns
+            for _, place in plan.places:
+                self._changed_ns[place.side] = now_ns
+            return (
+                tuple(move for _, move in plan.moves),
+                tuple(place for _, place in plan.places),
+            )
+        self.is_waiting = True
+        if requests.is_spent:
+            return (), ()
+        ranked: list[tuple[int, Move | Place]] = [*plan.places, *plan.moves]
+        ranked.sort(key=_urgency)
+        bought: set[int] = set()
+        for rank, order in ranked:
+            is_due = now_ns - self._changed_ns[order.side] >= self._hold_ns_max
+            if tokens >= 1 or rank == _LONE or is_due:
+                bought.add(order.cloid)
+                tokens -= 1
+                self._changed_ns[order.side] = now_ns
+        return (
+            tuple(move for _, move in plan.moves if move.cloid in bought),
+            tuple(place for _, place in plan.places if place.cloid in bought),
+        )
+
+
+_LONE, _PROTECT, _REFINE = 0, 1, 2
+_NOTHING = Diff()
+
+
+def _urgency(item: tuple[int, Move | Place]) -> tuple[int, int]:
+    """Lone sides first, then what protects as planned, then the lines nearest to the market."""
+    rank, order = item
+    return rank, 0 if rank == _PROTECT else -order.side * order.px_ticks
+
+
+class _Plan:
+    """Requests under consideration, each with its rank when they cannot all be paid for."""
+
+    __slots__ = ("cancels", "moves", "places")
+
+    def __init__(self) -> None:
+        self.cancels: list[Cancel] = []
+        self.moves: list[tuple[int, Move]] = []
+        self.places: list[tuple[int, Place]] = []
+
+    def move(self, slot: Slot, rung: Rung, size: int, view: SideView) -> None:
+        """Add a move, ranked by whether it protects."""
+        side = slot.side
+        is_retreat = side * rung.px_ticks < side * slot.px_ticks
+        rank = _PROTECT if view.reduce_lots or is_retreat else _REFINE
+        self.moves.append((rank, Move(slot.cloid, side, rung.px_ticks, size, rung.is_reduce_only)))
+
+
+_ON_THE_BOOK = (SlotState.WORKING, SlotState.PLACING, SlotState.MOVING)
+
+
+def _fitting(slot: Slot, rung: Rung, room: int) -> int:
+    """Size for a slot that takes over a rung, inside the budget."""
+    return min(rung.sz_lots, room + slot.rest_lots)
+
+
+def _is_valid(size: int, rung: Rung, view: SideView) -> bool:
+    if size <= 0:
+        return False
+    if rung.is_reduce_only:
+        return size == view.reduce_lots
+    return size * rung.px_ticks * USD_PER_TICK_LOT >= MIN_NOTIONAL_USD

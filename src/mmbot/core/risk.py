@@ -1,0 +1,547 @@
+"""
+Limits, modes, the kill switch, and the gate that alone can let an order out.
+
+Everything here only ever takes away: limits combine by the smallest, the gate drops, a mode pulls.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, Never
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mmbot.core.intents import Cancel, Diff, KillReason, Move, Note, Place
+from mmbot.core.ladder import MIN_NOTIONAL_USD, is_reducing
+from mmbot.core.orders import Orders, SlotState
+from mmbot.core.types import NS_PER_S, USD_PER_TICK_LOT, Instrument, Mode, Side, Tif
+
+POSITION_PER_CAPITAL_MAX = 5.0
+"""Above this a 4 % move costs a fifth of the capital; the configuration is refused."""
+
+_INVENTORY_CLEAR = 0.95
+_USD_EPS = 1e-9
+_BPS_EPS = 1e-6
+
+
+class RiskParams(BaseModel):
+    """What may be lost and held. Every limit is in its own absolute unit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    capital_usd: float = Field(
+        ge=10, le=1e7, description="Capital at work, USD; the smaller of it and the equity counts."
+    )
+    leverage: int = Field(
+        10, ge=1, le=50, description="Leverage set at the venue; its own maximum caps it."
+    )
+    max_position_usd: float = Field(
+        200.0, ge=10, le=1e7, description="Largest position, USD; at most five times the capital."
+    )
+    side_budget_frac: float = Field(
+        0.20,
+        ge=0.05,
+        le=0.5,
+        description="Largest resting size of one side when flat, as a fraction of the position "
+        "limit: what a single sweep can take.",
+    )
+    loss_limit_frac: float = Field(
+        0.03,
+        gt=0,
+        le=0.5,
+        description="Loss since the start that kills, fraction of the equity at the start.",
+    )
+    drawdown_limit_frac: float = Field(
+        0.03, gt=0, le=0.5, description="Fall from the peak that kills, fraction of peak equity."
+    )
+    soft_limit_frac: float = Field(
+        0.015,
+        gt=0,
+        le=0.5,
+        description="Loss or drawdown from which only the position is reduced, fraction.",
+    )
+    soft_release_frac: float = Field(
+        0.01, ge=0, le=0.5, description="Loss and drawdown at which quoting resumes, fraction."
+    )
+    soft_s_max: float = Field(
+        1800.0, ge=1, le=86_400, description="Quoting resumes after this long in any case, s."
+    )
+    stale_pull_s: float = Field(
+        3.0, ge=0.5, le=60, description="Age of the touch from which no order rests, s."
+    )
+    stale_kill_s: float = Field(300.0, ge=5, le=3600, description="Age of the touch that kills, s.")
+    mark_stale_s: float = Field(
+        10.0, ge=1, le=120, description="Age from which the venue's mark no longer values us, s."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RiskParams:
+        if self.max_position_usd > POSITION_PER_CAPITAL_MAX * self.capital_usd:
+            msg = (
+                f"max_position_usd = {self.max_position_usd:g}: must be at most "
+                f"{POSITION_PER_CAPITAL_MAX:g} x risk.capital_usd = "
+                f"{POSITION_PER_CAPITAL_MAX * self.capital_usd:g}; lower it or raise "
+                "risk.capital_usd"
+            )
+            raise ValueError(msg)
+        if self.stale_kill_s <= self.stale_pull_s:
+            msg = (
+                f"stale_kill_s {self.stale_kill_s:g} must exceed stale_pull_s {self.stale_pull_s:g}"
+            )
+            raise ValueError(msg)
+        if self.soft_release_frac >= self.soft_limit_frac:
+            msg = (
+                f"soft_release_frac {self.soft_release_frac:g} must be below soft_limit_frac "
+                f"{self.soft_limit_frac:g}"
+            )
+            raise ValueError(msg)
+        return self
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """The effective limits of a session: each the smallest of all that apply."""
+
+    capital_usd: float
+    """The smaller of the configured capital and the venue's equity at the start."""
+    q_max_usd: float
+    side_budget_frac: float
+
+    @classmethod
+    def of(cls, params: RiskParams, instrument: Instrument, equity_usd: float) -> Limits:
+        """Limits of a session that starts with `equity_usd` at the venue."""
+        capital = max(0.0, min(params.capital_usd, equity_usd))
+        leverage = min(params.leverage, instrument.max_leverage)
+        return cls(
+            capital_usd=capital,
+            q_max_usd=min(
+                params.max_position_usd, capital * leverage, capital * POSITION_PER_CAPITAL_MAX
+            ),
+            side_budget_frac=params.side_budget_frac,
+        )
+
+    def q_max_lots(self, px_ticks: float) -> float:
+        """Position limit in lots at a price, not rounded."""
+        return self.q_max_usd / (px_ticks * USD_PER_TICK_LOT)
+
+    def budgets_lots(self, position_lots: int, px_ticks: float, mode: Mode) -> tuple[int, int]:
+        """
+        Lots that may rest on the bid side and on the ask side, everything counted.
+
+        Increasing side B (1 - |x|) q_max, nothing outside RUNNING; reducing side max(B, |x|) q_max,
+        outside RUNNING exactly the position. HALTED rests nothing.
+        """
+        if mode is Mode.HALTED:
+            return 0, 0
+        q_max = self.q_max_lots(px_ticks)
+        held = abs(position_lots)
+        if mode is Mode.REDUCING:
+            increasing, reducing = 0, held
+        else:
+            increasing = int(max(0.0, self.side_budget_frac * (q_max - held)))
+            reducing = max(int(self.side_budget_frac * q_max), held)
+        if position_lots > 0:
+            return increasing, reducing
+        if position_lots < 0:
+            return reducing, increasing
+        return increasing, increasing
+
+
+class Trip(Enum):
+    """What moves the mode."""
+
+    INVENTORY = "inventory"
+    SOFT_LOSS = "soft_loss"
+    CLEARED = "cleared"
+    """No cause for REDUCING is left."""
+    SESSION_LOSS = "session_loss"
+    DRAWDOWN = "drawdown"
+    STALE_DATA = "stale_data"
+    OPERATOR = "operator"
+
+
+KILLS = (Trip.OPERATOR, Trip.SESSION_LOSS, Trip.DRAWDOWN, Trip.STALE_DATA)
+
+NEXT_MODE: dict[tuple[Mode, Trip], Mode] = {
+    (Mode.RUNNING, Trip.INVENTORY): Mode.REDUCING,
+    (Mode.RUNNING, Trip.SOFT_LOSS): Mode.REDUCING,
+    (Mode.RUNNING, Trip.CLEARED): Mode.RUNNING,
+    (Mode.RUNNING, Trip.SESSION_LOSS): Mode.HALTED,
+    (Mode.RUNNING, Trip.DRAWDOWN): Mode.HALTED,
+    (Mode.RUNNING, Trip.STALE_DATA): Mode.HALTED,
+    (Mode.RUNNING, Trip.OPERATOR): Mode.HALTED,
+    (Mode.REDUCING, Trip.INVENTORY): Mode.REDUCING,
+    (Mode.REDUCING, Trip.SOFT_LOSS): Mode.REDUCING,
+    (Mode.REDUCING, Trip.CLEARED): Mode.RUNNING,
+    (Mode.REDUCING, Trip.SESSION_LOSS): Mode.HALTED,
+    (Mode.REDUCING, Trip.DRAWDOWN): Mode.HALTED,
+    (Mode.REDUCING, Trip.STALE_DATA): Mode.HALTED,
+    (Mode.REDUCING, Trip.OPERATOR): Mode.HALTED,
+    # HALTED latches: only a person restarts trading, with a fresh process.
+    **{(Mode.HALTED, trip): Mode.HALTED for trip in Trip},
+}
+
+
+class Risk:
+    """
+    Follow equity and data age, hold the mode, remember why it was left.
+
+    Equity is the start's plus the profit since, at the lower of the mid and the venue's mark. Loss
+    is measured from the start, drawdown from peak equity, which begins at the start: a session
+    that only loses has a drawdown, and no figure is ever divided by a profit.
+    """
+
+    __slots__ = (
+        "_params",
+        "_soft_base_usd",
+        "_soft_peak_usd",
+        "_soft_since_ns",
+        "_stale_kill_ns",
+        "equity_usd",
+        "kill",
+        "limits",
+        "max_drawdown_frac",
+        "mode",
+        "notes",
+        "peak_usd",
+        "start_usd",
+    )
+
+    def __init__(self, params: RiskParams) -> None:
+        self._params = params
+        self._stale_kill_ns = int(params.stale_kill_s * NS_PER_S)
+        self.limits: Limits | None = None
+        self.mode = Mode.RUNNING
+        self.kill: KillReason | None = None
+        self.notes: list[Note] = []
+        self.start_usd = self.peak_usd = self.equity_usd = 0.0
+        self.max_drawdown_frac = 0.0
+        self._soft_base_usd = self._soft_peak_usd = 0.0
+        self._soft_since_ns: int | None = None
+
+    def start(self, limits: Limits) -> None:
+        """Begin the session with its limits; equity is counted from their capital."""
+        self.limits = limits
+        self.start_usd = self.peak_usd = self.equity_usd = limits.capital_usd
+        self._soft_base_usd = self._soft_peak_usd = limits.capital_usd
+
+    def observe(self, pnl_usd: float, now_ns: int) -> None:
+        """Take the profit since the start, at the lower of mid and mark; trip if a limit is met."""
+        if self.limits is None:
+            return
+        equity = self.start_usd + pnl_usd
+        if equity == self.equity_usd:
+            return
+        self.equity_usd = equity
+        self.peak_usd = max(self.peak_usd, equity)
+        self._soft_peak_usd = max(self._soft_peak_usd, equity)
+        drawdown = self.peak_usd - equity
+        if self.peak_usd > 0:
+            self.max_drawdown_frac = max(self.max_drawdown_frac, drawdown / self.peak_usd)
+        params = self._params
+        loss = self.start_usd - equity
+        limit = params.loss_limit_frac * self.start_usd
+        if loss >= limit - _USD_EPS:
+            self._trip(Trip.SESSION_LOSS, _reached(Trip.SESSION_LOSS, loss, limit, "USD", now_ns))
+        limit = params.drawdown_limit_frac * self.peak_usd
+        if drawdown >= limit - _USD_EPS:
+            self._trip(Trip.DRAWDOWN, _reached(Trip.DRAWDOWN, drawdown, limit, "USD", now_ns))
+
+    def order_kill(self, text: str, now_ns: int) -> None:
+        """The operator trips the switch."""
+        reason = KillReason(Trip.OPERATOR.value, 1.0, 1.0, "command", text, now_ns)
+        self._trip(Trip.OPERATOR, reason)
+
+    def update(self, x: float, touch_age_ns: int | None, now_ns: int) -> Mode:
+        """Mode at `now_ns`, given the position as a fraction of its limit and the touch's age."""
+        if touch_age_ns is not None and touch_age_ns >= self._stale_kill_ns:
+            age_s, limit_s = touch_age_ns / NS_PER_S, self._params.stale_kill_s
+            self._trip(Trip.STALE_DATA, _reached(Trip.STALE_DATA, age_s, limit_s, "s", now_ns))
+        if self.mode is Mode.HALTED or self.limits is None:
+            return self.mode
+        held = abs(x)
+        is_soft = self._is_soft(now_ns)
+        if held > 1.0:
+            self._move(Trip.INVENTORY, position_frac=x)
+        elif is_soft:
+            self._move(Trip.SOFT_LOSS, equity_usd=self.equity_usd)
+        elif self.mode is Mode.REDUCING and held <= _INVENTORY_CLEAR:
+            self._move(Trip.CLEARED, equity_usd=self.equity_usd)
+        return self.mode
+
+    def wake_at_ns(self) -> int | None:
+        """When a soft stop ends by time."""
+        if self._soft_since_ns is None or self.mode is Mode.HALTED:
+            return None
+        return self._soft_since_ns + int(self._params.soft_s_max * NS_PER_S)
+
+    def _is_soft(self, now_ns: int) -> bool:
+        params = self._params
+        base, peak, equity = self._soft_base_usd, self._soft_peak_usd, self.equity_usd
+        loss_frac = (base - equity) / base if base > 0 else 0.0
+        fall_frac = (peak - equity) / peak if peak > 0 else 0.0
+        worst = max(loss_frac, fall_frac)
+        if self._soft_since_ns is None:
+            if worst < params.soft_limit_frac - 1e-12:
+                return False
+            self._soft_since_ns = now_ns
+            return True
+        if worst <= params.soft_release_frac:
+            self._soft_since_ns = None
+            return False
+        if now_ns - self._soft_since_ns >= params.soft_s_max * NS_PER_S:
+            # Released by time: the next soft stop counts from here, the hard limits do not.
+            self._soft_base_usd = self._soft_peak_usd = equity
+            self._soft_since_ns = None
+            return False
+        return True
+
+    def _trip(self, trip: Trip, reason: KillReason) -> None:
+        if self.mode is Mode.HALTED:
+            return
+        self.kill = reason
+        facts: dict[str, int | float | str | bool | None] = {
+            "trigger": reason.trigger,
+            "value": reason.value,
+            "limit": reason.limit,
+            "unit": reason.unit,
+            "text": reason.text,
+        }
+        self.notes.append(Note("killswitch.tripped", "critical", facts))
+        self._move(trip)
+
+    def _move(self, trip: Trip, **facts: float) -> None:
+        before = self.mode
+        self.mode = NEXT_MODE[before, trip]
+        if self.mode is not before:
+            self.notes.append(
+                Note(
+                    "mode.changed",
+                    "warning",
+                    {
+                        "before": before.value,
+                        "after": self.mode.value,
+                        "cause": trip.value,
+                        **facts,
+                    },
+                )
+            )
+
+
+def _reached(trip: Trip, value: float, limit: float, unit: str, now_ns: int) -> KillReason:
+    text = f"{trip.value} {value:.4f} {unit} reached its limit of {limit:.4f} {unit}"
+    return KillReason(trip.value, value, limit, unit, text, now_ns)
+
+
+_PASS = object()
+
+
+class Batch:
+    """
+    Requests that passed the gate, in the order they are sent: cancels, moves, placements.
+
+    Only `gate` makes one; anything else that tries gets a TypeError.
+    """
+
+    __slots__ = ("cancels", "moves", "now_ns", "places")
+
+    cancels: tuple[Cancel, ...]
+    moves: tuple[Move, ...]
+    places: tuple[Place, ...]
+    now_ns: int
+
+    def __init__(
+        self,
+        key: object,
+        cancels: tuple[Cancel, ...],
+        moves: tuple[Move, ...],
+        places: tuple[Place, ...],
+        now_ns: int,
+    ) -> None:
+        if key is not _PASS:
+            msg = "a Batch is made by mmbot.core.risk.gate alone"
+            raise TypeError(msg)
+        for name, value in (
+            ("cancels", cancels),
+            ("moves", moves),
+            ("places", places),
+            ("now_ns", now_ns),
+        ):
+            object.__setattr__(self, name, value)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        msg = "a Batch cannot be derived from"
+        raise TypeError(msg)
+
+    def __setattr__(self, name: str, value: object) -> Never:
+        msg = "a Batch cannot be changed"
+        raise TypeError(msg)
+
+    def __delattr__(self, name: str) -> Never:
+        msg = "a Batch cannot be changed"
+        raise TypeError(msg)
+
+    def __reduce__(self) -> Never:
+        msg = "a Batch cannot be copied or pickled"
+        raise TypeError(msg)
+
+    def __len__(self) -> int:
+        """Requests it costs: the venue counts every element."""
+        return len(self.cancels) + len(self.moves) + len(self.places)
+
+    def __repr__(self) -> str:
+        return f"Batch(cancels={self.cancels}, moves={self.moves}, places={self.places})"
+
+
+class GateView(msgspec.Struct, frozen=True, gc=False):
+    """The present facts that the gate holds every order against."""
+
+    fair_ticks: float
+    floor_bps: float
+    bid_px_ticks: int
+    ask_px_ticks: int
+    position_lots: int
+    budget_bid_lots: int
+    budget_ask_lots: int
+    q_max_lots: float
+    is_trading: bool
+    """Whether new orders may leave at all (link, snapshot, touch, mode, not stopping)."""
+
+
+def gate(
+    diff: Diff, orders: Orders, view: GateView | None, instrument: Instrument, now_ns: int
+) -> tuple[Batch | None, list[Note]]:
+    """
+    Let out what is safe, drop the rest with a reason.
+
+    Checked again on the final, rounded orders: price and size valid, post-only against our book,
+    least notional, distance of an increasing order from fair, side budget and position limit over
+    everything that may still be live, no cross with our own other side. Cancels always pass.
+    Without a `view` nothing but cancels does.
+    """
+    notes: list[Note] = []
+    cancels = tuple(
+        cancel
+        for cancel in diff.cancels
+        if (slot := orders.slots.get(cancel.cloid)) is not None and slot.state is SlotState.WORKING
+    )
+    moves: list[Move] = []
+    places: list[Place] = []
+    tally = _Tally(orders, {cancel.cloid for cancel in cancels})
+    for move in diff.moves:
+        reason = _refusal(move, tally, view, instrument)
+        if reason is None:
+            tally.add(move, orders.slots[move.cloid].rest_lots)
+            moves.append(move)
+        else:
+            notes.append(_dropped(move, reason))
+    for place in diff.places:
+        reason = _refusal(place, tally, view, instrument)
+        if reason is None:
+            tally.add(place, 0)
+            places.append(place)
+        else:
+            notes.append(_dropped(place, reason))
+    if not cancels and not moves and not places:
+        return None, notes
+    return Batch(_PASS, cancels, tuple(moves), tuple(places), now_ns), notes
+
+
+class _Tally:
+    """What may be live once this batch has left, order by order."""
+
+    def __init__(self, orders: Orders, cancelled: set[int]) -> None:
+        self.orders = orders
+        self.cancelled = cancelled
+        self.exposure = {side: orders.exposure_lots(side) for side in Side}
+        self.worst = {side: orders.worst_lots(side) for side in Side}
+        self.added: list[Move | Place] = []
+
+    def add(self, order: Move | Place, rest_lots: int) -> None:
+        """Count an order let out; `rest_lots` is what is left of the one it replaces."""
+        self.exposure[order.side] += max(rest_lots, order.sz_lots) - rest_lots
+        self.worst[order.side] += order.sz_lots
+        self.added.append(order)
+
+    def ahead_lots(self, order: Move | Place) -> int:
+        """Lots on the same side that would fill before `order` or with it."""
+        side = order.side
+        u = side * order.px_ticks
+        resting = sum(
+            slot.exposure_lots
+            for slot in self.orders.side(side)
+            if slot.cloid != order.cloid and side * slot.near_px_ticks >= u
+        )
+        return resting + sum(
+            other.sz_lots
+            for other in self.added
+            if other.side is side and side * other.px_ticks >= u
+        )
+
+    def crosses(self, order: Move | Place) -> bool:
+        """Whether `order` would meet an order of ours on the other side."""
+        side = order.side
+        u = side * order.px_ticks
+        return any(
+            side * slot.near_px_ticks <= u for slot in self.orders.side(side.opposite)
+        ) or any(other.side is not side and side * other.px_ticks <= u for other in self.added)
+
+
+def _dropped(order: Move | Place, reason: str) -> Note:
+    return Note(
+        "order.dropped",
+        "warning",
+        {
+            "reason": reason,
+            "request": "move" if isinstance(order, Move) else "place",
+            "side": order.side.name.lower(),
+            "px_ticks": order.px_ticks,
+            "sz_lots": order.sz_lots,
+        },
+    )
+
+
+def _refusal(
+    order: Move | Place, tally: _Tally, view: GateView | None, instrument: Instrument
+) -> str | None:
+    """Why an order may not leave; None if it may."""
+    if view is None or not view.is_trading:
+        return "not trading"
+    side, px, size = order.side, order.px_ticks, order.sz_lots
+    reduce_lots = max(0, -side * view.position_lots)
+    rest = 0
+    if isinstance(order, Move):
+        slot = tally.orders.slots.get(order.cloid)
+        if (
+            slot is None
+            or slot.state is not SlotState.WORKING
+            or slot.side is not side
+            or order.cloid in tally.cancelled
+        ):
+            return "its order is not ours to move now"
+        rest = slot.rest_lots
+    elif order.tif is not Tif.ALO:
+        return "not post-only"
+    if size <= 0 or not instrument.is_valid_px(px):
+        return "invalid price or size"
+    if px * size * USD_PER_TICK_LOT < MIN_NOTIONAL_USD - _USD_EPS and not (
+        order.is_reduce_only and size == reduce_lots
+    ):
+        return "below the least notional"
+    if (side is Side.BUY and px >= view.ask_px_ticks) or (
+        side is Side.SELL and px <= view.bid_px_ticks
+    ):
+        return "would execute"
+    budget = view.budget_bid_lots if side is Side.BUY else view.budget_ask_lots
+    growth = max(rest, size) - rest
+    if growth and tally.exposure[side] + growth > budget:
+        return "side budget"
+    if not reduce_lots and abs(view.position_lots) + tally.worst[side] + size > view.q_max_lots:
+        return "position limit"
+    if not is_reducing(size, tally.ahead_lots(order), reduce_lots):
+        depth_bps = (side * view.fair_ticks - side * px) / view.fair_ticks * 1e4
+        if depth_bps < view.floor_bps - _BPS_EPS:
+            return "nearer than the floor"
+    if tally.crosses(order):
+        return "would cross our own order"
+    return None
