@@ -1,0 +1,128 @@
+"""
+The venue's numbers for one instrument, turned into ticks and lots, and checked to lie on its grid.
+
+Source: Hyperliquid docs, "Tick and lot size".
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from zlib import crc32
+
+from mmbot.core.events import Fill, Level, OrderUpdate
+from mmbot.core.types import Instrument
+from mmbot.errors import VenueProtocolError
+from mmbot.hyperliquid.rejections import order_state
+from mmbot.hyperliquid.wire_types import SIDES, WireFill, WireLevel, WireOrder, cloid_number
+
+_GRID_TOLERANCE: Final = 1e-3
+"""In ticks or lots: far above the error of a float, far below a digit that does not belong."""
+
+
+class Grid:
+    """Turns the venue's numbers for one instrument into ticks and lots."""
+
+    __slots__ = ("instrument", "lots_per_coin", "ticks_per_usd")
+
+    def __init__(self, instrument: Instrument) -> None:
+        self.instrument = instrument
+        self.ticks_per_usd = float(instrument.ticks_per_usd)
+        self.lots_per_coin = float(instrument.lots_per_coin)
+
+    def ticks(self, px: float) -> int:
+        """
+        Price in ticks.
+
+        Raises:
+            VenueProtocolError: It is not positive, or not on the grid: our idea of the instrument
+                is wrong.
+        """
+        ticks = self._whole(px, self.ticks_per_usd, "price")
+        if ticks <= 0:
+            msg = f"price {px} of {self.instrument.coin} is not positive"
+            raise VenueProtocolError(msg)
+        return ticks
+
+    def lots(self, sz: float) -> int:
+        """Size or signed position in lots; raises as `ticks` does."""
+        return self._whole(sz, self.lots_per_coin, "size")
+
+    def _whole(self, value: float, scale: float, what: str) -> int:
+        scaled = value * scale
+        whole = round(scaled)
+        if abs(scaled - whole) > _GRID_TOLERANCE:
+            msg = (
+                f"{what} {value} of {self.instrument.coin} is off the grid of "
+                f"{self.instrument.sz_decimals} size decimals: the instrument has changed"
+            )
+            raise VenueProtocolError(msg)
+        return whole
+
+    def level(self, level: WireLevel) -> Level:
+        """One price of a book, checked."""
+        return Level(self.ticks(level.px), self.lots(level.sz))
+
+    def levels(self, levels: list[WireLevel]) -> tuple[Level, ...]:
+        """One side of a book, best first, checked; the loop of `level`, unrolled."""
+        px_scale, sz_scale = self.ticks_per_usd, self.lots_per_coin
+        found = []
+        for level in levels:
+            px, sz = level.px * px_scale, level.sz * sz_scale
+            ticks, lots = round(px), round(sz)
+            if abs(px - ticks) > _GRID_TOLERANCE or abs(sz - lots) > _GRID_TOLERANCE:
+                self.level(level)  # raises, naming the number
+            found.append(Level(ticks, lots))
+        return tuple(found)
+
+    def fill(self, fill: WireFill, user: str, recv_ns: int, *, is_snapshot: bool) -> Fill:
+        """
+        A fill of ours.
+
+        `is_liquidation` says that it was our position that was liquidated; the counterparty of a
+        liquidation carries the same mark on its fill.
+        """
+        liquidated = fill.liquidation.liquidated_user if fill.liquidation is not None else ""
+        return Fill(
+            recv_ns=recv_ns,
+            venue_ms=fill.time,
+            tid=_tid(fill),
+            oid=fill.oid,
+            cloid=cloid_number(fill.cloid),
+            side=SIDES[fill.side],
+            px_ticks=self.ticks(fill.px),
+            sz_lots=self.lots(fill.sz),
+            fee_usd=fill.fee,
+            closed_pnl_usd=fill.closed_pnl,
+            start_position_lots=self.lots(fill.start_position),
+            is_taker=fill.crossed,
+            is_snapshot=is_snapshot,
+            is_liquidation=liquidated.lower() == user,
+        )
+
+    def order(self, order: WireOrder, status: str, venue_ms: int, recv_ns: int) -> OrderUpdate:
+        """State of an order; without `origSz` the remaining size stands for the original one."""
+        sz_lots = self.lots(order.sz)
+        return OrderUpdate(
+            recv_ns=recv_ns,
+            venue_ms=venue_ms,
+            oid=order.oid,
+            cloid=cloid_number(order.cloid),
+            side=SIDES[order.side],
+            px_ticks=self.ticks(order.limit_px),
+            sz_lots=sz_lots,
+            orig_sz_lots=sz_lots if order.orig_sz is None else self.lots(order.orig_sz),
+            state=order_state(status),
+            status=status,
+        )
+
+
+def _tid(fill: WireFill) -> int:
+    """
+    Id of the trade.
+
+    Before 2024 the venue sent none. What tells the fills of one order apart then is the position
+    before each; their checksum is as stable as an id.
+    """
+    if fill.tid is not None:
+        return fill.tid
+    return crc32(f"{fill.hash} {fill.start_position} {fill.px} {fill.sz}".encode())
