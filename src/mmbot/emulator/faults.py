@@ -1,0 +1,69 @@
+"""
+Faults on demand: what a venue does to a client on a bad day, one switch each.
+
+A test, or a person over the admin route, sets the fields of `Faults`; counted ones wear off by
+themselves. What is lost after commit has happened: the order rests, and the client has to find it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from mmbot.errors import ConfigError
+
+
+class Faults(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """
+    Faults in force.
+
+    Attributes:
+        refuse: HTTP statuses the next requests to `/exchange` get instead of being carried out.
+        refuse_info: The same for `/info`.
+        answer: HTTP statuses the next actions get after they were carried out.
+        drop: The next so many actions are carried out and never answered; over HTTP the connection
+            is cut.
+        delay_ms: Every answer to an action comes this much later.
+        event_lag_ms: Account events come this much later than they happened.
+        is_event_first: Events of an action reach the socket before the answer to it.
+        unknown_oid_lag_ms: `orderStatus` does not know an order younger than this.
+        is_post_only: The venue is in its window after an upgrade: only ALO orders are accepted.
+        is_modify_reversed: A modify reports the new order before the old one's cancel.
+        disconnect_per_s: Chance per second that a socket is cut without notice.
+        mute: Channels that are no longer pushed, while the socket lives on.
+    """
+
+    refuse: list[int] = []
+    refuse_info: list[int] = []
+    answer: list[int] = []
+    drop: int = 0
+    delay_ms: int = 0
+    event_lag_ms: int = 0
+    is_event_first: bool = False
+    unknown_oid_lag_ms: int = 0
+    is_post_only: bool = False
+    is_modify_reversed: bool = False
+    disconnect_per_s: float = 0.0
+    mute: list[str] = []
+
+    def update(self, changes: dict[str, Any]) -> None:
+        """
+        Set the named faults, leaving the others.
+
+        Raises:
+            ConfigError: An unknown name or a value of the wrong kind; nothing is changed then.
+        """
+        current = msgspec.to_builtins(self)
+        try:
+            wanted = msgspec.convert({**current, **changes}, Faults)
+        except msgspec.ValidationError as error:
+            msg = f"faults: {error}; known are {', '.join(self.__struct_fields__)}"
+            raise ConfigError(msg) from error
+        for name in changes:
+            setattr(self, name, getattr(wanted, name))
+
+
+def take(statuses: list[int]) -> int | None:
+    """Next status of a list that wears off, or None."""
+    return statuses.pop(0) if statuses else None

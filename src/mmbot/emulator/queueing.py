@@ -1,0 +1,64 @@
+"""What rested at a price of a recorded market: the queue an order joins, what it would cross."""
+
+from __future__ import annotations
+
+from math import ceil
+
+from mmbot.core.events import Bbo, Book, Level
+from mmbot.core.types import Side
+
+
+class RecordedBook:
+    """
+    Newest recorded touch and newest recorded levels, in the order of the venue's time.
+
+    Args:
+        queue_factor: Multiplies every size that stands ahead of an order.
+    """
+
+    def __init__(self, queue_factor: float) -> None:
+        self.touch: dict[Side, Level | None] = {Side.BUY: None, Side.SELL: None}
+        self._levels: dict[Side, tuple[Level, ...]] = {Side.BUY: (), Side.SELL: ()}
+        self._queue_factor = queue_factor
+
+    def apply(self, frame: Bbo | Book) -> None:
+        """Take the next frame."""
+        if isinstance(frame, Bbo):
+            self.touch[Side.BUY], self.touch[Side.SELL] = frame.bid, frame.ask
+            return
+        self._levels[Side.BUY], self._levels[Side.SELL] = frame.bids, frame.asks
+        self.touch[Side.BUY] = frame.bids[0] if frame.bids else None
+        self.touch[Side.SELL] = frame.asks[0] if frame.asks else None
+
+    def crosses(self, side: Side, px_ticks: int) -> bool:
+        """Whether an order at `px_ticks` would meet the touch of the other side."""
+        other = self.touch[side.opposite]
+        return other is not None and (px_ticks - other.px_ticks) * side >= 0
+
+    def queue_lots(self, side: Side, px_ticks: int) -> int:
+        """
+        Lots of others ahead of an order that joins `px_ticks` now.
+
+        Better than the touch: none. At the touch: its size. Among the recorded levels: the size
+        there. Anywhere else (beyond the last level, or between the newest touch and an older book)
+        nobody recorded it, and the largest visible level of the side stands for it.
+        """
+        touch, levels = self.touch[side], self._levels[side]
+        if touch is not None:
+            behind = (touch.px_ticks - px_ticks) * side
+            if behind < 0:
+                return 0
+            if behind == 0:
+                return ceil(touch.sz_lots * self._queue_factor)
+        is_recorded = (
+            len(levels) > 0
+            and (levels[0].px_ticks - px_ticks) * side >= 0
+            and (levels[-1].px_ticks - px_ticks) * side <= 0
+        )
+        if is_recorded:
+            there = (level.sz_lots for level in levels if level.px_ticks == px_ticks)
+            return ceil(next(there, 0) * self._queue_factor)
+        visible = [level.sz_lots for level in levels]
+        if touch is not None:
+            visible.append(touch.sz_lots)
+        return ceil(max(visible, default=0) * self._queue_factor)

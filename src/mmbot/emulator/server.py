@@ -1,0 +1,233 @@
+"""
+The emulated exchange behind real sockets: REST and WebSocket on one port, time from a clock.
+
+Everything the venue does is in `wire.Exchange`, which is pure; this module moves bytes and time. A
+session that is cut ends without a close frame, as the venue's do (the client sees code 1006).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+
+from aiohttp import WSMsgType, web
+
+from mmbot.emulator.session import Session
+from mmbot.emulator.wire import Exchange, HttpResponse
+from mmbot.errors import InvariantError, LinkError
+
+TICK_MAX_S = 0.25
+"""Longest time between two moves of the exchange's clock, so that timers of the venue fire."""
+
+CLOSE_S = 1.0
+BODY_MAX = 4 * 2**20
+
+
+def wall_clock_ms() -> int:
+    """Milliseconds since the epoch; nonces and ccxt's signatures need that magnitude."""
+    return time.time_ns() // 1_000_000
+
+
+class ManualClock:
+    """A clock that moves only when told to: tests of a minute's silence take no minute."""
+
+    def __init__(self, now_ms: int) -> None:
+        self.now_ms = now_ms
+
+    def __call__(self) -> int:
+        """Now, in ms since the epoch."""
+        return self.now_ms
+
+
+class Running:
+    """A server that listens. `failure` ends with the exception that stopped its clock, if any."""
+
+    def __init__(self, exchange: Exchange, clock: Callable[[], int]) -> None:
+        self.exchange = exchange
+        self.url = ""
+        self.port = 0
+        self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._clock = clock
+        self._timer: asyncio.TimerHandle | None = None
+        self._sockets: set[asyncio.Task[None]] = set()
+        app = web.Application(client_max_size=BODY_MAX)
+        app.router.add_get("/ws", self._websocket)
+        app.router.add_post("/emulator/advance", self._advance)
+        app.router.add_route("*", "/{path:.*}", self._rest)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_S)
+
+    @property
+    def ws_url(self) -> str:
+        """Address of the WebSocket."""
+        return f"ws{self.url.removeprefix('http')}/ws"
+
+    async def listen(self, host: str, port: int) -> None:
+        """
+        Bind and start the clock.
+
+        Raises:
+            LinkError: The port is taken or the address is not this machine's.
+        """
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port)
+        try:
+            await site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            msg = f"cannot listen on {host}:{port}: {error.strerror}; choose another port"
+            raise LinkError(msg) from error
+        self.port = int(self._runner.addresses[0][1])
+        self.url = f"http://{host}:{self.port}"
+        self._tick()
+
+    async def stop(self) -> None:
+        """Cut every session, close the port, stop the clock."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.exchange.disconnect()
+        await self._runner.cleanup()
+        if self._sockets:
+            await asyncio.wait(self._sockets)
+        if not self.failure.done():
+            self.failure.cancel()
+
+    # time
+
+    def _tick(self) -> None:
+        self._sync()
+        if isinstance(self._clock, ManualClock) or self.failure.done():
+            return
+        due_ms = self.exchange.next_due_ms()
+        wait_s = TICK_MAX_S if due_ms is None else (due_ms - self._clock()) / 1000
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(min(max(wait_s, 0.0), TICK_MAX_S), self._tick)
+
+    def _sync(self) -> None:
+        """Bring the exchange up to now."""
+        if self.failure.done():
+            return
+        try:
+            self.exchange.advance(max(self._clock(), self.exchange.now_ms))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the owner of the server hears it
+            self.failure.set_exception(error)
+
+    def _rearm(self) -> None:
+        """Something new may be due sooner than the timer thinks."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._tick()
+
+    # REST
+
+    async def _rest(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        self._sync()
+        done: asyncio.Future[HttpResponse] = asyncio.get_running_loop().create_future()
+
+        def settle(answer: HttpResponse) -> None:
+            if not done.done():
+                done.set_result(answer)
+
+        self.exchange.request(
+            request.method,
+            request.path_qs,
+            request.headers.get("Content-Type"),
+            body,
+            settle,
+            ip=_ip(request),
+        )
+        if not done.done():
+            self._rearm()
+        return _response(request, await done)
+
+    async def _advance(self, request: web.Request) -> web.StreamResponse:
+        """`POST /emulator/advance {"ms": n}` moves a manual clock."""
+        clock = self._clock
+        if not isinstance(clock, ManualClock):
+            return web.json_response({"error": "this exchange runs on the wall clock"}, status=409)
+        ms = json.loads(await request.read())["ms"]
+        clock.now_ms += int(ms)
+        self._sync()
+        if self.failure.done():
+            self.failure.result()
+        return web.json_response({"now_ms": clock.now_ms})
+
+    # WebSocket
+
+    async def _websocket(self, request: web.Request) -> web.StreamResponse:
+        self._sync()
+        session = self.exchange.connect(_ip(request))
+        if session.is_closed:
+            return web.Response(status=429)
+        socket = web.WebSocketResponse(compress=False, max_msg_size=BODY_MAX)
+        await socket.prepare(request)
+        writer = asyncio.create_task(_write(request, socket, session))
+        self._sockets.add(writer)
+        writer.add_done_callback(self._sockets.discard)
+        try:
+            async for message in socket:
+                if message.type is WSMsgType.TEXT:
+                    self._sync()
+                    session.receive(message.data)
+                    self._rearm()
+        finally:
+            session.close()
+            await writer
+        return socket
+
+
+async def _write(request: web.Request, socket: web.WebSocketResponse, session: Session) -> None:
+    """Send what the session has to say until it closes, then close the socket in its manner."""
+    ready = asyncio.Event()
+    session.wake = ready.set
+    ready.set()
+    while not session.is_closed:
+        await ready.wait()
+        ready.clear()
+        for text in session.take():
+            try:
+                await socket.send_str(text)
+            except (ConnectionError, RuntimeError):
+                # The client is gone; the reader notices too, so there is nothing left to do here.
+                session.close()
+                return
+    if session.close_abnormal and request.transport is not None:
+        request.transport.abort()
+
+
+def _ip(request: web.Request) -> str:
+    return request.remote or "unknown"
+
+
+def _response(request: web.Request, answer: HttpResponse) -> web.StreamResponse:
+    if answer.is_dropped:
+        if request.transport is None:
+            msg = "a request without a transport"
+            raise InvariantError(msg)
+        request.transport.abort()
+    headers = {} if answer.content_type is None else {"Content-Type": answer.content_type}
+    return web.Response(status=answer.status, body=answer.body, headers=headers)
+
+
+async def serve(
+    exchange: Exchange,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    clock: Callable[[], int] = wall_clock_ms,
+) -> Running:
+    """
+    Put an exchange on the network; port 0 takes a free one.
+
+    Args:
+        clock: Milliseconds since the epoch. With a `ManualClock` time moves by
+            `POST /emulator/advance` alone.
+
+    Raises:
+        LinkError: The address cannot be bound.
+    """
+    running = Running(exchange, clock)
+    await running.listen(host, port)
+    return running
