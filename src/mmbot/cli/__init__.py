@@ -1,0 +1,1 @@
+"""Command line: one module per command; parsing, wiring of shell parts and exit codes only."""

@@ -1,0 +1,83 @@
+"""`mmbot check`: is everything there that a run needs, and what would it quote."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from mmbot.cli.keys import find_key
+from mmbot.cli.options import AsJson, Overrides
+from mmbot.config import Config, dump_toml, load
+from mmbot.errors import ConfigError, Exit
+from mmbot.hyperliquid.rest import Rest
+from mmbot.hyperliquid.signing import Signer
+from mmbot.runtime.live import open_venue
+from mmbot.runtime.preflight import Facts, Ladder, preview, read_facts
+
+
+def check(
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="Configuration file (TOML).")
+    ] = None,
+    overrides: Overrides = None,
+    *,
+    offline: Annotated[bool, typer.Option(help="Only the configuration and the key.")] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of the configuration.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check configuration, key, instrument, fees, balance, clock and budget; print the ladder."""
+    if schema:
+        typer.echo(json.dumps(Config.model_json_schema(), indent=2))
+        return
+    if config is None:
+        raise ConfigError("--config FILE: missing; name the configuration to check")
+    settings = load(config, overrides or ())
+    key = find_key(settings, os.environ)
+    if offline:
+        _offline(settings, key, as_json=as_json)
+        return
+    facts, ladder = asyncio.run(_look(settings, key))
+    if as_json:
+        typer.echo(msgspec.json.encode({"facts": facts, "ladder": ladder}, enc_hook=str).decode())
+    else:
+        _show(settings, facts, ladder)
+    if any(not row.is_ok for row in facts.rows):
+        raise typer.Exit(Exit.CHECK)
+
+
+async def _look(settings: Config, key: bytes | None) -> tuple[Facts, Ladder]:
+    async with open_venue(settings, key) as venue, Rest(venue.url) as rest:
+        facts = await read_facts(settings, rest, Signer(venue.key, is_mainnet=False))
+        return facts, await preview(settings, rest, facts)
+
+
+def _offline(settings: Config, key: bytes | None, *, as_json: bool) -> None:
+    address = Signer(key, is_mainnet=False).address if key is not None else None
+    if as_json:
+        typer.echo(json.dumps({"config": settings.model_dump(mode="json"), "signer": address}))
+        return
+    typer.echo(dump_toml(settings))
+    typer.echo(f"# signing address: {address or 'none needed or none given'}")
+
+
+def _show(settings: Config, facts: Facts, ladder: Ladder) -> None:
+    for row in facts.rows:
+        typer.echo(f"{'ok  ' if row.is_ok else 'FAIL'}  {row.name:<12}  {row.text}")
+    typer.echo("")
+    typer.echo(f"ladder at fair {ladder.fair_px:.6g} ({settings.mode}, {facts.instrument.coin})")
+    for rung in ladder.rungs:
+        typer.echo(
+            f"  {rung.side:<4}  {rung.px:>12g}  {rung.sz:>10g}  {rung.usd:>8.2f} USD  "
+            f"{rung.depth_bps:>6.2f} bps"
+        )
+    typer.echo("  each touch, in bps from fair:")
+    for name, value in ladder.terms.items():
+        typer.echo(f"    {name:<24}  {'absent' if value is None else f'{value:.3f}'}")

@@ -1,0 +1,75 @@
+"""Where a signing key comes from: the environment or a file of mode 0600, nowhere else."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from mmbot.config import AccountParams, Config
+from mmbot.errors import ConfigError
+
+
+def find_key(config: Config, environment: Mapping[str, str]) -> bytes | None:
+    """
+    The key of this configuration, or None where none is needed.
+
+    The embedded exchange generates worthless accounts of its own; a running emulated one is traded
+    with our key when there is one.
+    """
+    account = config.account
+    is_given = bool(environment.get(account.key_env, "").strip()) or account.key_file is not None
+    if config.mode == "emulator" and (not config.emulator.url or not is_given):
+        return None
+    return load_key(account, environment)
+
+
+def load_key(account: AccountParams, environment: Mapping[str, str]) -> bytes:
+    """
+    Read the 32-byte signing key that `account` points at.
+
+    Raises:
+        ConfigError: No key, an unreadable or too open file, or not 64 hex digits. The key itself is
+            never part of a message.
+    """
+    name = account.key_env
+    if text := environment.get(name, "").strip():
+        return _parse(text, f"environment variable {name}")
+    if account.key_file is None:
+        raise ConfigError(
+            f"no signing key: set the environment variable {name}, "
+            "or account.key_file to a file of mode 0600"
+        )
+    return _parse(_read(account.key_file.expanduser()), f"account.key_file = {account.key_file}")
+
+
+def _read(path: Path) -> str:
+    where = f"account.key_file = {path}"
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise ConfigError(f"{where}: is a directory; name the key file itself")
+        if mode & 0o077:
+            raise ConfigError(
+                f"{where}: mode {stat.S_IMODE(mode):04o} lets others read it; chmod 600 it"
+            )
+        return path.read_text("ascii").strip()
+    except FileNotFoundError:
+        raise ConfigError(f"{where}: no such file") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{where}: is not text; it must hold 64 hex digits") from None
+    except OSError as error:
+        raise ConfigError(f"{where}: cannot be read: {error.strerror}") from None
+
+
+def _parse(text: str, where: str) -> bytes:
+    digits = text.removeprefix("0x")
+    if len(digits) != 64:
+        raise ConfigError(f"{where}: holds {len(digits)} characters; a key is 64 hex digits")
+    try:
+        key = bytes.fromhex(digits)
+    except ValueError:
+        raise ConfigError(f"{where}: holds something else than hex digits") from None
+    if not any(key):
+        raise ConfigError(f"{where}: zero is not a key")
+    return key

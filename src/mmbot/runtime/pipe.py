@@ -1,0 +1,442 @@
+"""
+An exchange without sockets, in simulated time: the same bytes, the same order, no waiting.
+
+`PipeDialer` and `PipeHttp` stand where the network does; clock and scheduler is `SimLoop`. Bytes of
+a stream arrive after the latency and in the order they were written; on the far side websockets'
+server protocol turns them into the texts an emulated exchange takes and gives. What can happen to a
+connection on a bad day can be made to happen here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol, TypeAlias
+
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from mmbot.core.types import NS_PER_MS, NS_PER_S
+from mmbot.hyperliquid.ports import HttpReply, StreamProtocol
+from mmbot.runtime.simulation import SimHandle, SimLoop
+
+__all__ = ["Driver", "Latency", "PipeDialer", "PipeHttp", "SimLoop", "Tamper"]
+
+Latency: TypeAlias = int | Callable[[], int]
+"""One way, in ns: a number, or something that draws one for each message."""
+
+Tamper: TypeAlias = Callable[[str], Iterable[tuple[int, str]]]
+"""Texts to deliver in place of one from the exchange, each with an extra delay in ns."""
+
+_JSON: Final = "application/json"
+
+
+class HttpResponseLike(Protocol):
+    """What an emulated exchange answers to an HTTP request."""
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+
+    @property
+    def body(self) -> bytes:
+        """Body."""
+
+    @property
+    def is_dropped(self) -> bool:
+        """The connection is cut instead of an answer."""
+
+
+class SessionLike(Protocol):
+    """One WebSocket of an emulated exchange."""
+
+    is_closed: bool
+    close_abnormal: bool
+
+    def receive(self, text: str) -> None:
+        """Take one message."""
+
+    def take(self) -> list[str]:
+        """Messages to send, oldest first."""
+
+    def close(self) -> None:
+        """The client went away."""
+
+
+class ExchangeLike(Protocol):
+    """An emulated exchange as the pipe drives it."""
+
+    def advance(self, now_ms: int) -> None:
+        """Let everything happen that is due by then."""
+
+    def next_due_ms(self) -> int | None:
+        """When something will happen by itself."""
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        content_type: str | None,
+        body: bytes,
+        on_done: Callable[[Any], None],
+        *,
+        ip: str = ...,
+    ) -> None:
+        """Take one HTTP request; `on_done` gets the `HttpResponseLike`, at once or later."""
+
+    def connect(self, ip: str = ...) -> SessionLike:
+        """Open a WebSocket."""
+
+
+class Driver:
+    """Advances one exchange whenever something is due there or arrives, and sends what it says."""
+
+    def __init__(self, sim: SimLoop, exchange: ExchangeLike) -> None:
+        self.sim = sim
+        self.exchange = exchange
+        self.ends: list[FarEnd] = []
+        self._timer: SimHandle | None = None
+        self._due_ms: int | None = None
+        self.settle()
+
+    @classmethod
+    def of(cls, sim: SimLoop, exchange: ExchangeLike) -> Driver:
+        """The one driver of this exchange in this simulation, made when first asked for."""
+        found = sim.companions.get(id(exchange))
+        if not isinstance(found, cls):
+            found = sim.companions[id(exchange)] = cls(sim, exchange)
+        return found
+
+    def catch_up(self) -> None:
+        """Bring the exchange to the present."""
+        self.exchange.advance(self.sim.clock() // NS_PER_MS)
+
+    def settle(self) -> None:
+        """Send what every session has to say, and set the clock for what is due next."""
+        for end in list(self.ends):
+            end.flush()
+        due_ms = self.exchange.next_due_ms()
+        if due_ms is not None:
+            due_ms = max(due_ms, self.sim.clock() // NS_PER_MS + 1)
+        if due_ms == self._due_ms:
+            return
+        self._due_ms = due_ms
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if due_ms is not None:
+            self._timer = self.sim.call_at(due_ms * NS_PER_MS, self._on_due)
+
+    def _on_due(self) -> None:
+        self._due_ms = self._timer = None
+        self.catch_up()
+        self.settle()
+
+
+class PipeDialer:
+    """
+    Dials an emulated exchange in simulated time.
+
+    Attributes:
+        refuse: While set, every dial fails with this reason.
+        tamper: While set, replaces each text of the exchange (repeats it, delays it, drops it).
+        dials: How often we were asked to connect.
+    """
+
+    def __init__(
+        self, sim: SimLoop, exchange: ExchangeLike, latency: Latency, *, ip: str = "127.0.0.1"
+    ) -> None:
+        self._sim = sim
+        self._driver = Driver.of(sim, exchange)
+        self._latency = latency
+        self._ip = ip
+        self._open: list[PipeTransport] = []
+        self.refuse: str | None = None
+        self.tamper: Tamper | None = None
+        self.dials = 0
+
+    def dial(self, url: str, protocol: StreamProtocol) -> None:  # noqa: ARG002 - one exchange
+        """Connect after one way of latency."""
+        self.dials += 1
+        self._sim.call_at(self._sim.clock() + self.draw_ns(), lambda: self._connect(protocol))
+
+    def cut(self) -> None:
+        """End every connection without a close frame (1006); what is on its way still arrives."""
+        for transport in list(self._open):
+            transport.far.hang_up()
+
+    def stall(self, *, is_stalled: bool) -> None:
+        """Hold everything back in both directions, or let it all through."""
+        for transport in list(self._open):
+            transport.stall(is_stalled=is_stalled)
+
+    def draw_ns(self) -> int:
+        """One latency."""
+        return self._latency if isinstance(self._latency, int) else self._latency()
+
+    def forget(self, transport: PipeTransport) -> None:
+        """A connection ended."""
+        if transport in self._open:
+            self._open.remove(transport)
+
+    def _connect(self, protocol: StreamProtocol) -> None:
+        if self.refuse is not None:
+            protocol.dial_failed(self.refuse)
+            return
+        self._driver.catch_up()
+        session = self._driver.exchange.connect(self._ip)
+        transport = PipeTransport(self._sim, self, protocol)
+        transport.far = FarEnd(self._driver, session, transport, self.tamper)
+        self._open.append(transport)
+        protocol.connection_made(transport)
+
+
+class PipeTransport:
+    """The near end of one connection."""
+
+    far: FarEnd
+
+    def __init__(self, sim: SimLoop, dialer: PipeDialer, protocol: StreamProtocol) -> None:
+        self._sim = sim
+        self._dialer = dialer
+        self._protocol = protocol
+        self._is_closing = False
+        self._is_lost = False
+        self._up = _Lane(sim, dialer.draw_ns)
+        self._down = _Lane(sim, dialer.draw_ns)
+
+    def write(self, data: bytes) -> None:
+        """Towards the exchange."""
+        if not self._is_closing:
+            self._up.send(lambda: self.far.receive(data))
+
+    def close(self) -> None:
+        """The exchange sees the end after everything written before."""
+        if self._is_closing:
+            return
+        self._is_closing = True
+        self._up.send(self.far.lost)
+        self._sim.call_at(self._sim.clock(), lambda: self._lose(None))
+
+    def abort(self) -> None:
+        """The same: bytes that left us cannot be called back."""
+        self.close()
+
+    def deliver(self, data: bytes) -> None:
+        """From the exchange, one read later."""
+
+        def arrive() -> None:
+            if not self._is_closing:
+                self._protocol.data_received(data)
+
+        self._down.send(arrive)
+
+    def end(self) -> None:
+        """The exchange closed the stream."""
+
+        def arrive() -> None:
+            if not self._is_closing:
+                self._is_closing = True
+                self._protocol.eof_received()
+                self._lose(None)
+
+        self._down.send(arrive)
+
+    def stall(self, *, is_stalled: bool) -> None:
+        """Hold back, or let through."""
+        self._up.hold(is_held=is_stalled)
+        self._down.hold(is_held=is_stalled)
+
+    def _lose(self, exc: Exception | None) -> None:
+        if not self._is_lost:
+            self._is_lost = True
+            self._dialer.forget(self)
+            self._protocol.connection_lost(exc)
+
+
+class _Lane:
+    """One direction of a stream: everything arrives later, nothing overtakes."""
+
+    def __init__(self, sim: SimLoop, draw_ns: Callable[[], int]) -> None:
+        self._sim = sim
+        self._draw_ns = draw_ns
+        self._last_ns = 0
+        self._held: list[Callable[[], None]] | None = None
+
+    def send(self, fn: Callable[[], None]) -> None:
+        self._last_ns = max(self._last_ns, self._sim.clock() + self._draw_ns())
+        self._sim.call_at(self._last_ns, lambda: self._arrive(fn))
+
+    def hold(self, *, is_held: bool) -> None:
+        if is_held:
+            self._held = self._held or []
+            return
+        waiting, self._held = self._held or [], None
+        for fn in waiting:
+            fn()
+
+    def _arrive(self, fn: Callable[[], None]) -> None:
+        if self._held is None:
+            fn()
+        else:
+            self._held.append(fn)
+
+
+class FarEnd:
+    """The exchange's end of one connection: WebSocket bytes to texts and back."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        session: SessionLike,
+        near: PipeTransport,
+        tamper: Tamper | None,
+    ) -> None:
+        self._driver = driver
+        self._session = session
+        self._near = near
+        self._tamper = tamper
+        self._server = ServerProtocol(max_size=None)
+        self._is_over = False
+        driver.ends.append(self)
+
+    def receive(self, data: bytes) -> None:
+        """Bytes from the client."""
+        if self._is_over:
+            return
+        self._driver.catch_up()
+        self._server.receive_data(data)
+        for event in self._server.events_received():
+            if isinstance(event, Request):
+                self._server.send_response(self._answer(event))
+            elif isinstance(event, Frame) and event.opcode is Opcode.TEXT:
+                self._session.receive(bytes(event.data).decode("utf-8", "replace"))
+            elif isinstance(event, Frame) and event.opcode is Opcode.CLOSE:
+                self._session.close()
+        self._write()
+        if self._server.eof_sent:
+            self._finish()
+        self._driver.settle()
+
+    def _answer(self, request: Request) -> Response:
+        """Accept, unless the exchange takes no further connection from this address."""
+        if self._session.is_closed:
+            return self._server.reject(429, "too many connections")
+        return self._server.accept(request)
+
+    def flush(self) -> None:
+        """Send what the session has to say; end when it was closed."""
+        if self._is_over or self._server.state is State.CONNECTING:
+            return
+        if self._server.state is State.OPEN:
+            for text in self._session.take():
+                if self._tamper is None:
+                    self._server.send_text(text.encode())
+                    continue
+                for delay_ns, changed in self._tamper(text):
+                    self._later(delay_ns, changed)
+            self._write()
+        if self._session.is_closed:
+            if not self._session.close_abnormal and self._server.state is State.OPEN:
+                self._server.send_close(1000)
+                self._write()
+            self._finish()
+
+    def lost(self) -> None:
+        """The client's end is gone."""
+        if not self._is_over:
+            self._driver.catch_up()
+            self._session.close()
+            self._finish()
+            self._driver.settle()
+
+    def hang_up(self) -> None:
+        """Cut the connection from this side."""
+        if not self._is_over:
+            self._session.close()
+            self._finish()
+
+    def _later(self, delay_ns: int, text: str) -> None:
+        if delay_ns <= 0:
+            self._server.send_text(text.encode())
+            return
+
+        def send() -> None:
+            if not self._is_over and self._server.state is State.OPEN:
+                self._server.send_text(text.encode())
+                self._write()
+
+        sim = self._driver.sim
+        sim.call_at(sim.clock() + delay_ns, send)
+
+    def _write(self) -> None:
+        data = b"".join(self._server.data_to_send())
+        if data:
+            self._near.deliver(data)
+
+    def _finish(self) -> None:
+        self._is_over = True
+        self._driver.ends.remove(self)
+        self._near.end()
+
+
+class PipeHttp:
+    """
+    HTTP to an emulated exchange in simulated time.
+
+    Attributes:
+        refuse: While set, nothing reaches the exchange and every request fails with this reason.
+    """
+
+    def __init__(
+        self, sim: SimLoop, exchange: ExchangeLike, latency: Latency, *, ip: str = "127.0.0.1"
+    ) -> None:
+        self._sim = sim
+        self._driver = Driver.of(sim, exchange)
+        self._latency = latency
+        self._ip = ip
+        self.refuse: str | None = None
+
+    def post(
+        self, path: str, body: bytes, on_done: Callable[[HttpReply], None], timeout_s: float
+    ) -> None:
+        """See `ports.Http`."""
+        sim = self._sim
+        request = _Request(on_done)
+        if self.refuse is not None:
+            reply = HttpReply(None, error=self.refuse)
+            sim.call_at(sim.clock() + self._draw_ns(), lambda: request.finish(reply))
+            return
+        late = HttpReply(None, error=f"no answer within {timeout_s:g} s")
+        sim.call_at(sim.clock() + round(timeout_s * NS_PER_S), lambda: request.finish(late))
+        sim.call_at(sim.clock() + self._draw_ns(), lambda: self._arrive(path, body, request))
+
+    def _arrive(self, path: str, body: bytes, request: _Request) -> None:
+        sim = self._sim
+
+        def settle(answer: HttpResponseLike) -> None:
+            if answer.is_dropped:
+                reply = HttpReply(None, error="the connection was closed without an answer")
+            else:
+                reply = HttpReply(answer.status, answer.body)
+            sim.call_at(sim.clock() + self._draw_ns(), lambda: request.finish(reply))
+
+        self._driver.catch_up()
+        self._driver.exchange.request("POST", path, _JSON, body, settle, ip=self._ip)
+        self._driver.settle()
+
+    def _draw_ns(self) -> int:
+        return self._latency if isinstance(self._latency, int) else self._latency()
+
+
+class _Request:
+    """One HTTP request under way: what comes first, the answer or the time-out, settles it."""
+
+    def __init__(self, on_done: Callable[[HttpReply], None]) -> None:
+        self._on_done: Callable[[HttpReply], None] | None = on_done
+
+    def finish(self, reply: HttpReply) -> None:
+        on_done, self._on_done = self._on_done, None
+        if on_done is not None:
+            on_done(reply)

@@ -1,0 +1,303 @@
+"""
+What is read from the venue before a run, whether it lets the run begin, and what would be quoted.
+
+Everything is looked at before the first problem is reported, so that a person sees all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import msgspec
+
+from mmbot.config import Config
+from mmbot.core.engine import Engine
+from mmbot.core.events import Bbo, Level, LinkUp, Snapshot
+from mmbot.core.risk import POSITION_PER_CAPITAL_MAX
+from mmbot.core.types import NS_PER_MS, Fees, Instrument, notional_usd
+from mmbot.errors import VenueError
+from mmbot.hyperliquid import wire_rest
+from mmbot.hyperliquid.grid import Grid
+from mmbot.hyperliquid.rest import Rest
+from mmbot.hyperliquid.signing import Signer
+from mmbot.hyperliquid.universe import Universe, fees
+from mmbot.hyperliquid.wire_types import WireBook
+from mmbot.runtime.aio import wall_clock_ns
+
+CLOCK_SKEW_MS_MAX: Final = 10_000
+"""Beyond this the venue's clock and ours disagree by more than an order's expiry allows."""
+SCHEDULE_CANCEL_USD: Final = 1_000_000
+"""Volume from which the venue accepts scheduleCancel; it says so in its refusal."""
+STANDARD_MODES: Final = ("default", "disabled")
+_WARN_REQUESTS_LEFT: Final = 1000
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One thing that was looked at; a run does not begin unless every one is fine."""
+
+    name: str
+    is_ok: bool
+    text: str
+
+
+def _fine(name: str, text: str) -> Row:
+    return Row(name, is_ok=True, text=text)
+
+
+def _bad(name: str, text: str) -> Row:
+    return Row(name, is_ok=False, text=text)
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the venue says about instrument and account before a run."""
+
+    instrument: Instrument
+    user: str
+    fees: Fees
+    equity_usd: float
+    position_lots: int
+    open_orders: int
+    requests_used: int
+    requests_cap: int
+    mark_px: float
+    rows: tuple[Row, ...]
+
+
+class LadderRung(msgspec.Struct, frozen=True):
+    """One order of the ladder that would be placed."""
+
+    side: str
+    px: float
+    sz: float
+    usd: float
+    depth_bps: float
+
+
+class Ladder(msgspec.Struct, frozen=True):
+    """The effective ladder at the present book, and the terms of its half spread."""
+
+    fair_px: float
+    rungs: tuple[LadderRung, ...]
+    terms: dict[str, float | None]
+
+
+async def read_facts(config: Config, rest: Rest, signer: Signer) -> Facts:
+    """
+    Read instrument, account, fees, budget and clock.
+
+    Raises:
+        ConfigError: The instrument is unknown or delisted.
+        VenueError: The venue cannot be reached, or refuses.
+    """
+    instrument = await read_instrument(config, rest)
+    user = (config.account.address or signer.address).lower()
+    coin, dex = instrument.coin, instrument.dex
+    bodies = await asyncio.gather(
+        rest.info({"type": "userRole", "user": signer.address}),
+        rest.info({"type": "userAbstraction", "user": user}),
+        rest.info({"type": "userFees", "user": user}),
+        rest.info({"type": "clearinghouseState", "user": user, "dex": dex}),
+        rest.info({"type": "openOrders", "user": user, "dex": dex}),
+        rest.info({"type": "userRateLimit", "user": user}),
+        rest.info({"type": "activeAssetData", "user": user, "coin": coin}),
+        rest.info({"type": "exchangeStatus"}),
+    )
+    role = wire_rest.user_role(bodies[0])
+    mode = wire_rest.user_abstraction(bodies[1])
+    rates = fees(instrument, bodies[2])
+    account = wire_rest.clearinghouse_state(bodies[3], instrument)
+    now_ns = wall_clock_ns()
+    orders = wire_rest.open_orders(bodies[4], instrument, now_ns)
+    budget = wire_rest.user_rate_limit(bodies[5])
+    asset = wire_rest.active_asset_data(bodies[6])
+    skew_ms = now_ns // NS_PER_MS - msgspec.json.decode(bodies[7])["time"]
+    rows = (
+        _instrument_row(instrument),
+        _signer_row(signer, user, role),
+        Row("account mode", mode in STANDARD_MODES, _mode_text(mode)),
+        _fine("fees", f"maker {rates.maker_bps:.3f} bps, taker {rates.taker_bps:.3f} bps"),
+        _equity_row(config, account.equity_usd, instrument),
+        _fine("leverage", f"{asset.leverage.type} {asset.leverage.value}x at the venue"),
+        _fine("position", f"{instrument.sz(account.position_lots):+g} {coin}"),
+        _fine("open orders", f"{len(orders)} in {coin}"),
+        _budget_row(budget),
+        _clock_row(skew_ms),
+        _dead_man_row(budget),
+    )
+    return Facts(
+        instrument=instrument,
+        user=user,
+        fees=rates,
+        equity_usd=account.equity_usd,
+        position_lots=account.position_lots,
+        open_orders=len(orders),
+        requests_used=budget.used,
+        requests_cap=budget.cap,
+        mark_px=asset.mark_px,
+        rows=rows,
+    )
+
+
+def failures(facts: Facts) -> list[Row]:
+    """What keeps a run from beginning."""
+    return [row for row in facts.rows if not row.is_ok]
+
+
+async def read_instrument(config: Config, rest: Rest) -> Instrument:
+    """
+    Look the configured perp up in the venue's own lists.
+
+    Raises:
+        ConfigError: Unknown or delisted.
+    """
+    dex = config.instrument.dex
+    meta = rest.info({"type": "meta", "dex": dex})
+    if not dex:
+        return Universe.parse(await meta, None, dex).instrument(config.instrument.wire_coin)
+    dexs, spot = rest.info({"type": "perpDexs"}), rest.info({"type": "spotMeta"})
+    bodies = await asyncio.gather(meta, dexs, spot)
+    universe = Universe.parse(bodies[0], bodies[1], dex, spot_meta=bodies[2])
+    return universe.instrument(config.instrument.wire_coin)
+
+
+async def preview(config: Config, rest: Rest, facts: Facts) -> Ladder:
+    """
+    The orders an engine with this configuration would place on the present book.
+
+    Raises:
+        VenueError: There is no two-sided book to price from.
+    """
+    instrument = facts.instrument
+    body = await rest.info({"type": "l2Book", "coin": instrument.coin})
+    book = msgspec.json.decode(body, type=WireBook | None, strict=False)
+    if book is None or not book.levels[0] or not book.levels[1]:
+        raise VenueError(f"{instrument.coin}: the book has no two sides, nothing can be priced")
+    grid = Grid(instrument)
+    now_ns = wall_clock_ns()
+    engine = Engine(config.engine, instrument, cloid_prefix=1)
+    for event in _opening(
+        facts, grid.level(book.levels[0][0]), grid.level(book.levels[1][0]), now_ns
+    ):
+        engine.apply(event)
+    decision = engine.decide(now_ns)
+    shown = decision.diagnostics
+    if shown is None:
+        raise VenueError(f"{instrument.coin}: nothing would be quoted: {decision.status.reasons}")
+    fair = instrument.ticks(shown.fair_px)
+    rungs = [
+        LadderRung(
+            side=place.side.name.lower(),
+            px=instrument.px(place.px_ticks),
+            sz=instrument.sz(place.sz_lots),
+            usd=notional_usd(place.px_ticks, place.sz_lots),
+            depth_bps=place.side * (fair - place.px_ticks) / fair * 1e4,
+        )
+        for place in (decision.batch.places if decision.batch is not None else ())
+    ]
+    rungs.sort(key=lambda rung: -rung.px)
+    terms: dict[str, float | None] = {
+        "fee": shown.fee_bps,
+        "adverse selection": shown.adverse_selection_bps,
+        "glft": shown.glft_bps,
+        "least half spread": shown.half_min_bps,
+        "half spread": shown.half_bps,
+        "skew at full position": shown.skew_bps,
+        "reference": shown.reference_bps,
+        "floor of what adds": shown.floor_bps,
+    }
+    return Ladder(shown.fair_px, tuple(rungs), terms)
+
+
+def _opening(facts: Facts, bid: Level, ask: Level, now_ns: int) -> list[Any]:
+    return [
+        LinkUp(recv_ns=now_ns),
+        Snapshot(
+            recv_ns=now_ns,
+            requested_at_ns=now_ns,
+            venue_ms=now_ns // NS_PER_MS,
+            position_lots=facts.position_lots,
+            entry_px=None,
+            equity_usd=facts.equity_usd,
+            mark_px=facts.mark_px,
+            fees=facts.fees,
+            open_orders=(),
+            fills=(),
+            requests_used=facts.requests_used,
+            requests_cap=facts.requests_cap,
+        ),
+        Bbo(recv_ns=now_ns, venue_ms=now_ns // NS_PER_MS, bid=bid, ask=ask),
+    ]
+
+
+def _instrument_row(instrument: Instrument) -> Row:
+    growth = ", growth mode" if instrument.growth_mode else ""
+    return _fine(
+        "instrument",
+        f"{instrument.coin} id {instrument.asset_id}, sizes to {instrument.sz_decimals} decimals, "
+        f"at most {instrument.max_leverage}x, collateral {instrument.collateral}{growth}",
+    )
+
+
+def _signer_row(signer: Signer, user: str, role: wire_rest.UserRole) -> Row:
+    if signer.address == user:
+        is_ok = role.role in ("user", "subAccount", "vault")
+        why = "" if is_ok else f": the venue says {role.role}; deposit first"
+        return Row("key", is_ok, f"the account's own, {user}{why}")
+    is_agent = role.role == "agent" and (role.master or "").lower() == user
+    text = f"agent {signer.address} of {user}"
+    if not is_agent:
+        text += (
+            f": the venue says {role.role} of {role.master or 'nobody'}; "
+            "approve it as an API wallet of account.address, or correct account.address"
+        )
+    return Row("key", is_agent, text)
+
+
+def _mode_text(mode: str) -> str:
+    if mode in STANDARD_MODES:
+        return f"standard ({mode})"
+    return f"{mode}: its per-dex balances mean nothing; switch the account to standard mode"
+
+
+def _equity_row(config: Config, equity_usd: float, instrument: Instrument) -> Row:
+    risk = config.risk
+    capital_usd = min(risk.capital_usd, equity_usd)
+    highest_usd = POSITION_PER_CAPITAL_MAX * capital_usd
+    text = f"{equity_usd:.2f} {instrument.collateral} at the venue, capital {risk.capital_usd:g}"
+    if equity_usd <= 0:
+        where = f"dex {instrument.dex}" if instrument.dex else "the main dex"
+        return _bad("equity", f"{text}: deposit into {where} first")
+    if risk.max_position_usd > highest_usd:
+        text += (
+            f": risk.max_position_usd = {risk.max_position_usd:g} is above 5 x the smaller of the "
+            f"two = {highest_usd:g}; deposit more or lower it"
+        )
+        return _bad("equity", text)
+    return _fine("equity", text)
+
+
+def _budget_row(budget: wire_rest.RateLimit) -> Row:
+    left = budget.cap - budget.used
+    text = f"{left} left of {budget.cap}"
+    if left <= 0:
+        return _bad("requests", f"{text}: trade by hand to earn some, one per USD")
+    if left < _WARN_REQUESTS_LEFT:
+        text += ": few; the ladder will move less often"
+    return _fine("requests", text)
+
+
+def _clock_row(skew_ms: int) -> Row:
+    if abs(skew_ms) > CLOCK_SKEW_MS_MAX:
+        return _bad("clock", f"{skew_ms:+d} ms against the venue: synchronise it (NTP)")
+    return _fine("clock", f"{skew_ms:+d} ms against the venue, delivery included")
+
+
+def _dead_man_row(budget: wire_rest.RateLimit) -> Row:
+    if budget.cum_vlm_usd >= SCHEDULE_CANCEL_USD:
+        return _fine("dead man", "the venue would accept scheduleCancel for this account")
+    return _fine(
+        "dead man",
+        f"none: scheduleCancel needs {SCHEDULE_CANCEL_USD} USD traded, this account has "
+        f"{budget.cum_vlm_usd:.0f}; stay within reach of the process",
+    )

@@ -1,0 +1,178 @@
+"""
+What a person sees of a run: the mode first, then one line per change that matters.
+
+The lines are rendered from the records of the log, so the screen never says what the log does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from mmbot.config import Config
+from mmbot.core.types import Instrument
+from mmbot.logs import Record
+
+_RESET: Final = "\x1b[0m"
+_BOLD: Final = "\x1b[1m"
+_RED: Final = "\x1b[1;97;41m"
+_WARN: Final = "\x1b[33m"
+_DIM: Final = "\x1b[2m"
+
+QUOTE_LINE_EVERY_S: Final = 1.0
+"""A ladder that moves ten times a second would hide the fills; the log has every move."""
+
+
+class Screen:
+    """Render log records as lines for a person; keeps back quote moves that come too fast."""
+
+    def __init__(self, instrument: Instrument, *, is_colour: bool) -> None:
+        self._instrument = instrument
+        self._is_colour = is_colour
+        self._quoted_at = ""
+        self._renderers: dict[str, Callable[[Record], str | None]] = {
+            "quote.moved": self._quote,
+            "fill.booked": self._fill,
+            "mode.changed": lambda r: f"mode     {r['before']} -> {r['after']}: {r['cause']}",
+            "link.opened": lambda _: "link     up, every stream acknowledged",
+            "link.lost": lambda r: f"link     lost: {r['reason']}; quotes count as unknown",
+            "snapshot.read": self._snapshot,
+            "order.rejected": lambda r: f"order    refused ({r['reason']}): {r['text']}",
+            "killswitch.tripped": lambda r: f"KILL     {r['text']}",
+            "run.stopping": lambda r: (
+                f"stop     {r['reason']}: cancelling {r['live_orders']} orders"
+            ),
+            "run.verified": lambda r: f"stop     the venue confirms: {r['resting_orders']} resting",
+        }
+
+    def render(self, record: Record) -> str | None:
+        """The line of a record, or None when it belongs to the log alone."""
+        renderer = self._renderers.get(record["event"])
+        if renderer is not None:
+            body = renderer(record)
+        elif record["level"] in ("warning", "error", "critical"):
+            body = _plain(record)
+        else:
+            body = None
+        if body is None:
+            return None
+        return self._paint(f"{record['at'][11:19]}  {body}", record["level"])
+
+    def _paint(self, line: str, level: str) -> str:
+        if not self._is_colour or level in ("debug", "info"):
+            return line
+        return f"{_WARN if level == 'warning' else _RED}{line}{_RESET}"
+
+    def _quote(self, r: Record) -> str | None:
+        second = r["at"][:19]
+        if second == self._quoted_at:
+            return None
+        self._quoted_at = second
+        return (
+            f"quote    {_px(r['touch_bid_px'])} / {_px(r['touch_ask_px'])}  "
+            f"fair {r['fair_px']:.6g}  "
+            f"-{_bps(r['touch_bid_bps'])} / +{_bps(r['touch_ask_bps'])} bps  "
+            f"skew {r['inventory_skew_bps']:+.2f} bps  position {r['q_frac']:+.0%} of limit"
+        )
+
+    def _fill(self, r: Record) -> str:
+        verb = "bought" if r["side"] == "buy" else "sold  "
+        taker = "  AS TAKER" if r["is_taker"] else ""
+        return (
+            f"fill     {verb} {r['sz']:g} @ {r['px']:g}  fee {r['fee_usd']:.4f}  "
+            f"position {r['position_sz']:+g}{taker}"
+        )
+
+    def _snapshot(self, r: Record) -> str:
+        left = r["requests_cap"] - r["requests_used"]
+        return (
+            f"account  equity {r['equity_usd']:.2f} USD  position {r['position_sz']:+g}  "
+            f"maker fee {r['maker_fee_bps']:.2f} bps  {left} requests left"
+        )
+
+
+def banner(config: Config, instrument: Instrument, user: str, *, is_colour: bool) -> list[str]:
+    """The first lines: mode, unmistakable when money is real, instrument, account, limits."""
+    coin = instrument.coin
+    match config.mode:
+        case "emulator":
+            title = f" EMULATOR  {coin} on an emulated exchange: no key, no network, no money "
+            if config.emulator.scenario == "demo" and not config.emulator.url:
+                title = f" EMULATOR  {coin}, scenario demo (livelier than HYPE): no money at risk "
+        case "testnet":
+            title = f" TESTNET  {coin}: test money "
+        case "live":
+            title = f" LIVE  {coin}: REAL MONEY "
+    rule = "=" * len(title)
+    if is_colour:
+        style = _RED if config.mode == "live" else _BOLD
+        title = f"{style}{title}{_RESET}"
+    risk = config.risk
+    limits = f"capital {risk.capital_usd:g} USD  position limit {risk.max_position_usd:g} USD"
+    return [
+        rule,
+        title,
+        rule,
+        f"account  {user}  {limits}  Ctrl+C stops",
+    ]
+
+
+def summary_lines(summary: dict[str, Any]) -> list[str]:
+    """The run summary as a person reads it; `summary.json` holds the same figures."""
+
+    def bps(key: str) -> str:
+        value = summary[key]
+        return "no fill yet" if value is None else f"{value:+.2f} bps"
+
+    def usd(key: str) -> str:
+        return f"{summary[key]:+.4f} USD"
+
+    rows = [
+        ("run", f"{summary['duration_s']:.1f} s, ended by {summary['end_reason']}"),
+        (
+            "fills",
+            f"{summary['fills']}: bought {summary['bought_sz']:g}, sold {summary['sold_sz']:g}",
+        ),
+        ("position", f"{summary['position_sz']:+g}"),
+        ("realised", usd("realised_usd")),
+        ("unrealised", usd("unrealised_usd")),
+        ("fees", f"{-summary['fees_usd']:+.4f} USD"),
+        ("funding", usd("funding_usd")),
+        ("total", usd("pnl_usd")),
+        ("spread capture", usd("spread_capture_usd")),
+        (
+            "markout",
+            ", ".join(f"{span} s {bps(f'markout_{span}s_bps')}" for span in (1, 5, 30)),
+        ),
+        ("max drawdown", f"{summary['max_drawdown_pct']:.3f} % of peak equity"),
+        ("skew at max inventory", f"{summary['skew_at_max_inventory_bps']:+.2f} bps"),
+        ("resting orders", str(summary["resting_orders"])),
+        ("kill switch", summary["kill"]["text"] if summary["kill"] else "not tripped"),
+    ]
+    width = max(len(name) for name, _ in rows)
+    return ["", *(f"  {name:<{width}}  {text}" for name, text in rows)]
+
+
+def _plain(record: Record) -> str:
+    facts = "  ".join(
+        f"{key}={_fact(value)}"
+        for key, value in record.items()
+        if key not in ("at", "level", "event")
+    )
+    return f"{record['event']}  {facts}".rstrip()
+
+
+def _fact(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return value if isinstance(value, str) else msgspec.json.encode(value, enc_hook=str).decode()
+
+
+def _px(value: float | None) -> str:
+    return "none" if value is None else f"{value:g}"
+
+
+def _bps(value: float | None) -> str:
+    return "none" if value is None else f"{value:.1f}"

@@ -1,0 +1,213 @@
+"""The whole daemon, as `mmbot run` assembles it, on an emulated exchange in simulated time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from mmbot.config import Config, load
+from mmbot.core.intents import KillReason
+from mmbot.core.orders import SlotState
+from mmbot.core.types import NS_PER_MS, NS_PER_S, Instrument
+from mmbot.emulator.scenarios import build_venue
+from mmbot.emulator.wire import Exchange, ExchangeParams
+from mmbot.errors import VenueError
+from mmbot.hyperliquid.ports import HttpReply
+from mmbot.hyperliquid.signing import Signer
+from mmbot.hyperliquid.universe import Universe
+from mmbot.logs import LogWriter, make_logger
+from mmbot.runtime.live import summarise
+from mmbot.runtime.pipe import PipeDialer, PipeHttp, SimLoop
+from mmbot.runtime.trader import CLOID_MAGIC, Ending, Ports, Trader, is_ours
+
+CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
+HOUR_MS = 3_600_000
+START_MS = 497_635 * HOUR_MS - 150_000
+"""Two and a half minutes before a full hour: a run of ten minutes pays or receives funding."""
+LATENCY_NS = 15 * NS_PER_MS
+EQUITY_USD = 1000.0
+
+
+class Records:
+    """A log that a test reads: what `LogWriter` would write, as it comes."""
+
+    def __init__(self) -> None:
+        self.all: list[Mapping[str, Any]] = []
+
+    def put(self, record: Mapping[str, Any]) -> None:
+        """Take one record."""
+        self.all.append(dict(record))
+
+    def named(self, event: str) -> list[Mapping[str, Any]]:
+        """Records of one event."""
+        return [record for record in self.all if record["event"] == event]
+
+
+class PipeRun:
+    """
+    A `Trader` over the pipe, and the venue's own books beside it.
+
+    Attributes:
+        strays: Orders of ours that rested at a sampled moment without a slot in the engine.
+        ghosts: Slots the engine believed to rest a second after the venue had no such order.
+        exposure_max: Largest position plus everything resting on its side, over the limit.
+        side_max: Largest resting size of one side over what a side may hold.
+    """
+
+    def __init__(
+        self,
+        scenario: str = "demo",
+        *,
+        seed: int = 1,
+        sets: Sequence[str] = (),
+        market: Mapping[str, object] | None = None,
+    ) -> None:
+        self.config: Config = load(CONFIG, [f"emulator.scenario={scenario}", *sets])
+        self.signer = Signer(b"\x07" * 32, is_mainnet=False)
+        self.user = self.signer.address
+        self.venue, self.market = build_venue(
+            "HYPE",
+            scenario,
+            overrides=market or {},
+            seed=seed,
+            now_ms=START_MS,
+            accounts=[(self.user, EQUITY_USD)],
+        )
+        self.exchange = Exchange(
+            self.venue,
+            self.market,
+            ExchangeParams(latency_ms=50, requests_kept=100_000),
+            market_coin="HYPE",
+            chance=random.Random(seed),
+        )
+        self.sim = SimLoop(START_MS * NS_PER_MS)
+        self.dialer = PipeDialer(self.sim, self.exchange, LATENCY_NS)
+        self.http = PipeHttp(self.sim, self.exchange, LATENCY_NS)
+        self.log = Records()
+        self.latched: list[KillReason] = []
+        self.endings: list[Ending] = []
+        self.instrument = self._instrument()
+        self.trader = Trader(
+            self.config,
+            self.instrument,
+            signer=self.signer,
+            user=self.user,
+            ports=Ports(self.sim.clock, self.sim, self.dialer, self.http),
+            url="ws://venue/ws",
+            cloid_prefix=CLOID_MAGIC << 48 | seed,
+            log=make_logger(cast("LogWriter", self.log), self.sim.clock, "debug"),
+            latch=self.latched.append,
+            on_end=self.endings.append,
+            jitter=random.Random(seed),
+        )
+        self.strays: list[tuple[float, str]] = []
+        self.ghosts: list[tuple[float, str]] = []
+        self.exposure_max = 0.0
+        self.side_max = 0.0
+        self.samples = 0
+        self._missing_since: dict[int, int] = {}
+
+    def _instrument(self) -> Instrument:
+        replies: list[HttpReply] = []
+        self.http.post("/info", b'{"type":"meta"}', replies.append, 5)
+        self.sim.run_for(1)
+        return Universe.parse(replies[0].body, None, "").instrument("HYPE")
+
+    # -- driving ------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Set the leverage, as `mmbot run` does before it connects, then connect."""
+        answers: list[VenueError | None] = []
+        self.trader.gateway.update_leverage(
+            self.config.risk.leverage, is_cross=True, on_done=answers.append
+        )
+        assert self.sim.run_till(lambda: bool(answers), 5)
+        assert answers == [None]
+        self.trader.start()
+
+    def run(self, span_s: float, *, every_s: float = 0.25) -> None:
+        """Trade for a span, looking at the venue's books every so often."""
+        until_ns = self.sim.clock() + round(span_s * NS_PER_S)
+        while self.sim.clock() < until_ns and not self.endings:
+            self.sim.run_until(min(until_ns, self.sim.clock() + round(every_s * NS_PER_S)))
+            self.look()
+
+    def stop(self) -> Ending:
+        """Stop as Ctrl+C does, and wait for the end."""
+        self.trader.stop("Ctrl+C")
+        return self.ended()
+
+    def ended(self, limit_s: float = 30) -> Ending:
+        """The ending, which must come within this time."""
+        assert self.sim.run_till(lambda: bool(self.endings), limit_s), self.log.all[-5:]
+        assert len(self.endings) == 1
+        return self.endings[0]
+
+    # -- looking ------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Compare the engine's orders with the venue's, and both with the limits."""
+        self.samples += 1
+        now_ns = self.sim.clock()
+        at_s = (now_ns - START_MS * NS_PER_MS) / NS_PER_S
+        rows = self.resting()
+        slots = self.trader.engine.orders.slots
+        resting: set[int] = set()
+        for row in rows:
+            cloid = int(row["cloid"], 16)
+            assert is_ours(cloid)
+            resting.add(cloid)
+            if cloid not in slots:
+                self.strays.append((at_s, row["cloid"]))
+        believed = {c for c, slot in slots.items() if slot.state is SlotState.WORKING} - resting
+        self._missing_since = {c: self._missing_since.get(c, now_ns) for c in believed}
+        self.ghosts.extend(
+            (at_s, f"{cloid:#034x}")
+            for cloid, since_ns in self._missing_since.items()
+            if now_ns - since_ns >= NS_PER_S and self.trader.link.is_up
+        )
+        self._weigh(rows)
+
+    def _weigh(self, rows: Sequence[dict[str, Any]]) -> None:
+        limits, mid = self.trader.engine.limits, self.trader.engine.book.last_mid_ticks
+        if limits is None or mid is None:
+            return
+        q_max_sz = self.instrument.sz(limits.q_max_lots(mid))
+        held_sz = self.position_sz()
+        for sign, mark in ((1, "B"), (-1, "A")):
+            side_sz = sum(float(row["sz"]) for row in rows if row["side"] == mark)
+            self.exposure_max = max(self.exposure_max, (sign * held_sz + side_sz) / q_max_sz)
+            side_limit_sz = max(limits.side_budget_frac * q_max_sz, -sign * held_sz)
+            self.side_max = max(self.side_max, side_sz / side_limit_sz)
+
+    def resting(self) -> list[dict[str, Any]]:
+        """Our open orders, by the venue's word."""
+        rows: list[dict[str, Any]] = self.venue.open_orders(self.user, "")
+        return rows
+
+    def position_sz(self) -> float:
+        """Our position, by the venue's word."""
+        for row in self.state()["assetPositions"]:
+            if row["position"]["coin"] == "HYPE":
+                return float(row["position"]["szi"])
+        return 0.0
+
+    def state(self) -> dict[str, Any]:
+        """`clearinghouseState` of our account."""
+        state: dict[str, Any] = self.venue.clearinghouse_state(self.user, "")
+        return state
+
+    def fills(self) -> list[dict[str, Any]]:
+        """Our fills, by the venue's word."""
+        rows: list[dict[str, Any]] = self.venue.user_fills(self.user, aggregate=False)
+        return rows
+
+    def actions(self) -> list[dict[str, Any]]:
+        """Every action the venue received, as it was on the wire."""
+        return [entry["body"]["action"] for entry in self.exchange.requests]
+
+    def summary(self) -> dict[str, Any]:
+        """The run summary as `mmbot run` writes it."""
+        return summarise(self.trader, self.endings[0], 0.0)

@@ -1,0 +1,207 @@
+"""Run the program as a person does, in processes of its own, and look at it from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+STILL = (
+    "market.sigma_bps_rt_s=0",
+    "market.a_per_s=0",
+    "market.sweeps_per_s=0",
+    "market.oracle_noise_bps=0",
+)
+"""A market in which nobody trades and nothing moves unless the test makes it."""
+
+PATIENCE_S = 40.0
+"""How long a test waits for an event before it fails; it passes as soon as the event is there."""
+
+
+class Exchange:
+    """`mmbot exchange` in a process of its own, driven through its control routes."""
+
+    def __init__(self, process: subprocess.Popen[str], info: dict[str, Any]) -> None:
+        self.process = process
+        self.url: str = info["url"]
+        self.accounts: list[dict[str, str]] = info["accounts"]
+
+    def control(self, route: str, **facts: Any) -> Any:
+        """POST to /emulator/`route`."""
+        return _call(f"{self.url}/emulator/{route}", facts)
+
+    def read(self, route: str) -> Any:
+        """GET from /emulator/`route`."""
+        return _call(f"{self.url}/emulator/{route}", None)
+
+    def info(self, **payload: Any) -> Any:
+        """POST to the venue's own /info."""
+        return _call(f"{self.url}/info", payload)
+
+    def actions(self) -> list[dict[str, Any]]:
+        """Every action received so far, as the client sent it."""
+        return [row["body"]["action"] for row in self.read("requests")["requests"]]
+
+    @property
+    def user(self) -> str:
+        """Address of the account the daemon trades."""
+        return self.accounts[0]["address"]
+
+    def open_orders(self, dex: str = "") -> list[dict[str, Any]]:
+        """What rests, by the venue's word."""
+        orders: list[dict[str, Any]] = self.info(type="openOrders", user=self.user, dex=dex)
+        return orders
+
+    def resting(self) -> list[dict[str, Any]]:
+        """The same by the control route, which costs no request weight and may be polled."""
+        orders: list[dict[str, Any]] = self.read(f"orders?user={self.user}")
+        return orders
+
+    def position_sz(self, coin: str, dex: str = "") -> float:
+        """Signed position, by the venue's word."""
+        state = self.read(f"ledger?user={self.user}")["states"][dex]
+        for row in state["assetPositions"]:
+            if row["position"]["coin"] == coin:
+                return float(row["position"]["szi"])
+        return 0.0
+
+
+class Daemon:
+    """`mmbot run` in a process of its own."""
+
+    def __init__(self, process: subprocess.Popen[str], run_dir: Path) -> None:
+        self.process = process
+        self.run_dir = run_dir
+
+    def records(self) -> list[dict[str, Any]]:
+        """The log so far."""
+        path = self.run_dir / "log.jsonl"
+        if not path.exists():
+            return []
+        lines = path.read_text("utf-8").split("\n")
+        return [json.loads(line) for line in lines[:-1]]
+
+    def wait_for(
+        self,
+        what: str,
+        found: Callable[[list[dict[str, Any]]], bool],
+        patience_s: float = PATIENCE_S,
+    ) -> list[dict[str, Any]]:
+        """Wait until the log shows it; fails with the log's end when it does not."""
+        until = monotonic() + patience_s
+        while monotonic() < until:
+            records = self.records()
+            if found(records):
+                return records
+            if self.process.poll() is not None:
+                break
+            select.select([], [], [], 0.02)
+        tail = "\n".join(str(record) for record in self.records()[-12:])
+        raise AssertionError(f"{what}: not seen; exit {self.process.poll()}\n{tail}")
+
+    def wait_event(self, event: str, count: int = 1) -> list[dict[str, Any]]:
+        """Wait until `event` was logged `count` times."""
+        return self.wait_for(
+            f"{count} x {event}", lambda rs: sum(r["event"] == event for r in rs) >= count
+        )
+
+    def gone_within(self, patience_s: float) -> bool:
+        """Whether the process ends within this time."""
+        try:
+            self.process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def stop(self, number: int = signal.SIGINT) -> tuple[int, str, str]:
+        """Send a signal and wait for the end: exit code, standard output, standard error."""
+        self.process.send_signal(number)
+        return self.end()
+
+    def end(self) -> tuple[int, str, str]:
+        """Wait for the end."""
+        out, err = self.process.communicate(timeout=PATIENCE_S)
+        return self.process.returncode, out, err
+
+    def summary(self) -> dict[str, Any]:
+        """`summary.json` of the run."""
+        found: dict[str, Any] = json.loads((self.run_dir / "summary.json").read_text("utf-8"))
+        return found
+
+
+def _call(url: str, payload: dict[str, Any] | None) -> Any:
+    request = urllib.request.Request(
+        url,
+        data=None if payload is None else json.dumps(payload).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return json.load(response)
+
+
+def start(
+    *arguments: str, env: dict[str, str] | None = None, new_group: bool = False
+) -> subprocess.Popen[str]:
+    """Start `mmbot` with these arguments, in a process group of its own if asked."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "mmbot", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "MMBOT_KEY": "", **(env or {})},
+        process_group=0 if new_group else None,
+    )
+
+
+@contextmanager
+def exchange(*arguments: str, sets: Sequence[str] = ()) -> Iterator[Exchange]:
+    """An emulated exchange that ends with the test."""
+    process = start(
+        "exchange", "--json", "--port=0", *arguments, *(f"--set={item}" for item in sets)
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise AssertionError(process.communicate()[1])
+    try:
+        yield Exchange(process, json.loads(line))
+    finally:
+        process.terminate()
+        process.communicate(timeout=PATIENCE_S)
+
+
+@contextmanager
+def daemon(
+    run_dir: Path,
+    *arguments: str,
+    config: Path,
+    sets: Sequence[str] = (),
+    env: dict[str, str] | None = None,
+    new_group: bool = False,
+) -> Iterator[Daemon]:
+    """A running daemon; killed if the test leaves it running."""
+    process = start(
+        "run",
+        f"--config={config}",
+        f"--run-dir={run_dir}",
+        *(f"--set={item}" for item in sets),
+        *arguments,
+        env=env,
+        new_group=new_group,
+    )
+    try:
+        yield Daemon(process, run_dir)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()

@@ -1,0 +1,109 @@
+"""The kill switch from outside: a falling price, the operator, the latch, and the reset."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from system.harness import STILL, daemon, exchange, start
+
+CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
+
+
+def test_a_falling_price_trips_the_loss_limit_and_a_restart_is_refused(tmp_path: Path) -> None:
+    """Exit 3, nothing resting by the venue's word, no start until a person resets."""
+    with exchange(sets=STILL) as venue:
+        sets = [f"emulator.url={venue.url}", f"state_dir={tmp_path / 'state'}"]
+        with daemon(tmp_path / "first", config=CONFIG, sets=sets) as bot:
+            bot.wait_event("quote.moved")
+            bot.wait_for("bids to hit", lambda _: any(o["side"] == "B" for o in venue.resting()))
+            deepest = min(float(o["limitPx"]) for o in venue.resting() if o["side"] == "B")
+            venue.control("trade", coin="HYPE", side="A", px=deepest, sz=1e6)
+            bot.wait_event("fill.booked")
+            for _ in range(30):
+                if bot.process.poll() is not None:
+                    break
+                px = float(venue.read("book?coin=HYPE")["levels"][0][0]["px"])
+                # A falling market: a gap of 1 %, and the daemon is looked at before the next one.
+                venue.control("price", coin="HYPE", px=round(px * 0.99, 3))
+                if bot.gone_within(0.5):
+                    break
+            else:
+                raise AssertionError("no trip after 30 falls of 1 %")
+            code, _, _ = bot.end()
+            assert venue.open_orders() == []
+        trip = next(r for r in bot.records() if r["event"] == "killswitch.tripped")
+        assert code == 3
+        assert trip["trigger"] in ("session_loss", "drawdown")
+        assert trip["value"] >= trip["limit"]
+        assert bot.summary()["kill"]["trigger"] == trip["trigger"]
+        assert bot.summary()["resting_orders"] == 0
+
+        with daemon(tmp_path / "second", config=CONFIG, sets=sets) as again:
+            code, _, err = again.end()
+        assert code == 3
+        assert "mmbot reset" in err
+        assert venue.open_orders() == []
+
+        reset = start("reset", f"--config={CONFIG}", *(f"--set={item}" for item in sets))
+        out, err = reset.communicate(timeout=60)
+        assert (reset.returncode, err) == (0, "")
+        assert trip["trigger"] in out
+
+        with daemon(tmp_path / "third", "--for=1s", config=CONFIG, sets=sets) as after:
+            code, _, err = after.end()
+        assert (code, err) == (0, "")
+
+
+def test_sigusr1_trips_the_switch(tmp_path: Path) -> None:
+    """The operator's own trigger: cancelled, verified, latched, exit 3."""
+    with (
+        exchange(sets=STILL) as venue,
+        daemon(
+            tmp_path / "run",
+            config=CONFIG,
+            sets=[f"emulator.url={venue.url}", f"state_dir={tmp_path / 'state'}"],
+        ) as bot,
+    ):
+        bot.wait_for("orders at the venue", lambda _: len(venue.resting()) > 0)
+        code, _, _ = bot.stop(signal.SIGUSR1)
+        resting = venue.open_orders()
+
+    assert code == 3
+    assert resting == []
+    assert bot.summary()["kill"]["trigger"] == "operator"
+
+
+def test_the_embedded_exchange_keeps_its_latch_in_the_run_directory(tmp_path: Path) -> None:
+    """Its account ends with it, so its state must not stop the next run elsewhere."""
+    run_dir = tmp_path / "run"
+    with daemon(run_dir, config=CONFIG) as bot:
+        bot.wait_event("quote.moved")
+        code, _, _ = bot.stop(signal.SIGUSR1)
+    assert code == 3
+    assert (run_dir / "state.sqlite").exists()
+
+    with daemon(run_dir, config=CONFIG) as again:
+        code, _, _ = again.end()
+    assert code == 3
+
+    reset = start("reset", f"--config={CONFIG}", f"--run-dir={run_dir}")
+    out, _ = reset.communicate(timeout=60)
+    assert "operator" in out
+    with daemon(tmp_path / "other", "--for=1s", config=CONFIG) as other:
+        code, _, _ = other.end()
+    assert code == 0
+
+
+def test_an_interrupt_of_the_whole_terminal_still_ends_verified(tmp_path: Path) -> None:
+    """Ctrl+C goes to the daemon's process group; the embedded exchange is in another one."""
+    with daemon(tmp_path / "run", config=CONFIG, new_group=True) as bot:
+        bot.wait_event("quote.moved")
+        os.killpg(bot.process.pid, signal.SIGINT)
+        code, _, err = bot.end()
+
+    assert (code, err) == (0, "")
+    summary = bot.summary()
+    assert summary["resting_orders"] == 0
+    assert summary["ledger_gap_usd"] is not None, "the exchange was still there to be asked"
