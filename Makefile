@@ -35,7 +35,7 @@ run: setup
 	@exec $(BIN)/mmbot run --config configs/emulator.toml $(ARGS)
 
 test: setup
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto $(ARGS)
 
 check: setup
 	$(BIN)/ruff format --check .

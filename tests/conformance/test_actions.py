@@ -145,7 +145,7 @@ def test_check_46_children_of_an_unfilled_order_wait(server: Server) -> None:
     """
     The statuses of children are bare strings, which closed parsers choke on.
 
-    Red when the venue reports a waiting child as an object.
+    Red when `status_of` wraps a waiting child in an object.
     """
     action = order_action(
         wire_order(HYPE, "B", "25", "2"),

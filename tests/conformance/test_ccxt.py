@@ -16,7 +16,7 @@ def test_ccxt_trades_unchanged(server: Server) -> None:
     """
     The other client most people use: markets, book, orders, positions and trades, nothing patched.
 
-    Red when the network in signatures is strict, since ccxt signs for the main one.
+    Red when `is_network_strict` is true by default, since ccxt signs for the main network.
     """
     server.order(BOB, wire_order(HYPE, "A", "26.01", "10"), wire_order(HYPE, "B", "25.9", "10"))
     with ccxt_client(server, ALICE) as client:
@@ -92,7 +92,7 @@ async def test_check_64_ccxt_watch_methods_resolve(server: Server) -> None:
     """
     The streaming half of ccxt: book, balance, orders and trades.
 
-    Red when `openOrders` messages leave out the user.
+    Red when `_margin` sends the state under another name.
     """
     server.order(BOB, wire_order(HYPE, "A", "26.01", "10"), wire_order(HYPE, "B", "25.9", "10"))
     client = ccxt.pro.hyperliquid(

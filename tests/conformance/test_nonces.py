@@ -26,7 +26,7 @@ def test_check_25_exact_replay_is_a_duplicate(server: Server) -> None:
     """
     A retry of a signed body can never trade twice.
 
-    Red when `_admit` does not admit the nonce.
+    Red when `NonceSet.refusal` does not look at the nonces it has seen.
     """
     body = server.signed(ALICE, order_action())
     assert server.post("/exchange", body).json["status"] == "ok"
@@ -75,7 +75,7 @@ def test_check_28_a_business_refusal_burns_the_nonce_and_an_unknown_signer_does_
     """
     A client that re-signs with the same nonce after a refusal is refused for another reason.
 
-    Red when the nonce is admitted only after the action succeeded.
+    Red when the line that admits the nonce is left out of `_admit`.
     """
     nonce = server.nonce()
     small = server.act(ALICE, order_action(wire_order(HYPE, "B", "25", "0.1")), nonce=nonce)

@@ -173,7 +173,7 @@ def test_check_17_a_zero_signature_recovers_nobody(server: Server) -> None:
     """
     Nobody can be named, so the sentence is another one.
 
-    Red when `recover` lets r = 0 through.
+    Red when `recover` answers the zero address where it cannot recover.
     """
     body = server.signed(ALICE, {"type": "noop"})
     body["signature"] = {"r": "0x0", "s": "0x0", "v": 27}

@@ -281,7 +281,7 @@ def test_check_61_a_silent_socket_is_cut_after_a_minute_and_pings_keep_it(server
     """
     A client without heartbeat loses a quiet socket every minute.
 
-    Red when `_drop_idle` is not called.
+    Red when `idle_close_ms` is 90 000.
     """
     with server.socket() as quiet, server.socket() as alive:
         server.advance(59_999)

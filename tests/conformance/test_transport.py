@@ -25,7 +25,7 @@ def test_check_01_sdk_info_constructs_from_spot_meta_and_meta(server: Server) ->
     """
     The official client must start from its two calls alone.
 
-    Red when `spot_meta` drops the token USDC: the client then finds no token for a pair.
+    Red when `spot_meta` lists its tokens without the first: the client finds no half of a pair.
     """
     info = sdk_info(server)
 

@@ -428,6 +428,16 @@ def test_a_change_of_position_is_followed_without_waiting_for_the_hold() -> None
         assert (before[side] - it.touch(side)) / before[side] * 1e4 >= 6.0 * 0.45
 
 
+def test_the_order_at_the_touch_follows_the_position_at_once_too() -> None:
+    """Off the grid, next to fair: less inventory takes it back by the skew without delay."""
+    config = params(reconcile={"hold_bps": 10, "hold_bps_max": 10, "hold_s": 60})
+    it, there = at_position(0.44, config), at_position(0.38, config)
+    before = it.touch(Side.SELL)
+    it.hold_position(there.position_lots)
+    it.settle()
+    assert it.touch(Side.SELL) == there.touch(Side.SELL) > before
+
+
 def test_skew_grows_fill_by_fill_on_the_orders_that_rest() -> None:
     """Real fills of our own orders, not a position set from outside, push both touches down."""
     it = Rig(params(risk={"max_position_usd": 400.0}))
@@ -601,9 +611,11 @@ def test_the_terms_of_every_rung_add_up_to_its_final_depth(
         it.wait(0.01)
         it.apply(ReferencePx(it.now_ns, it.venue_ms, 26.2 * (1 + lead_bps * 1e-4)))
         it.settle()
-    it.wait(1.0 if lead_bps is None else 0.9)
+    it.wait(1.2)
+    if lead_bps is not None:
+        it.apply(ReferencePx(it.now_ns, it.venue_ms, 26.2 * (1 + lead_bps * 1e-4)))
     it.tell_book()
-    diagnostics = it.engine.decide(it.now_ns + 200 * NS_PER_MS).diagnostics
+    diagnostics = it.engine.decide(it.now_ns).diagnostics
     assert diagnostics is not None
     fair = it.engine.book.fair_ticks
     assert fair is not None
@@ -618,6 +630,7 @@ def test_the_terms_of_every_rung_add_up_to_its_final_depth(
         # Hidden corrections would show here: a grid term is at most its line, plus the hold.
         assert -3.0 - 1e-9 <= fall.grid_bps <= diagnostics.spacing_bps + 3.0
     assert diagnostics.half_bps >= half - 1e-12
+    assert (diagnostics.reference_bps is None) == (lead_bps is None)
 
 
 def test_diagnostics_come_with_every_change_and_at_least_once_a_second() -> None:
@@ -733,6 +746,25 @@ def test_an_order_that_the_market_approaches_inside_its_floor_is_cancelled_first
     assert_floors(it)
 
 
+def test_time_inside_the_floor_is_counted_until_the_cancel_is_confirmed() -> None:
+    """The honest price of latency: from the frame that showed it to the venue's answer."""
+    it = Rig()
+    it.settle()
+    it.wait(1)
+    it.set_fair(26.2 * 1.0006)
+    it.tell_book()
+    it.is_holding_answers = True
+    it.decide()
+    it.wait(0.3)
+    it.is_holding_answers = False
+    held, it.held = it.held, []
+    for event in held:
+        it.apply(msgspec.structs.replace(event, recv_ns=it.now_ns))
+    it.wait(5)
+    it.decide()
+    assert it.engine.summary().inside_floor_s == pytest.approx(0.3)
+
+
 @pytest.mark.parametrize(
     ("low", "high", "decimals"), [(9.96, 10.04, 2), (99.6, 100.4, 2), (0.0997, 0.1003, 0)]
 )
@@ -807,6 +839,22 @@ def test_scarce_requests_are_spent_slowly_at_the_same_width_and_on_both_sides() 
     mean_poor = sum(poor_depths) / len(poor_depths)
     assert mean_poor < mean_rich + 2.5
     assert latest(poor).half_bps == latest(rich).half_bps
+
+
+def test_a_fill_pays_for_the_changes_it_calls_for() -> None:
+    """A dollar traded earns a request: with an empty bucket a fill is still answered at once."""
+    it = Rig(requests_cap=9_000)
+    it.settle()
+    it.wait(0.5)
+    it.engine._reconciler.requests.tokens = 0.0
+    it.set_fair(26.21)
+    it.tell_book()
+    assert it.decide().batch is None
+    it.fill(it.side(Side.BUY)[0], it.side(Side.BUY)[0].sz_lots)
+    batch = it.decide().batch
+    assert batch is not None
+    assert batch.places
+    assert batch.moves
 
 
 def test_cancels_go_out_when_every_request_is_spent() -> None:

@@ -136,6 +136,17 @@ def test_no_hold_keeps_a_line_inside_the_floor_or_beyond_the_post_only_price() -
         assert target.rungs[0].px_ticks < first
 
 
+def test_the_order_at_the_touch_is_held_only_while_it_rests() -> None:
+    """Within the hold it stays where it is; missing, it comes back at the present price."""
+    ladder = Ladder(LadderParams(), HYPE)
+    its, later = quote(262_000.0, x=0.45), quote(262_020.0, x=0.45)
+    lead = build(ladder, its, side=Side.SELL, budget=400, reduce=400).rungs[0].px_ticks
+    wanted = {"side": Side.SELL, "budget": 400, "reduce": 400, "hold": 50.0}
+    held = build(ladder, later, live=frozenset({lead}), **wanted)  # type: ignore[arg-type]
+    assert held.rungs[0].px_ticks == lead
+    assert build(ladder, later, **wanted).rungs[0].px_ticks > lead  # type: ignore[arg-type]
+
+
 def test_the_whole_position_is_offered_whatever_the_sizes_leave_over() -> None:
     """A remainder left out of the ladder would stay behind as dust."""
     for reduce in (45, 137, 500):

@@ -265,6 +265,16 @@ def test_the_gate_counts_what_rests_and_what_it_has_just_let_out() -> None:
     assert [note.facts["reason"] for note in notes] == ["side budget"]
 
 
+def test_what_rests_nearer_reduces_first() -> None:
+    """Fifty long and fifty offered at the touch: the next ask would build a short, near fair."""
+    orders, _ = working((Side.SELL, 262_010, 50))
+    view = msgspec.structs.replace(VIEW, position_lots=50)
+    _, notes = gate(Diff(places=(place(Side.SELL, 262_020),)), orders, view, HYPE, T0_NS)
+    assert [note.facts["reason"] for note in notes] == ["nearer than the floor"]
+    batch, _ = gate(Diff(places=(place(Side.SELL, 262_000),)), orders, view, HYPE, T0_NS)
+    assert batch is not None
+
+
 def test_a_move_is_exposure_neutral_and_only_of_an_order_at_rest() -> None:
     """It replaces its own lots; an order that is cancelled or unknown is not moved as well."""
     orders, cloids = working((Side.BUY, 261_750, 150))

@@ -395,6 +395,41 @@ def test_queue_is_the_recorded_size_and_conservative_where_unknown(
     assert fills(told) == [(1000, px, 1)]
 
 
+def test_what_trades_during_the_flight_is_no_longer_ahead() -> None:
+    """An order arrives behind what is left: 500 rested when it was sent, 200 of it traded."""
+    at_price: list[Bbo | Book | Trade] = [book(0), sale(150, BID, 200), sale(1000, BID, 301)]
+    through: list[Bbo | Book | Trade] = [book(0), sale(150, BID - STEP, 1), sale(1000, BID, 5)]
+    script: list[tuple[int, Place | Move | Cancel]] = [(100, buy(1, BID))]
+
+    assert fills(play(venue(at_price, order_ms=100), script, 2000)) == [(1000, BID, 1)]
+    assert fills(play(venue(through, order_ms=100), script, 2000)) == [(1000, BID, 5)]
+
+
+def test_fill_is_told_when_its_trade_is_received() -> None:
+    """The engine must not know of a fill before the feed could have told it."""
+    exchange = venue([book(0), sale(1000, BID - STEP, 400)])
+    exchange.advance(at(100))
+    exchange.send(at(100), places=[buy(1, BID)])
+    exchange.advance(at(1399))
+    early = exchange.take(at(1399))
+    exchange.advance(at(1400))
+
+    assert not any(isinstance(event, Fill) for event in early)
+    assert exchange.next_due_ns() == at(1400)
+    assert any(isinstance(event, Fill) for event in exchange.take(at(1400)))
+
+
+def test_clock_of_the_venue_is_brought_onto_ours() -> None:
+    """The venue's clock ran 500 ms ahead: its trade of 1000 happened at 500 by ours."""
+    params = RecordedVenueParams(order_latency_ms=0, reply_latency_ms=0)
+    frames: list[Bbo | Book | Trade] = [book(0), sale(1000, BID - STEP, 400)]
+    exchange = RecordedVenue(
+        frames, instrument=COIN, fees=FEES, params=params, lead_ns=500 * NS_PER_MS
+    )
+
+    assert fills(play(exchange, [(600, buy(1, BID))], 3000)) == []
+
+
 def test_query_tells_what_became_of_an_order() -> None:
     """An order without a verdict is asked after; the answers are open, gone and never seen."""
     exchange = venue([book(0), sale(500, BID - STEP, 1000)])

@@ -221,6 +221,37 @@ def test_request_log_shows_what_was_sent_by_whom_and_what_came_back() -> None:
     assert again == {"seen": 1, "requests": []}
 
 
+def test_best_prices_that_come_back_while_nobody_listened_are_told() -> None:
+    """A touch remembered from an earlier listener must not swallow the change of a later one."""
+    exchange = build_exchange()
+    subscription = {"type": "bbo", "coin": "HYPE"}
+
+    def rest(px: float, side: str = "B", tif: str = "Gtc") -> None:
+        body = json.dumps({"coin": "HYPE", "side": side, "px": px, "sz": 1, "tif": tif}).encode()
+        assert exchange.http("POST", "/emulator/trade", JSON, body).status == 200
+        exchange.advance(exchange.now_ms + 100)
+
+    def bids(session: Session) -> list[str]:
+        frames = [json.loads(text) for text in session.take()]
+        return [frame["data"]["bbo"][0]["px"] for frame in frames if frame["channel"] == "bbo"]
+
+    rest(25)
+    early = exchange.connect()
+    talk(early, method="subscribe", subscription=subscription)
+    rest(25.1)
+    assert bids(early) == ["25.0", "25.1"]
+    early.close()
+    rest(25.2)
+    late = exchange.connect()
+    talk(late, method="subscribe", subscription=subscription)
+    assert bids(late) == ["25.2"]
+    action = order("25.2", "Ioc")
+    action["orders"][0]["b"] = False
+    exchange.http("POST", "/exchange", JSON, signed(action, NOW_MS))
+    exchange.advance(exchange.now_ms + 100)
+    assert bids(late) == ["25.1"]
+
+
 def test_muted_channels_fall_silent_while_the_socket_lives() -> None:
     """Stale data is the fault that no close frame announces."""
     exchange = build_exchange()

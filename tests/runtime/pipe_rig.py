@@ -51,7 +51,7 @@ class PipeRun:
 
     Attributes:
         strays: Orders of ours that rested at a sampled moment without a slot in the engine.
-        ghosts: Slots the engine believed to rest a second after the venue had no such order.
+        ghosts: Slots the engine believed to rest `ghost_s` after the venue had no such order.
         exposure_max: Largest position plus everything resting on its side, over the limit.
         side_max: Largest resting size of one side over what a side may hold.
     """
@@ -107,6 +107,7 @@ class PipeRun:
         self.exposure_max = 0.0
         self.side_max = 0.0
         self.samples = 0
+        self.ghost_s = 1.0
         self._missing_since: dict[int, int] = {}
 
     def _instrument(self) -> Instrument:
@@ -126,6 +127,10 @@ class PipeRun:
         assert self.sim.run_till(lambda: bool(answers), 5)
         assert answers == [None]
         self.trader.start()
+
+    def faults(self, **changes: Any) -> None:
+        """Set faults of the venue."""
+        self.exchange.faults.update(changes)
 
     def run(self, span_s: float, *, every_s: float = 0.25) -> None:
         """Trade for a span, looking at the venue's books every so often."""
@@ -166,7 +171,7 @@ class PipeRun:
         self.ghosts.extend(
             (at_s, f"{cloid:#034x}")
             for cloid, since_ns in self._missing_since.items()
-            if now_ns - since_ns >= NS_PER_S and self.trader.link.is_up
+            if now_ns - since_ns >= self.ghost_s * NS_PER_S and self.trader.link.is_up
         )
         self._weigh(rows)
 

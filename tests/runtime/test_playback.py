@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import TypeVar, cast
 
+import msgspec
 import pytest
 
 from mmbot.core.engine import Decision, Summary
@@ -314,3 +315,29 @@ def test_progress_runs_to_the_end() -> None:
 
     assert told == sorted(told)
     assert told[-1] == 1.0
+
+
+def test_venue_clock_that_ran_ahead_gives_no_look_into_the_future() -> None:
+    """The trade of +700 by the venue's clock was at +300 by ours, before our order arrived."""
+    frames: list[Frame] = [*QUIET, trade(START_MS + 700, Side.SELL, BID - 10 * STEP, 900, 5)]
+
+    def filled(lead_ms: int) -> int:
+        def script(engine: Scripted, now_ns: int) -> Decision | None:
+            if len(engine.decided_ms) == 1:
+                return decision(places=(Place(7, Side.BUY, BID - STEP, 80),))
+            return None
+
+        engine = Scripted(script)
+        ahead = msgspec.structs.replace(recording(frames), lead_ns=lead_ms * NS_PER_MS)
+        Playback(
+            engine,
+            ahead,
+            instrument=COIN,
+            fees=FEES,
+            params=RecordedVenueParams(order_latency_ms=100),
+            capital_usd=100.0,
+        ).play()
+        return len(of(engine, Fill))
+
+    assert filled(0) == 1
+    assert filled(400) == 0

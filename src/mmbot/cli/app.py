@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 
-from mmbot.cli import backtest, check, exchange, reset, run
 from mmbot.errors import Exit, MmbotError
 from mmbot.logs import stderr_line
 
-app = typer.Typer(
-    name="mmbot",
-    help="A market maker for one Hyperliquid perp, and an emulated exchange to run it on.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.command("run")(run.run)
-app.command("check")(check.check)
-app.command("backtest")(backtest.backtest)
-app.command("reset")(reset.reset)
-app.command("exchange")(exchange.exchange)
+COMMANDS: Final = ("run", "check", "backtest", "reset", "exchange")
+"""Each is a function of the same name in a module of the same name."""
 
 
 def _print_version(value: bool) -> None:
@@ -33,7 +23,6 @@ def _print_version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     *,
     show_version: Annotated[
@@ -47,10 +36,32 @@ def options(
     del show_version
 
 
+def build(arguments: Sequence[str]) -> typer.Typer:
+    """
+    The application with the command that `arguments` name, or with all of them.
+
+    A command's modules are imported only when it is wanted: the daemon and the exchange it starts
+    begin at the same moment, and each would wait for what only the other needs.
+    """
+    app = typer.Typer(
+        name="mmbot",
+        help="A market maker for one Hyperliquid perp, and an emulated exchange to run it on.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(options)
+    wanted = [name for name in COMMANDS if arguments and arguments[0] == name]
+    for name in wanted or COMMANDS:
+        app.command(name)(getattr(import_module(f"mmbot.cli.{name}"), name))
+    return app
+
+
 def main() -> NoReturn:
     """Run a command; an error of ours is one message and its exit code, never a traceback."""
     try:
-        app(standalone_mode=True)
+        build(sys.argv[1:])(standalone_mode=True)
     except MmbotError as error:
         for line in str(error).splitlines():
             stderr_line(f"mmbot: {line}")

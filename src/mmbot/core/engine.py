@@ -225,7 +225,7 @@ class Engine:
         self._dropped_ns: dict[tuple[str, str], int] = {}
         self._max_inventory = 0
         self._skew_at_max = 0.0
-        self._inside_since_ns: int | None = None
+        self._inside_since_ns = 0
         self._inside_ns = 0
         self._handlers: dict[type, Callable[[Any], None]] = {
             Bbo: self._on_book,
@@ -465,6 +465,7 @@ class Engine:
     def decide(self, now_ns: int) -> Decision:
         """The smallest set of requests that turns the orders we have into those we want."""
         orders, risk = self.orders, self.risk
+        self._count_inside(now_ns)
         age_ns = self.book.touch_age_ns(now_ns)
         if age_ns is None and self._waited_ns is not None:
             age_ns = now_ns - self._waited_ns
@@ -476,14 +477,14 @@ class Engine:
         if blocked is not None:
             diff = Diff(tuple(self._all_cancels(now_ns, Side.BUY, Side.SELL)))
             gate_view = None
-            self._reconciler.is_inside = self._reconciler.is_waiting = False
+            self._reconciler.is_waiting = False
         elif self.book.fair_ticks is None:
             # Nothing can be priced: what reduces stays as it is, the rest must not.
             held = self.position.lots
             pulled = [side for side in Side if side * held >= 0]
             diff = Diff(tuple(self._all_cancels(now_ns, *pulled)))
             gate_view = None
-            self._reconciler.is_inside = self._reconciler.is_waiting = False
+            self._reconciler.is_waiting = False
         else:
             view, diff, gate_view = self._trade(now_ns, q_max, x)
         batch, dropped = gate(diff, orders, gate_view, self.instrument, now_ns)
@@ -495,7 +496,6 @@ class Engine:
                 self._backoff[move.side].book_version = self.book.version
             for place in batch.places:
                 self._backoff[place.side].book_version = self.book.version
-        self._count_inside(now_ns)
         diagnostics = self._diagnose(view, batch, now_ns)
         queries = orders.queries(now_ns)
         self._wake_ns = self._next_wake(view, age_ns, now_ns)
@@ -636,9 +636,17 @@ class Engine:
         return self._live_px
 
     def _count_inside(self, now_ns: int) -> None:
-        if self._inside_since_ns is not None:
-            self._inside_ns += max(0, now_ns - self._inside_since_ns)
-        self._inside_since_ns = now_ns if self._reconciler.is_inside else None
+        """Add the time since the last decision that an order spent inside its floor."""
+        since, self._inside_since_ns = self._inside_since_ns, now_ns
+        inside = self._reconciler.inside
+        if not inside:
+            return
+        ends = [
+            now_ns if cloid in self.orders.slots else self.orders.gone_at_ns(cloid) or since
+            for cloid in inside
+        ]
+        self._inside_ns += max(0, max(ends) - since)
+        inside[:] = [cloid for cloid in inside if cloid in self.orders.slots]
 
     def _next_wake(self, view: _View | None, age_ns: int | None, now_ns: int) -> int | None:
         times: list[int | None] = [

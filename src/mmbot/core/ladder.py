@@ -265,7 +265,8 @@ class Ladder:
         target.clamped_u = clamped_u = min(target.floored_u, post_u)
         wish = _Wish(
             wanted_u=clamped_u,
-            cap_u=min(near_u, post_u),
+            # A reducing order that fair has come up to is no danger: it is followed with the hold.
+            cap_u=post_u if is_lead_reducing else min(near_u, post_u),
             hold_ticks=hold_ticks,
             hold_ns=hold_ns,
             now_ns=now_ns,

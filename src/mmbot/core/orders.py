@@ -291,6 +291,11 @@ class Orders:
         self._refresh()
         return self._worst[side]
 
+    def gone_at_ns(self, cloid: int) -> int | None:
+        """When an order was known to be gone; None while it is not, or after it is forgotten."""
+        dead = self._dead.get(cloid)
+        return None if dead is None else dead[2]
+
     def waiting(self) -> list[Slot]:
         """Slots without a verdict."""
         self._refresh()

@@ -150,7 +150,7 @@ class Reconciler:
         "_hold_ns",
         "_hold_ns_max",
         "_keep_frac",
-        "is_inside",
+        "inside",
         "is_waiting",
         "requests",
     )
@@ -165,8 +165,8 @@ class Reconciler:
         self.requests = Requests(params)
         self.is_waiting = False
         """Whether the last difference left something out for want of requests."""
-        self.is_inside = False
-        """Whether any order that can increase the position was seen inside its floor."""
+        self.inside: list[int] = []
+        """Orders that could increase the position and were seen inside their floor."""
 
     def ready_at_ns(self, now_ns: int) -> int | None:
         """When a change left out for want of requests can be made."""
@@ -212,7 +212,8 @@ class Reconciler:
             is_inside = side * slot.px_ticks > view.floor_u + _TICK_EPS and not is_reducing(
                 lots, ahead, view.reduce_lots
             )
-            self.is_inside = self.is_inside or is_inside
+            if is_inside:
+                self.inside.append(slot.cloid)
             if slot.state is SlotState.CANCELLING:
                 ahead += lots
                 continue
@@ -232,7 +233,8 @@ class Reconciler:
     def diff(self, orders: Orders, views: tuple[SideView, SideView], now_ns: int) -> Diff:
         """The requests worth making now, the protective ones first."""
         self.requests.refill(now_ns)
-        self.is_waiting = self.is_inside = False
+        self.is_waiting = False
+        self.inside.clear()
         plan = _Plan()
         for view in views:
             doomed = self.must_go(orders, view, now_ns)

@@ -14,11 +14,12 @@ import msgspec
 
 from mmbot.core.types import Side, Tif
 from mmbot.emulator.canonical import BadJsonError, parse_json
+from mmbot.emulator.replies import HttpResponse, json_response
 from mmbot.emulator.specs import NewOrder
 from mmbot.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mmbot.emulator.wire import Exchange, HttpResponse
+    from mmbot.emulator.wire import Exchange
 
 HOUSE = "0x" + "e" * 40
 """Account that trades on behalf of the person at the controls."""
@@ -94,8 +95,6 @@ class Control:
 
     def handle(self, method: str, path: str, query: str, body: bytes) -> HttpResponse:
         """Answer a control request; what is wrong with it is said in the answer."""
-        from mmbot.emulator.wire import json_response  # noqa: PLC0415 - the routes belong to it
-
         name = path.removeprefix("/emulator/")
         try:
             if method == "GET" and name in self._gets:

@@ -138,7 +138,8 @@ class Running:
             settle,
             ip=_ip(request),
         )
-        if not done.done():
+        if request.path != "/info":
+            # An action, or a hand at the controls, leaves something for the next block.
             self._rearm()
         return _response(request, await done)
 

@@ -13,24 +13,36 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from heapq import heappop, heappush
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
 
-from mmbot.emulator.audience import Audience, Block
 from mmbot.emulator.canonical import BadJsonError, Envelope, SchemaError, envelope, parse_json
 from mmbot.emulator.canonical import elements as count_elements
 from mmbot.emulator.control import Control
 from mmbot.emulator.faults import Faults, take
-from mmbot.emulator.feeds import KINDS_OF, ON_CHANGE, Feeds, cadence
+from mmbot.emulator.feeds import Feeds
 from mmbot.emulator.gatehouse import Gatehouse, rank
 from mmbot.emulator.info import BAD_JSON, BAD_SCHEMA, BAD_TYPE, InfoDesk
-from mmbot.emulator.limits import IpUse, LimitParams, action_weight
-from mmbot.emulator.session import Session, frame
+from mmbot.emulator.limits import IpUse, action_weight
+from mmbot.emulator.params import ExchangeParams
+from mmbot.emulator.pushes import Pushes
+from mmbot.emulator.replies import (
+    DROPPED,
+    JSON_TYPE,
+    NULL,
+    HttpResponse,
+    faulty,
+    is_json,
+    json_response,
+    text_response,
+)
+from mmbot.emulator.session import Session
 from mmbot.emulator.subscriptions import Topic, is_depth_valid
 from mmbot.emulator.venue import Venue
 from mmbot.errors import InvariantError
+
+__all__ = ["Chance", "Exchange", "ExchangeParams", "HttpResponse", "MarketLike"]
 
 EARLIEST_MS = 2**40
 """ccxt packs a nonce rightly only from here on, so the exchange's clock may not be smaller."""
@@ -56,67 +68,6 @@ class Chance(Protocol):
 
     def random(self) -> float:
         """A number in [0, 1)."""
-
-
-class ExchangeParams(BaseModel):
-    """Time and manners of the emulated exchange; its intervals were measured at the venue."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    network: Literal["a", "b"] = Field("b", description="Source in signatures: a main, b test.")
-    is_network_strict: bool = Field(
-        default=False,
-        description="Refuse signatures made for the other network instead of taking both.",
-    )
-    latency_ms: int = Field(
-        0, ge=0, le=60_000, description="Time from an action's arrival to its block, ms."
-    )
-    block_ms: int = Field(68, ge=1, description="Spacing of blocks, ms.")
-    fast_book_ms: int = Field(540, ge=1, description="Cadence of the fast book, ms.")
-    slow_book_ms: int = Field(5400, ge=1, description="Cadence of the plain book, ms.")
-    ctx_ms: int = Field(1000, ge=1, description="Cadence of asset contexts, ms.")
-    mids_ms: int = Field(5050, ge=1, description="Cadence of all mids, ms.")
-    candle_ms: int = Field(1000, ge=1, description="Cadence of a forming candle, ms.")
-    dex_ctx_ms: int = Field(13_600, ge=1, description="Cadence of a dex's contexts, ms.")
-    account_ms: int = Field(
-        5000, ge=1, description="Cadence of account state streams, ms (unverified)."
-    )
-    idle_close_ms: int = Field(60_000, ge=1, description="Server silence that ends a socket, ms.")
-    requests_kept: int = Field(20_000, ge=0, description="Requests the log remembers.")
-    limits: LimitParams = LimitParams()
-
-
-class HttpResponse(msgspec.Struct, frozen=True):
-    """
-    Answer to an HTTP request.
-
-    Attributes:
-        content_type: None for an empty answer.
-        delay_ms: How much later it leaves; 0 where the exchange kept the time itself.
-        is_dropped: The connection is cut instead of answered.
-    """
-
-    status: int
-    content_type: str | None
-    body: bytes
-    delay_ms: int = 0
-    is_dropped: bool = False
-
-
-JSON_TYPE = "application/json"
-TEXT_TYPE = "text/plain; charset=utf-8"
-DROPPED = HttpResponse(0, None, b"", is_dropped=True)
-NULL = b"null"
-
-
-def text_response(status: int, text: str) -> HttpResponse:
-    """A refusal in words."""
-    return HttpResponse(status, TEXT_TYPE, text.encode())
-
-
-def json_response(value: Any, status: int = 200) -> HttpResponse:
-    """An answer in JSON."""
-    return HttpResponse(status, JSON_TYPE, msgspec.json.encode(value))
 
 
 class _Action(msgspec.Struct):
@@ -168,24 +119,19 @@ class Exchange:
         self.test_accounts: list[dict[str, str]] = []
         """Funded accounts with their worthless keys, for clients that ask at /emulator/accounts."""
         self._chance = chance
-        self._audience = Audience()
         self._feeds = Feeds(venue.state, self.gate.identities)
         self._info = InfoDesk(venue.state, self.gate.identities)
         self._control = Control(self)
         self._sessions: dict[Session, None] = {}
         self._uses: dict[str, IpUse] = {}
-        self._block = Block()
-        self._flush_at_ms: int | None = None
         self._queue: list[tuple[int, int, int, _Action]] = []
         self._later: list[tuple[int, int, Callable[[], None]]] = []
         self._order = 0
-        self._started_ms = self.now_ms
-        self._cadences_at_ms: dict[str, int] = {}
         self._chance_at_ms = self.now_ms + SECOND_MS
-        self._touches: dict[str, list[Any]] = {}
         venue.advance(self.now_ms)
         # What was done to the venue before, such as first deposits, is nobody's news.
         venue.drain()
+        self._pushes = Pushes(venue.state, self._feeds, self.params, self.faults, self._call_later)
 
     # --- time ---
 
@@ -202,27 +148,20 @@ class Exchange:
         """When something happens next without a request, None when nothing is planned."""
         due: list[int] = []
         if self.market is not None:
-            due.append(self._block_at(self.market.next_due_ms()))
-        if self._flush_at_ms is not None:
-            due.append(self._flush_at_ms)
+            due.append(self.params.block_at(self.market.next_due_ms()))
         if self._queue:
             due.append(self._queue[0][0])
         if self._later:
             due.append(self._later[0][0])
-        due.extend(self._cadences_at_ms.values())
+        due.extend(self._pushes.due_ms())
         if self._sessions:
             # Funding, scheduled cancels and triggers reach listeners in time.
             due.append(self.venue.next_due_ms())
-        if self._sessions:
             silent_ms = min(session.sent_at_ms for session in self._sessions)
             due.append(silent_ms + self.params.idle_close_ms)
             if self.faults.disconnect_per_s > 0:
                 due.append(self._chance_at_ms)
         return max(min(due), self.now_ms) if due else None
-
-    def _block_at(self, ms: int) -> int:
-        """First block at or after `ms`."""
-        return -(-ms // self.params.block_ms) * self.params.block_ms
 
     @property
     def session_count(self) -> int:
@@ -237,7 +176,7 @@ class Exchange:
     def settle(self) -> None:
         """Take in what was done to the venue from outside; accounts hear of it at once."""
         self._collect()
-        self._flush_users()
+        self._pushes.flush_users()
 
     def _move(self, now_ms: int) -> None:
         if self.market is not None and self.market.next_due_ms() <= now_ms:
@@ -250,19 +189,13 @@ class Exchange:
         """Take the venue's events in; they leave at the next block."""
         events = self.venue.drain()
         if events:
-            self._block.fold(events)
-            if self._flush_at_ms is None:
-                self._flush_at_ms = self._block_at(self.now_ms)
+            self._pushes.collect(events)
 
     def _step(self, now_ms: int) -> None:
         self._move(now_ms)
         while self._queue and self._queue[0][0] <= now_ms:
             self._execute(heappop(self._queue)[3])
-        if self._flush_at_ms is not None and self._flush_at_ms <= now_ms:
-            self._flush()
-        for clock, due_ms in list(self._cadences_at_ms.items()):
-            if due_ms <= now_ms:
-                self._publish_state(clock)
+        self._pushes.run_due()
         while self._later and self._later[0][0] <= now_ms:
             heappop(self._later)[2]()
         self._drop_idle()
@@ -333,7 +266,7 @@ class Exchange:
         if method != "POST":
             on_done(HttpResponse(405, None, b""))
             return
-        if not _is_json(content_type):
+        if not is_json(content_type):
             on_done(text_response(415, BAD_TYPE))
             return
         is_info = path == "/info"
@@ -412,7 +345,7 @@ class Exchange:
             self._execute(job)
             return None
         self._order += 1
-        due_ms = self._block_at(self.now_ms + self.params.latency_ms)
+        due_ms = self.params.block_at(self.now_ms + self.params.latency_ms)
         heappush(self._queue, (due_ms, rank(request.action), self._order, job))
         return None
 
@@ -430,13 +363,13 @@ class Exchange:
         }
         self._collect()
         if faults.is_event_first:
-            self._flush_users()
+            self._pushes.flush_users()
         if faults.drop > 0:
             faults.drop -= 1
             job.answer(None)
         else:
             job.answer(verdict.response)
-        self._flush_users()
+        self._pushes.flush_users()
 
     # --- sockets ---
 
@@ -474,17 +407,11 @@ class Exchange:
             session.cut()
             return
         session.acknowledge("subscribe", wanted)
-        self._audience.add(session, wanted)
-        clock = cadence(wanted)
-        if clock is not None and clock not in self._cadences_at_ms:
-            self._cadences_at_ms[clock] = self._next_beat(clock)
-        first = feeds.first(wanted)
-        if first is not None and wanted.kind not in self.faults.mute:
-            session.send(first)
+        self._pushes.add(session, wanted)
 
     def forgets(self, session: Session, topic: Topic) -> None:
         """A subscription ended."""
-        self._audience.remove(session, topic)
+        self._pushes.remove(session, topic)
 
     def leaves(self, session: Session) -> None:
         """A session closed."""
@@ -538,81 +465,6 @@ class Exchange:
             use = self._uses[ip] = IpUse(self.params.limits)
         return use
 
-    # --- pushing ---
-
-    def _flush(self) -> None:
-        """A block is complete: best prices and trades of the coins it touched, then accounts."""
-        block, self._block = self._block, Block()
-        self._block.users = block.users
-        self._flush_at_ms = None
-        state = self.venue.state
-        for coin, trades in block.trades.items():
-            for topic in self._audience.about("trades", coin):
-                self._publish(topic, self._feeds.trades(trades))
-        for asset_id in block.books:
-            asset = state.assets[asset_id]
-            topics = self._audience.about("bbo", asset.coin)
-            if not topics:
-                continue
-            touch = self._feeds.touch(asset)
-            if self._touches.get(asset.coin) == touch["bbo"]:
-                continue
-            self._touches[asset.coin] = touch["bbo"]
-            for topic in topics:
-                self._publish(topic, frame("bbo", touch))
-        self._flush_users()
-
-    def _flush_users(self) -> None:
-        users, self._block.users = self._block.users, {}
-        for user, block in users.items():
-            for kind, text in self._feeds.account_events(user, block):
-                for topic in self._audience.about(kind, user):
-                    self._publish_event(topic, text)
-                if kind == "userEvents":
-                    for topic in self._audience.about("user", user):
-                        self._publish_event(topic, text)
-            if block.fills:
-                for topic in self._audience.about("userFills", user):
-                    text = self._feeds.fills_event(user, block.fills, topic)
-                    self._publish_event(topic, text)
-            for kind in ON_CHANGE:
-                for topic in self._audience.about(kind, user):
-                    state = self._feeds.current(topic)
-                    if state is not None:
-                        self._publish_event(topic, state)
-
-    def _publish_event(self, topic: Topic, text: str) -> None:
-        self._call_later(self.faults.event_lag_ms, partial(self._publish, topic, text))
-
-    def _publish(self, topic: Topic, text: str) -> None:
-        if topic.kind in self.faults.mute:
-            return
-        for session in self._audience.listeners(topic):
-            session.send(text)
-
-    def _publish_state(self, clock: str) -> None:
-        """One beat of a cadence: every topic of it, all with the same time."""
-        is_heard = False
-        for kind in KINDS_OF[clock]:
-            for topic in self._audience.of_kind(kind):
-                if cadence(topic) != clock:
-                    continue
-                is_heard = True
-                text = self._feeds.current(topic)
-                if text is not None:
-                    self._publish(topic, text)
-        if is_heard:
-            self._cadences_at_ms[clock] = self._next_beat(clock)
-        else:
-            del self._cadences_at_ms[clock]
-
-    def _next_beat(self, clock: str) -> int:
-        """Next beat of a cadence, on a block: beats are counted from the start of the exchange."""
-        every_ms: int = getattr(self.params, f"{clock}_ms")
-        beats = (self.now_ms - self._started_ms) // every_ms + 1
-        due_ms = self._block_at(self._started_ms + beats * every_ms)
-        return due_ms if due_ms > self.now_ms else self._block_at(due_ms + every_ms)
-
     # --- losing sockets ---
 
     def _drop_idle(self) -> None:
@@ -628,15 +480,3 @@ class Exchange:
         for session in list(self._sessions):
             if self._chance.random() < self.faults.disconnect_per_s:
                 session.cut()
-
-
-def _is_json(content_type: str | None) -> bool:
-    kind = (content_type or "").partition(";")[0].strip().lower()
-    return kind == JSON_TYPE or (kind.startswith("application/") and kind.endswith("+json"))
-
-
-def faulty(status: int) -> HttpResponse:
-    """What a gateway in front of the venue says with an error status."""
-    if status == 429:
-        return HttpResponse(429, JSON_TYPE, NULL)
-    return text_response(status, "Bad Gateway" if status == 502 else "Internal Server Error")

@@ -143,6 +143,7 @@ class _Run:
         self.trader: Trader | None = None
         self.interrupted: str | None = None
         self._is_stopping = False
+        self._is_kill_ordered = False
 
     def on_signal(self, name: str) -> None:
         """First: stop cleanly. Second: end now, the cancels are sent."""
@@ -157,9 +158,26 @@ class _Run:
             self.trader.stop(name)
 
     def on_kill_signal(self) -> None:
-        """SIGUSR1: the operator trips the kill switch."""
+        """SIGUSR1: the operator trips the kill switch, from the first moment there is one."""
+        self._is_kill_ordered = True
         if self.trader is not None:
             self.trader.kill("operator: SIGUSR1")
+
+    def begin(self, trader: Trader) -> None:
+        """From here on a signal ends the run through its trader, and what crashes as well."""
+        self.trader = trader
+        self.loop.set_exception_handler(self._on_crash)
+        trader.start()
+        if self._is_kill_ordered:
+            self.on_kill_signal()
+
+    def _on_crash(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback raised: the trader cancels everything, and the log has the traceback."""
+        error = context.get("exception")
+        if self.trader is not None and not self.trader.ended and error is not None:
+            self.trader.crash(error)
+        else:
+            stderr_line(f"mmbot: internal error: {context.get('message')}: {error}")
 
     def on_time_up(self) -> None:
         """`--for` has passed."""
@@ -230,9 +248,9 @@ async def _trade(
         on_end=state.ended.set_result,
         jitter=random.Random(os.urandom(8)),  # noqa: S311 - spreads reconnects, guards nothing
     )
-    state.trader = trader
+    # A signal until here ends the program without a stop: no order was sent.
     await set_leverage(trader, rest, facts.user, config.risk.leverage)
-    trader.start()
+    state.begin(trader)
     _freeze_garbage(state.loop)
     if state.options.duration_s is not None:
         state.loop.call_later(state.options.duration_s, state.on_time_up)

@@ -10,7 +10,7 @@ from mmbot.core.engine import Summary
 from mmbot.core.intents import KillReason
 
 NOTES: Final = (
-    "funding is left out",
+    "funding is left out, margin is not checked",
     "our orders do not move the recorded market",
     "nothing trades in a hole of the recording, and the engine sees stale data, not a lost link",
 )

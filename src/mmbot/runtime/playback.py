@@ -27,7 +27,7 @@ from mmbot.core.events import (
     Trade,
 )
 from mmbot.core.intents import KillReason
-from mmbot.core.types import NS_PER_S, Fees, Instrument, notional_usd
+from mmbot.core.types import NS_PER_MS, NS_PER_S, Fees, Instrument, notional_usd
 from mmbot.emulator.recordings import Frame, Recording
 from mmbot.emulator.tape import RecordedVenue, RecordedVenueParams
 from mmbot.errors import ConfigError, InvariantError
@@ -36,7 +36,9 @@ REQUESTS_GRANTED: Final = 10_000
 """Requests of a fresh address (Hyperliquid docs, "Rate limits and user limits")."""
 
 _CLOSING_NS: Final = 30 * NS_PER_S
-"""How long the orders of an ended run may take to be confirmed gone."""
+"""How long the orders of an ended run may take to be confirmed gone, beside their own travel."""
+_CLOSING_TRIPS: Final = 3
+"""The last placement, a cancel after its verdict, and a question about it."""
 _PROGRESS_STEPS: Final = 100
 
 
@@ -122,6 +124,8 @@ class Playback:
         self._fees = fees
         self._requests_cap = requests_cap
         self._earned_usd = 0.0
+        trip_ms = params.order_latency_ms + params.reply_latency_ms
+        self._closing_ns = _CLOSING_NS + round(_CLOSING_TRIPS * trip_ms * NS_PER_MS)
 
     def play(self, on_progress: Callable[[float], None] | None = None) -> None:
         """
@@ -156,7 +160,7 @@ class Playback:
             if not is_closing:
                 if self.venue.is_two_sided:
                     self.two_sided_ns += now_ns - before_ns
-            elif now_ns - self.ended_ns > _CLOSING_NS:
+            elif now_ns - self.ended_ns > self._closing_ns:
                 msg = f"{self.engine.live_count()} orders were never confirmed gone"
                 raise InvariantError(msg)
             first = at

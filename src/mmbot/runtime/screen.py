@@ -159,7 +159,7 @@ def _plain(record: Record) -> str:
     facts = "  ".join(
         f"{key}={_fact(value)}"
         for key, value in record.items()
-        if key not in ("at", "level", "event")
+        if key not in ("at", "level", "event", "exception")
     )
     return f"{record['event']}  {facts}".rstrip()
 

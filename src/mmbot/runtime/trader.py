@@ -20,6 +20,7 @@ from mmbot.config import Config
 from mmbot.core.engine import Decision, Engine
 from mmbot.core.events import Command, CommandKind, Event, LinkLost, LinkUp, Snapshot
 from mmbot.core.intents import KillReason, Note
+from mmbot.core.orders import SlotState
 from mmbot.core.types import NS_PER_MS, NS_PER_S, Instrument
 from mmbot.errors import Exit, InvariantError, MmbotError, VenueError, VenueProtocolError
 from mmbot.hyperliquid.gateway import Gateway
@@ -38,7 +39,10 @@ _ACK_WAIT_NS: Final = 700 * NS_PER_MS
 _VERIFY_EVERY_NS: Final = 250 * NS_PER_MS
 _GIVE_UP_NS: Final = 20 * NS_PER_S
 """A stop that cannot be verified for this long ends and says what may still rest."""
-
+_REREAD_NS: Final = NS_PER_S
+"""How long a stop waits for fills that the account knows and we do not."""
+_OWED_LOOK_NS: Final = 10 * NS_PER_S
+"""Fills owed for a whole such period will not come by the stream: the account is read again."""
 
 Decoded = Event | SubscriptionAck | Pong | ErrorFrame | PostReply | NonUserCancel
 
@@ -122,7 +126,9 @@ class Trader:
         self._kill: KillReason | None = None
         self._timer: Handle | None = None
         self._timer_at_ns = 0
-        self._ends_by_ns = 0
+        self._is_reread = False
+        self._is_broken = False
+        self._owed: frozenset[int] = frozenset()
         self._deciding = False
         self._stale = False
         self._seen_unknown: set[str] = set()
@@ -171,6 +177,7 @@ class Trader:
     def start(self) -> None:
         """Connect; quoting begins with the first snapshot after every acknowledgement."""
         self.link.start()
+        self._scheduler.call_at(self._clock() + _OWED_LOOK_NS, self._look_for_owed)
 
     def on_frames(self, frames: Sequence[bytes], recv_ns: int) -> None:
         """Handle one socket read: fold every frame, decide once, send once."""
@@ -183,6 +190,8 @@ class Trader:
             # Nothing is guessed from a frame we cannot read: resynchronise.
             self.log.error("frame.malformed", error=str(error))
             self.link.drop(f"malformed frame: {error}")
+        except MmbotError as error:
+            self._on_bug(error)
         finally:
             self._deciding = False
         self.decide(recv_ns)
@@ -205,7 +214,11 @@ class Trader:
 
     def emit(self, event: Event) -> None:
         """Fold an event that did not come in a frame, and decide unless a read is being folded."""
-        self.engine.apply(event)
+        try:
+            self.engine.apply(event)
+        except MmbotError as error:
+            self._on_bug(error)
+            return
         if self._deciding:
             self._stale = True
         else:
@@ -213,7 +226,7 @@ class Trader:
 
     def decide(self, now_ns: int) -> None:
         """Decide, send, then log what was noticed and set the clock for the next look."""
-        if self._phase is _Phase.ENDED:
+        if self._phase is _Phase.ENDED or self._is_broken:
             return
         self._deciding = True
         self._stale = False
@@ -290,7 +303,6 @@ class Trader:
         if self.start_equity_usd is None:
             self.start_equity_usd = event.equity_usd
         if self._phase is _Phase.VERIFYING:
-            self.engine.apply(event)
             self._verified(event)
             return
         self.log.info(
@@ -304,6 +316,19 @@ class Trader:
             requests_cap=event.requests_cap,
         )
         self.emit(event)
+
+    def _look_for_owed(self) -> None:
+        """Read the account when fills that the venue spoke of have not come for a whole period."""
+        if self._phase is not _Phase.TRADING:
+            return
+        slots = self.engine.orders.slots
+        owed = frozenset(c for c, slot in slots.items() if slot.state is SlotState.SETTLING)
+        late = owed & self._owed
+        if late and self.link.is_up and not self.snapshot.is_reading:
+            self.log.warning("fills.late", orders=len(late))
+            self.snapshot.start()
+        self._owed = owed
+        self._scheduler.call_at(self._clock() + _OWED_LOOK_NS, self._look_for_owed)
 
     def _on_snapshot_failed(self, error: VenueError) -> None:
         self.log.error("snapshot.failed", error=str(error))
@@ -349,12 +374,25 @@ class Trader:
         self._close("failed", error.exit_code)
         self.emit(Command(recv_ns=self._clock(), kind=CommandKind.STOP, text=str(error)))
 
+    def crash(self, error: BaseException) -> None:
+        """A callback raised what nobody expected: end as for a broken invariant."""
+        if isinstance(error, MmbotError):
+            self._on_bug(error)
+            return
+        bug = InvariantError(f"{type(error).__name__}: {error}")
+        bug.__cause__ = error
+        self._on_bug(bug)
+
     def _on_bug(self, error: MmbotError) -> None:
         """An invariant of ours broke: cancel all that may rest without asking the engine again."""
-        self.log.critical("invariant.broken", error=str(error))
-        self._error = str(error)
+        if self._phase is _Phase.ENDED or self._is_broken:
+            return
+        self._is_broken = True
+        self.log.critical("invariant.broken", error=str(error), exc_info=error)
+        self._error = f"internal error, everything was cancelled: {error}"
         if self._phase is _Phase.TRADING:
             self._close("invariant", InvariantError.exit_code)
+        self._exit = max(self._exit, InvariantError.exit_code)
         self.gateway.cancel_all(list(self.engine.orders.slots))
         self._verify()
 
@@ -371,9 +409,9 @@ class Trader:
         self._reason = reason
         self._exit = code
         now_ns = self._clock()
-        self._ends_by_ns = now_ns + _GIVE_UP_NS
         self.log.info("run.stopping", reason=reason, live_orders=len(self.engine.orders.slots))
         self._scheduler.call_at(now_ns + _ACK_WAIT_NS, self._on_ack_deadline)
+        self._scheduler.call_at(now_ns + _GIVE_UP_NS, self.force)
 
     def _on_ack_deadline(self) -> None:
         if self._phase is _Phase.CANCELLING:
@@ -386,21 +424,32 @@ class Trader:
             self.snapshot.start(is_brief=self.link.is_up)
 
     def _verified(self, final: Snapshot) -> None:
+        if final.position_lots == self.engine.position.lots or self._is_reread:
+            self._conclude(final)
+            return
+        # A fill has not reached us, and a brief reading has none: the ledger is closed with the
+        # fills if they can be had soon.
+        self._is_reread = True
+        self.snapshot.start()
+        self._scheduler.call_at(self._clock() + _REREAD_NS, lambda: self._conclude(final))
+
+    def _conclude(self, final: Snapshot) -> None:
+        """Nothing of ours rests by this reading, or it is cancelled again."""
+        if self._phase is not _Phase.VERIFYING:
+            return
         ours = [order for order in final.open_orders if is_ours(order.cloid)]
-        for order in ours:
-            self.log.warning("order.still_resting", oid=order.oid, status=order.status)
         if not ours:
+            if not self._is_broken:
+                self.emit(final)
             self._end(final)
             return
+        for order in ours:
+            self.log.warning("order.still_resting", oid=order.oid, status=order.status)
         self.gateway.cancel_all([order.cloid for order in ours if order.cloid is not None])
         self._again()
 
     def _again(self) -> None:
-        now_ns = self._clock()
-        if now_ns >= self._ends_by_ns:
-            self._end(None)
-        else:
-            self._scheduler.call_at(now_ns + _VERIFY_EVERY_NS, self._verify)
+        self._scheduler.call_at(self._clock() + _VERIFY_EVERY_NS, self._verify)
 
     def _end(self, final: Snapshot | None) -> None:
         resting = 0 if final is not None else len(self.engine.orders.slots)

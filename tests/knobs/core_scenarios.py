@@ -1,0 +1,141 @@
+"""What the engine of a configuration does in scripted markets: its batches, modes and trips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+from core.rig import T0_NS, Fault, Rig
+from mmbot.config import Config
+from mmbot.core.events import AssetCtx, ReferencePx
+from mmbot.core.types import NS_PER_S, Side
+
+MID_PX = 26.2
+_POSITION_LOTS = 600
+"""157 USD: one percent of price is 1.57 USD of the 100 at work."""
+
+
+class Watched:
+    """A rig, and what an observer of it would note down."""
+
+    def __init__(self, config: Config, *, requests: int = 10**6) -> None:
+        self.rig = Rig(config.engine, fair_px=MID_PX, requests_cap=requests)
+        self._seen: list[object] = []
+        self._told = 0
+        self._reasons: tuple[str, ...] = ()
+
+    def decide(self) -> None:
+        """One decision; only what leaves the engine is noted: requests, modes, trips, pauses."""
+        rig = self.rig
+        at_s = (rig.now_ns - T0_NS) / NS_PER_S
+        count = len(rig.batches)
+        decision = rig.decide()
+        for batch in rig.batches[count:]:
+            self._seen.append((at_s, batch))
+        for note in rig.notes[self._told :]:
+            if note.event in ("mode.changed", "killswitch.tripped"):
+                self._seen.append((at_s, note.event, note.facts.get("cause")))
+        self._told = len(rig.notes)
+        if decision.status.reasons != self._reasons:
+            self._reasons = decision.status.reasons
+            self._seen.append((at_s, decision.status.mode, self._reasons))
+
+    def steps(self, span_s: float, step_s: float) -> Iterator[float]:
+        """Wait a step, let the caller act, decide; gives the time since the first step."""
+        for n in range(round(span_s / step_s)):
+            self.rig.wait(step_s)
+            yield n * step_s
+            self.decide()
+
+    @property
+    def seen(self) -> list[object]:
+        """The notes so far."""
+        return self._seen
+
+    def mark(self, move_frac: float) -> None:
+        """The venue's mark at this distance from where everything began."""
+        px = MID_PX * (1 + move_frac)
+        self.rig.apply(AssetCtx(self.rig.now_ns, px, px, 0.0, 1e6))
+
+
+def _wander(watched: Watched, span_s: float, *, takers: float = 0.05) -> list[object]:
+    """
+    A price that wanders calmly, then wildly, then calmly.
+
+    `takers` is the chance in each quarter of a second that one fills a part of an order of ours.
+    """
+    rig, chance = watched.rig, Random(7)
+    px = MID_PX
+    for at_s in watched.steps(span_s, 0.25):
+        is_wild = span_s / 3 < at_s < span_s * 2 / 3
+        px *= 1 + chance.gauss(0.0, 2.5 if is_wild else 0.2) * 1e-4
+        rig.set_fair(px)
+        rig.run_over()
+        if chance.random() < takers:
+            side = chance.choice((Side.BUY, Side.SELL))
+            for order in rig.side(side)[:1]:
+                rig.fill(order, max(1, round(order.sz_lots * chance.uniform(0.2, 0.9))))
+        rig.tell_book(bid_lots=chance.randrange(50, 2000), ask_lots=chance.randrange(50, 2000))
+    return watched.seen
+
+
+def wandering(config: Config, _: Path) -> list[object]:
+    """Requests in plenty."""
+    return _wander(Watched(config), 150)
+
+
+def wandering_scarce(config: Config, _: Path) -> list[object]:
+    """Few requests are left at the venue, and no trade earns new ones."""
+    return _wander(Watched(config, requests=600), 300, takers=0.0)
+
+
+def marked_down(config: Config, _: Path) -> list[object]:
+    """A held position is marked down into the soft limits, up again, then down for good."""
+    watched = Watched(config)
+    watched.rig.hold_position(_POSITION_LOTS)
+    for at_s in watched.steps(160, 0.5):
+        low = 0.012 * (1 - abs(at_s - 50) / 50)
+        watched.rig.tell_book()
+        watched.mark(-low if at_s < 100 else -0.0005 * (at_s - 100))
+    return watched.seen
+
+
+def mark_goes_silent(config: Config, _: Path) -> list[object]:
+    """A low mark is the last that the venue says of it, while the book goes on."""
+    watched = Watched(config)
+    watched.rig.hold_position(_POSITION_LOTS)
+    watched.mark(-0.012)
+    for _at_s in watched.steps(40, 0.5):
+        watched.rig.tell_book()
+    return watched.seen
+
+
+def book_goes_silent(config: Config, _: Path) -> list[object]:
+    """No touch comes any more."""
+    watched = Watched(config)
+    for _at_s in watched.steps(320, 0.5):
+        pass
+    return watched.seen
+
+
+def refused(config: Config, _: Path) -> list[object]:
+    """The venue refuses every placement and move for two minutes."""
+    watched = Watched(config)
+    for _at_s in watched.steps(120, 0.25):
+        watched.rig.fault = Fault.REFUSED
+        watched.rig.tell_book()
+    return watched.seen
+
+
+def led(config: Config, _: Path) -> list[object]:
+    """Another market leads ours, for good at first, then for a moment, then falls silent."""
+    watched = Watched(config)
+    rig = watched.rig
+    for at_s in watched.steps(90, 0.25):
+        rig.tell_book()
+        lead_bps = 3.0 if 10 <= at_s < 50 else 30.0 if 50 <= at_s < 60 else 0.0
+        if at_s < 60:
+            px = MID_PX * (1.001 + lead_bps * 1e-4)
+            rig.apply(ReferencePx(rig.now_ns, rig.venue_ms, px))
+    return watched.seen

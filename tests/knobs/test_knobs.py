@@ -1,0 +1,119 @@
+"""
+Every key of the configuration changes something that can be seen from outside, or it must go.
+
+The predecessor of this program read keys for months that nothing used: an operator turned them, and
+the program took no notice.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+from pydantic import create_model
+
+from knobs import core_scenarios as core
+from knobs import program_scenarios as program
+from knobs.liveness import (
+    Knob,
+    Scenario,
+    Values,
+    first_outcome,
+    keys_of,
+    observe,
+    unlisted,
+    verdict,
+)
+from knobs.table import PATIENT, TABLE
+from mmbot.config import Config
+
+_BY_FILE = (program.run, program.reset, program.signer_from_environment, program.signer_from_file)
+"""Scenarios that read a file, in which a key unknown to the program is refused as such."""
+
+
+def _name(case: tuple[Scenario, Values]) -> str:
+    scenario, base = case
+    return f"{scenario.__name__}-{len(base)}"
+
+
+CASES = sorted({(knob.scenario, knob.base) for knob in TABLE.values()}, key=_name)
+
+
+def test_every_key_has_a_row() -> None:
+    """A key that nobody looks after is how dead ones come about."""
+    assert unlisted(Config, TABLE) == set()
+
+
+def test_every_row_has_a_key() -> None:
+    """A row for a key that was removed or renamed proves nothing."""
+    assert TABLE.keys() - set(keys_of(Config)) == set()
+
+
+@pytest.mark.parametrize("case", CASES, ids=_name)
+def test_a_scenario_repeats_itself(case: tuple[Scenario, Values]) -> None:
+    """Otherwise every key would seem alive in it."""
+    scenario, base = case
+    first = first_outcome(scenario, base)
+
+    assert first
+    assert observe(scenario, base) == first
+
+
+@pytest.mark.parametrize("key", TABLE)
+def test_the_second_value_of_a_key_can_be_told_from_outside(key: str) -> None:
+    """On the wire, in the time of a trip, in a log record or an exit code."""
+    assert verdict(key, TABLE[key]) is None
+
+
+# -- the test of the test ---------------------------------------------------------------------
+
+
+@cache
+def _with_dead_keys() -> type[Config]:
+    """The configuration with one key in every section, and one beside them, that nobody reads."""
+    fields: dict[str, Any] = {"unread": (float, 1.0)}
+    for name, field in Config.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and hasattr(kind, "model_fields"):
+            section = create_model(kind.__name__, __base__=kind, unread=(float, 1.0))
+            fields[name] = (section, ... if field.is_required() else section())
+    return create_model("Config", __base__=Config, **fields)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c[0] not in _BY_FILE], ids=_name)
+def test_no_scenario_shows_a_key_that_nobody_reads(case: tuple[Scenario, Values]) -> None:
+    """One that did, by repeating its configuration say, would call every dead key alive."""
+    scenario, base = case
+    model = _with_dead_keys()
+    turned = tuple((key, 2.0) for key in keys_of(model) if key.endswith("unread"))
+    assert len(turned) > 10
+
+    assert observe(scenario, (*base, *turned), model) == first_outcome(scenario, base)
+
+
+@pytest.mark.parametrize("key", ["reconcile.unread", "unread"])
+def test_a_key_that_nobody_reads_is_called_dead(key: str) -> None:
+    """What the table is for."""
+    model = _with_dead_keys()
+
+    assert key in unlisted(model, TABLE)
+    found = verdict(key, Knob(2.0, core.wandering, PATIENT), model)
+    assert found is not None
+    assert "dead in wandering" in found
+
+
+def test_a_second_value_that_is_the_first_is_called_dead() -> None:
+    """A row proves something only if the two runs differ in the key."""
+    found = verdict("ladder.rungs", Knob(4, core.wandering, PATIENT))
+
+    assert found is not None
+    assert "its second value 4 is its first" in found
+
+
+def test_a_scenario_that_shows_nothing_is_called_dead() -> None:
+    """Two silences are alike."""
+    found = verdict("ladder.rungs", Knob(1, lambda _config, _here: []))
+
+    assert found is not None
+    assert "shows nothing" in found

@@ -1,0 +1,500 @@
+"""
+The daemon trades through the in-memory pipe in simulated time, from the first frame to the end.
+
+The same `Trader` as in `mmbot run`; only the ports differ. What is asserted is asserted of the
+venue's books and of the requests it received.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from runtime.pipe_rig import EQUITY_USD, START_MS, PipeRun
+
+from mmbot.core.engine import Decision
+from mmbot.core.types import NS_PER_MS, Mode
+from mmbot.emulator import orders
+from mmbot.errors import Exit, InvariantError
+
+WIDE = ("risk.loss_limit_frac=0.5", "risk.drawdown_limit_frac=0.5", "risk.soft_limit_frac=0.5")
+
+
+def assert_consistent(run: PipeRun) -> None:
+    """Whatever happened: nothing rests, every order had an owner, the ledger is the venue's."""
+    ending, summary = run.endings[0], run.summary()
+    assert run.resting() == []
+    assert ending.resting_orders == 0
+    assert ending.final is not None
+    assert ending.final.open_orders == ()
+    assert run.strays == []
+    assert run.ghosts == []
+
+    fills = run.fills()
+    assert summary["fills"] == len(fills)
+    assert summary["position_sz"] == pytest.approx(run.position_sz(), abs=1e-9)
+    state = run.state()
+    held = state["assetPositions"]
+    mark_px = (
+        abs(float(held[0]["position"]["positionValue"]) / float(held[0]["position"]["szi"]))
+        if held
+        else ending.final.mark_px
+    )
+    equity_usd = float(state["marginSummary"]["accountValue"])
+    pnl_usd = run.trader.engine.position.pnl_usd(run.instrument.ticks(mark_px))
+    assert equity_usd - EQUITY_USD == pytest.approx(pnl_usd, abs=1e-4)
+    assert abs(summary["ledger_gap_usd"]) <= 1e-4
+    total_usd = summary["realised_usd"] + summary["unrealised_usd"]
+    assert summary["pnl_usd"] == pytest.approx(
+        total_usd - summary["fees_usd"] + summary["funding_usd"], abs=1e-9
+    )
+
+    assert not any(fill["crossed"] for fill in fills), "a post-only order never takes"
+    for action in run.actions():
+        if action["type"] == "order":
+            assert all(order["t"] == {"limit": {"tif": "Alo"}} for order in action["orders"])
+        elif action["type"] == "batchModify":
+            changes = action["modifies"]
+            assert all(item["order"]["t"] == {"limit": {"tif": "Alo"}} for item in changes)
+        else:
+            assert action["type"] in {"cancelByCloid", "updateLeverage"}
+    assert run.exposure_max <= 1.0
+    assert run.side_max <= 1.0 + 1e-9
+    assert run.log.named("position.mismatched") == []
+
+
+@pytest.mark.parametrize(("scenario", "seed", "fills_min"), [("demo", 1, 200), ("hype", 3, 5)])
+def test_ten_minutes_trade_and_leave_nothing_behind(
+    scenario: str, seed: int, fills_min: int
+) -> None:
+    """The program whole, over an hour's funding, checked against the venue four times a second."""
+    run = PipeRun(scenario, seed=seed)
+    run.start()
+
+    run.run(600)
+    assert not run.trader.closing, run.endings
+    settled = {int(row["cloid"], 16) for row in run.resting()}
+    ending = run.stop()
+
+    assert len(settled) >= 2
+    assert run.samples == 2400
+    assert (ending.exit_code, ending.reason, ending.error) == (Exit.OK, "Ctrl+C", None)
+    assert len(run.fills()) >= fills_min
+    assert {fill["side"] for fill in run.fills()} == {"A", "B"}
+    if scenario == "demo":
+        assert run.summary()["funding_usd"] != 0, "the run crosses a full hour with a position"
+    assert_consistent(run)
+
+
+def wire_log(run: PipeRun) -> list[bytes]:
+    """Every request as the venue received it, with the time."""
+    return [
+        msgspec.json.encode((entry["time"], entry["transport"], entry["body"]))
+        for entry in run.exchange.requests
+    ]
+
+
+def eventful(seed: int) -> PipeRun:
+    """Two minutes in which something happens to the connection."""
+    run = PipeRun("demo", seed=seed, sets=WIDE)
+    run.start()
+    run.run(30)
+    run.dialer.cut()
+    run.run(30)
+    run.faults(drop=2)
+    run.run(60)
+    run.stop()
+    return run
+
+
+def test_the_same_seed_sends_the_same_bytes() -> None:
+    """A run is a function of its inputs: signatures, nonces and times included."""
+    first, again, other = eventful(5), eventful(5), eventful(6)
+
+    assert len(wire_log(first)) > 50
+    assert wire_log(first) == wire_log(again)
+    assert first.log.all == again.log.all
+    assert wire_log(first) != wire_log(other)
+
+
+def test_a_cut_connection_is_replaced_and_trading_goes_on() -> None:
+    """Orders rest unseen while the socket is away; what they filled is in the books afterwards."""
+    run = PipeRun("demo", seed=2, sets=WIDE)
+    run.start()
+    run.run(60)
+    before = len(run.fills())
+    for _ in range(3):
+        run.dialer.cut()
+        run.run(0.1)
+        assert not run.trader.link.is_up
+        run.run(40)
+        assert run.trader.link.is_up
+    run.stop()
+
+    assert len(run.log.named("link.lost")) == 3
+    assert len(run.log.named("link.opened")) == 4
+    assert len(run.log.named("snapshot.read")) == 4
+    assert len(run.fills()) > before + 20
+    assert_consistent(run)
+
+
+def test_a_stalled_stream_is_left_and_nothing_old_is_quoted() -> None:
+    """The socket lives and says nothing: orders go after 3 s, the link after 5."""
+    run = PipeRun("demo", seed=4, sets=WIDE)
+    run.ghost_s = 12  # what is filled meanwhile cannot be known before the next connection
+    run.start()
+    run.run(60)
+    assert run.resting() != []
+    stalled_ns = run.sim.clock()
+    run.dialer.stall(is_stalled=True)
+    run.run(25)
+    lost = run.log.named("link.lost")
+    run.run(60)
+    resting = run.resting()
+    run.stop()
+
+    assert len(lost) == 1
+    assert "silent" in lost[0]["reason"]
+    cancels_ms = [
+        entry["time"]
+        for entry in run.exchange.requests
+        if entry["body"]["action"]["type"] == "cancelByCloid"
+    ]
+    assert any(0 < ms - stalled_ns // NS_PER_MS <= 8000 for ms in cancels_ms)
+    assert resting != []
+    assert_consistent(run)
+
+
+@pytest.mark.parametrize("channel", ["bbo", "l2Book", "orderUpdates", "userFills"])
+def test_a_muted_stream_loses_no_order_and_no_fill(channel: str) -> None:
+    """One stream dies while the others live; the account is read again until the books agree."""
+    run = PipeRun("demo", seed=7, sets=WIDE)
+    run.ghost_s = 30
+    run.start()
+    run.run(20)
+    run.faults(mute=[channel])
+    run.run(20)
+    run.faults(mute=[])
+    run.run(40)
+    run.stop()
+
+    assert_consistent(run)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"event_lag_ms": 400},
+        {"is_event_first": True},
+        {"is_modify_reversed": True},
+        {"is_event_first": True, "is_modify_reversed": True, "delay_ms": 300},
+        {"unknown_oid_lag_ms": 1500, "drop": 2},
+        {"answer": [500, 502, 500]},
+        {"refuse": [429, 500, 502]},
+        {"is_post_only": True},
+    ],
+    ids=lambda fault: "+".join(fault),
+)
+def test_a_bad_day_at_the_venue_leaves_no_order_without_an_owner(fault: dict[str, Any]) -> None:
+    """Lost, late, early and doubled answers, one after another, while the market trades."""
+    run = PipeRun("demo", seed=11, sets=WIDE)
+    run.ghost_s = 3
+    run.start()
+    run.run(20)
+    for _ in range(4):
+        run.faults(**{key: list(v) if isinstance(v, list) else v for key, v in fault.items()})
+        run.run(15)
+    run.faults(event_lag_ms=0, delay_ms=0, is_event_first=False, refuse=[], answer=[], drop=0)
+    run.run(30)
+    run.stop()
+
+    assert_consistent(run)
+
+
+def test_repeated_frames_are_counted_once() -> None:
+    """The venue replays fills and trades after a resubscription, and once sent whole frames twice."""
+    run = PipeRun("demo", seed=3, sets=WIDE)
+    run.dialer.tamper = lambda text: [(0, text), (0, text)]
+    run.start()
+    run.run(90)
+    run.stop()
+
+    assert len(run.fills()) > 20
+    assert_consistent(run)
+
+
+def test_late_frames_do_not_move_the_book_back() -> None:
+    """Every third frame comes 300 ms late, so newer ones overtake it."""
+    run = PipeRun("demo", seed=3, sets=WIDE)
+    count = iter(range(10**9))
+    market = ('{"channel":"bbo"', '{"channel":"l2Book"', '{"channel":"trades"')
+    run.dialer.tamper = lambda text: [
+        (300 * NS_PER_MS if text.startswith(market) and next(count) % 3 == 0 else 0, text)
+    ]
+    run.start()
+    run.run(90)
+    run.stop()
+
+    assert len(run.fills()) > 20
+    assert_consistent(run)
+
+
+def test_falling_prices_trip_the_switch_in_simulated_time() -> None:
+    """Loss limit: everything is cancelled, the latch is written first, the code is 3."""
+    run = PipeRun("demo", seed=1)
+    run.start()
+    run.run(5)
+    px = float(run.venue.l2_book("HYPE")["levels"][0][0]["px"])
+    for _ in range(200):
+        if run.endings or run.trader.closing:
+            break
+        px *= 0.997
+        run.market.force_px(px)
+        run.run(1)
+    ending = run.ended()
+
+    assert ending.exit_code is Exit.KILLED
+    assert ending.kill is not None
+    assert ending.kill.trigger in ("session_loss", "drawdown")
+    assert ending.kill.value >= ending.kill.limit
+    assert run.latched == [ending.kill]
+    assert run.trader.engine.mode is Mode.HALTED
+    assert len(run.log.named("killswitch.tripped")) == 1
+    assert_consistent(run)
+
+
+def test_an_operators_kill_is_latched_and_ends_with_code_3() -> None:
+    """SIGUSR1 is the same way."""
+    run = PipeRun("demo", seed=1)
+    run.start()
+    run.run(5)
+    assert run.resting() != []
+    run.trader.kill("operator: SIGUSR1")
+
+    ending = run.ended()
+
+    assert ending.exit_code is Exit.KILLED
+    assert [reason.trigger for reason in run.latched] == ["operator"]
+    assert_consistent(run)
+
+
+def test_a_kill_during_a_stop_still_counts() -> None:
+    """The switch is not skipped because the run was ending anyway."""
+    run = PipeRun("demo", seed=1)
+    run.start()
+    run.run(5)
+    run.trader.stop("Ctrl+C")
+    run.trader.kill("operator: SIGUSR1")
+
+    assert run.ended().exit_code is Exit.KILLED
+    assert [reason.trigger for reason in run.latched] == ["operator"]
+
+
+def test_an_unanswered_stop_gives_up_and_says_what_may_rest() -> None:
+    """The venue is gone: the program ends by itself, in bounded time, and not with code 0."""
+    run = PipeRun("demo", seed=1)
+    run.start()
+    run.run(5)
+    resting = len(run.resting())
+    assert resting > 0
+    run.http.refuse = run.dialer.refuse = "down"
+    run.dialer.cut()
+    run.run(1)
+    run.trader.stop("Ctrl+C")
+
+    ending = run.ended(25)
+
+    assert ending.final is None
+    assert ending.resting_orders > 0
+    assert ending.exit_code is Exit.FAILED
+
+
+def test_a_stop_without_a_socket_is_verified_over_http() -> None:
+    """Cancels and the account go over HTTP while no socket is open."""
+    run = PipeRun("demo", seed=1)
+    run.start()
+    run.run(20)
+    run.dialer.refuse = "down"
+    run.dialer.cut()
+    run.run(0.2)
+
+    ending = run.stop()
+
+    assert ending.exit_code is Exit.OK
+    cancels = [
+        entry
+        for entry in run.exchange.requests
+        if entry["body"]["action"]["type"] == "cancelByCloid"
+    ]
+    assert {entry["transport"] for entry in cancels[-1:]} == {"http"}
+    assert_consistent(run)
+
+
+def test_a_broken_invariant_cancels_everything_once() -> None:
+    """A bug of ours: the engine is not asked again, what rests is cancelled, the code is 1."""
+    run = PipeRun("demo", seed=1)
+    run.start()
+    run.run(5)
+    asked = 0
+
+    def decide(now_ns: int) -> Decision:
+        nonlocal asked
+        asked += 1
+        msg = "the table lost an order"
+        raise InvariantError(msg)
+
+    run.trader.engine.decide = decide  # type: ignore[method-assign]
+    ending = run.ended()
+
+    assert ending.exit_code is Exit.FAILED
+    assert asked == 1
+    assert "the table lost an order" in (ending.error or "")
+    assert run.resting() == []
+    assert len(run.log.named("invariant.broken")) == 1
+    cancels = [a for a in run.actions() if a["type"] == "cancelByCloid"]
+    assert len(cancels) <= 3
+
+
+def test_a_crash_in_a_callback_ends_like_a_broken_invariant() -> None:
+    """What nobody expected is logged with its traceback and leaves nothing at the venue."""
+    run = PipeRun("demo", seed=1)
+    run.start()
+    run.run(5)
+    try:
+        raise ZeroDivisionError("mid of nothing")
+    except ZeroDivisionError as error:
+        run.trader.crash(error)
+    ending = run.ended()
+
+    assert ending.exit_code is Exit.FAILED
+    assert "ZeroDivisionError: mid of nothing" in (ending.error or "")
+    assert "Traceback" in run.log.named("invariant.broken")[0]["exception"]
+    assert run.resting() == []
+
+
+def test_a_frame_that_is_not_json_drops_the_link_and_comes_back() -> None:
+    """Nothing is guessed from a frame we cannot read."""
+    run = PipeRun("demo", seed=2, sets=WIDE)
+    run.start()
+    run.run(10)
+    run.exchange.inject("<html>bad gateway</html>")
+    run.run(20)
+    run.stop()
+
+    assert len(run.log.named("frame.malformed")) == 1
+    assert len(run.log.named("link.opened")) == 2
+    assert_consistent(run)
+
+
+def test_frames_of_strangers_are_counted_and_logged_once() -> None:
+    """Another coin's book, an unknown channel: noticed, never fatal, never quoted from."""
+    run = PipeRun("demo", seed=2, sets=WIDE)
+    run.start()
+    run.run(10)
+    level = {"px": "1.0", "sz": "1.0", "n": 1}
+    book = {"coin": "WIF", "time": START_MS + 1, "levels": [[level], [level]]}
+    for _ in range(50):
+        run.exchange.inject(json.dumps({"channel": "l2Book", "data": book}, separators=(",", ":")))
+        run.exchange.inject('{"channel":"horoscope","data":{}}')
+    run.run(20)
+    run.stop()
+
+    unknown = [record["what"] for record in run.log.named("frame.unknown")]
+    assert len(unknown) == len(set(unknown)) == 2
+    assert any("WIF" in what for what in unknown)
+    assert any("horoscope" in what for what in unknown)
+    assert run.log.named("link.lost") == []
+    assert_consistent(run)
+
+
+@pytest.mark.parametrize("kind", ["crossed", "empty", "one-sided"])
+def test_a_book_that_means_nothing_prices_nothing(kind: str) -> None:
+    """While it lasts nothing that adds is placed or kept; when it ends trading goes on."""
+    run = PipeRun("demo", seed=2, sets=WIDE)
+    run.start()
+    run.run(10)
+    rows = run.venue.l2_book("HYPE")["levels"]
+    bid, ask = float(rows[0][0]["px"]), float(rows[1][0]["px"])
+
+    def level(px: float) -> dict[str, Any]:
+        return {"px": f"{px:g}", "sz": "10", "n": 1}
+
+    def broken(text: str) -> list[tuple[int, str]]:
+        frame = json.loads(text)
+        if frame["channel"] == "bbo":
+            sides = {
+                "crossed": [level(round(ask * 1.001, 3)), level(round(bid * 0.999, 3))],
+                "empty": [None, None],
+                "one-sided": [level(bid), None],
+            }[kind]
+            frame["data"]["bbo"] = sides
+        elif frame["channel"] == "l2Book":
+            frame["data"]["levels"] = {
+                "crossed": [[level(round(ask * 1.001, 3))], [level(round(bid * 0.999, 3))]],
+                "empty": [[], []],
+                "one-sided": [[level(bid)], []],
+            }[kind]
+        return [(0, json.dumps(frame, separators=(",", ":")))]
+
+    for end in run.dialer._open:
+        end.far._tamper = broken
+    run.run(0.7)
+    held_sz = run.position_sz()
+    seen = len(run.exchange.requests)
+    run.run(2)
+    adding = [
+        row
+        for row in run.resting()
+        if run.position_sz() == held_sz and (1 if row["side"] == "B" else -1) * held_sz >= 0
+    ]
+    placed = [
+        entry["body"]["action"]["type"]
+        for entry in list(run.exchange.requests)[seen:]
+        if entry["body"]["action"]["type"] != "cancelByCloid"
+    ]
+    for end in run.dialer._open:
+        end.far._tamper = None
+    run.run(20)
+    resting = run.resting()
+    run.stop()
+
+    assert adding == []
+    assert placed == []
+    assert resting != []
+    assert_consistent(run)
+
+
+def test_a_batch_answered_with_one_status_settles_every_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A static failure answers n orders with one error: each of them is settled by it."""
+
+    def refuse(*_: object) -> object:
+        msg = "Order has invalid size."
+        raise orders.StaticError(msg)
+
+    run = PipeRun("demo", seed=2, sets=WIDE)
+    run.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(orders, "new_order", refuse)
+        run.run(10)
+        refused = list(run.exchange.requests)
+        assert run.resting() == []
+        waiting = [s for s in run.trader.engine.orders.slots.values() if s.oid == 0]
+        assert run.sim.run_till(lambda: not run.trader.engine.orders.slots, 1), waiting
+    run.run(20)
+    resting = run.resting()
+    run.stop()
+
+    batches = [
+        (entry["body"]["action"]["orders"], entry["response"]["response"]["data"]["statuses"])
+        for entry in refused
+        if entry["body"]["action"]["type"] == "order"
+    ]
+    assert any(len(sent) > 1 and len(answered) == 1 for sent, answered in batches)
+    rejected = [r for r in run.log.named("order.rejected") if r["reason"] == "size"]
+    assert len(rejected) == sum(len(sent) for sent, _ in batches)
+    assert resting != []
+    assert_consistent(run)
