@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+import random
 import signal
 import sys
 from typing import Annotated, Final
@@ -61,7 +62,12 @@ def exchange(
         accounts=[(account["address"], equity_usd) for account in accounts],
     )
     emulated = Exchange(
-        venue, market, ExchangeParams(latency_ms=latency_ms), now_ms, market_coin=coin
+        venue,
+        market,
+        ExchangeParams(latency_ms=latency_ms),
+        now_ms,
+        market_coin=coin,
+        chance=random.Random(seed),  # noqa: S311 - draws faults, guards nothing
     )
     emulated.test_accounts = accounts
     asyncio.run(_serve(emulated, port, accounts, until_stdin_closes, as_json))
