@@ -147,7 +147,6 @@ TABLE: Final[dict[str, Knob]] = {
     "backtest.reply_latency_ms": Knob(2000, program.backtest),
     "backtest.queue_factor": Knob(0, program.backtest),
     "backtest.maker_fee_bps": Knob(3, program.backtest),
-    "backtest.taker_fee_bps": Knob(9, program.backtest),
     "backtest.sz_decimals": Knob(1, program.backtest),
     "backtest.max_leverage": Knob(1, program.backtest),
     "backtest.exact_diff": Knob(False, program.backtest),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+import msgspec
 import pytest
 from pydantic import create_model
 
@@ -27,6 +28,7 @@ from knobs.liveness import (
 )
 from knobs.table import PATIENT, TABLE
 from mmbot.config import Config
+from mmbot.core.quoter import Quote, Quoter
 
 _BY_FILE = (program.run, program.reset, program.signer_from_environment, program.signer_from_file)
 """Scenarios that read a file, in which a key unknown to the program is refused as such."""
@@ -37,7 +39,7 @@ def _name(case: tuple[Scenario, Values]) -> str:
     return f"{scenario.__name__}-{len(base)}"
 
 
-CASES = sorted({(knob.scenario, knob.base) for knob in TABLE.values()}, key=_name)
+CASES = list(dict.fromkeys((knob.scenario, knob.base) for knob in TABLE.values()))
 
 
 def test_every_key_has_a_row() -> None:
@@ -99,6 +101,26 @@ def test_a_key_that_nobody_reads_is_called_dead(key: str) -> None:
 
     assert key in unlisted(model, TABLE)
     found = verdict(key, Knob(2.0, core.wandering, PATIENT), model)
+    assert found is not None
+    assert "dead in wandering" in found
+
+
+@pytest.mark.parametrize("key", ["quoter.skew_bps_min", "quoter.skew_x_touch"])
+def test_a_key_whose_term_is_thrown_away_is_called_dead(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The founding case: a skew is configured, read and computed, and reaches no price."""
+    computed = Quoter.quote
+
+    def without_skew(self: Quoter, **state: Any) -> Quote:
+        return msgspec.structs.replace(computed(self, **state), inventory_skew_bps=0.0)
+
+    monkeypatch.setattr(Quoter, "quote", without_skew)
+    # A base of its own, so that no outcome of the whole program is taken for its first.
+    knob = TABLE[key]._replace(base=(*PATIENT, ("log.level", "debug")))
+
+    found = verdict(key, knob)
+
     assert found is not None
     assert "dead in wandering" in found
 

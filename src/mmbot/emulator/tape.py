@@ -82,7 +82,6 @@ class BacktestParams(RecordedVenueParams):
     maker_fee_bps: float | None = Field(
         None, ge=-5, le=100, description="Maker fee, bps; negative is a rebate."
     )
-    taker_fee_bps: float | None = Field(None, ge=0, le=200, description="Taker fee, bps.")
     sz_decimals: int | None = Field(None, ge=0, le=6, description="Decimals of a size.")
     max_leverage: int | None = Field(None, ge=1, le=100, description="The venue's own maximum.")
     exact_diff: bool = Field(

@@ -118,11 +118,8 @@ def _resolve(
             coin, sz_decimals=params.sz_decimals, max_leverage=params.max_leverage
         )
         instrument, fees = instrument or listed, fees or listed_fees
-    maker, taker = params.maker_fee_bps, params.taker_fee_bps
-    return instrument, Fees(
-        maker_bps=fees.maker_bps if maker is None else maker,
-        taker_bps=fees.taker_bps if taker is None else taker,
-    )
+    maker_bps = fees.maker_bps if params.maker_fee_bps is None else params.maker_fee_bps
+    return instrument, Fees(maker_bps=maker_bps, taker_bps=fees.taker_bps)
 
 
 def _feed_latency_ms(recording: Recording) -> float:
