@@ -3,6 +3,7 @@ A whole engine joined to a small venue that answers every batch at once.
 
 The venue is strict: an order that Hyperliquid would refuse fails the test that let it out. It knows
 price, size, least notional, post-only and reduce-only; it matches only when a test tells it to.
+Like a real one it shows our own orders in its book.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from mmbot.core.engine import Decision, Engine, EngineParams
 from mmbot.core.events import (
     Acked,
     Bbo,
+    Book,
     Event,
     Fill,
     Level,
@@ -69,6 +71,9 @@ class Resting(msgspec.Struct):
     is_reduce_only: bool = False
 
 
+Ladder = tuple[tuple[int, int], ...]
+
+
 class Rig:
     """An engine, its venue and a clock."""
 
@@ -84,9 +89,17 @@ class Rig:
         maker_bps: float = 1.5,
         requests_cap: int = 1_000_000,
         is_started: bool = True,
+        shows_own: bool = True,
+        own_in_book: bool = True,
+        others: tuple[Ladder, Ladder] | None = None,
     ) -> None:
         self.instrument = instrument
-        self.engine = Engine(engine_params or params(), instrument, cloid_prefix=PREFIX)
+        self.engine = Engine(
+            engine_params or params(), instrument, cloid_prefix=PREFIX, own_in_book=own_in_book
+        )
+        self.shows_own = shows_own
+        self.others = others
+        """Whole book of others, (ticks, lots) best first; None for a touch moved by tests."""
         self.now_ns = T0_NS
         self.resting: dict[int, Resting] = {}
         self.position_lots = position_lots
@@ -132,14 +145,29 @@ class Rig:
         self.ask_ticks = self.instrument.ceil_ticks(mid + self.half_touch_steps * step)
 
     def tell_book(self, *, bid_lots: int = 1000, ask_lots: int = 1000) -> None:
-        self.apply(
-            Bbo(
-                self.now_ns,
-                self.venue_ms,
-                Level(self.bid_ticks, bid_lots),
-                Level(self.ask_ticks, ask_lots),
+        """The book as the venue shows it; the levels behind the touch only where they matter."""
+        book = self.shown_book(bid_lots=bid_lots, ask_lots=ask_lots)
+        if self.others is not None or len(book.bids) > 1 or len(book.asks) > 1:
+            self.apply(book)
+        self.apply(Bbo(self.now_ns, self.venue_ms, book.bids[0], book.asks[0]))
+
+    def shown_book(self, *, bid_lots: int = 1000, ask_lots: int = 1000) -> Book:
+        """Others' levels, and our orders on top of them or, where they are better, before them."""
+        others = self.others or (((self.bid_ticks, bid_lots),), ((self.ask_ticks, ask_lots),))
+        levels = {Side.BUY: dict(others[0]), Side.SELL: dict(others[1])}
+        if self.shows_own:
+            for order in self.resting.values():
+                lots = levels[order.side]
+                worst = min(order.side * px for px in dict(others[order.side is Side.SELL]))
+                if order.side * order.px_ticks >= worst:
+                    lots[order.px_ticks] = lots.get(order.px_ticks, 0) + order.sz_lots
+        bids, asks = (
+            tuple(
+                Level(px, levels[side][px]) for px in sorted(levels[side], key=lambda p: -side * p)
             )
+            for side in (Side.BUY, Side.SELL)
         )
+        return Book(self.now_ns, self.venue_ms, bids, asks, is_fast=True)
 
     def move_to(self, px: float) -> None:
         """A new touch a moment later; orders of ours that it runs over fill."""
@@ -337,6 +365,9 @@ class Rig:
             assert px_ticks > self.bid_ticks, "an ask would have executed"
         if is_reduce_only:
             assert side * self.position_lots < 0, "reduce-only would increase"
+        for order in self.resting.values():
+            own = order.side is side.opposite and side * px_ticks >= side * order.px_ticks
+            assert not own, "it would have met an order of ours"
         is_close = is_reduce_only and sz_lots == abs(self.position_lots)
         assert notional_usd(px_ticks, sz_lots) >= 10.0 or is_close, "below the least notional"
 

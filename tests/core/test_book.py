@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from mmbot.core.book import BookParams, BookState
 from mmbot.core.events import Bbo, Book, Level
-from mmbot.core.types import Instrument
+from mmbot.core.footprint import OwnLevel
+from mmbot.core.types import Instrument, Side
 
 HYPE = Instrument(coin="HYPE", asset_id=159, sz_decimals=2, max_leverage=10)
 
@@ -129,3 +130,107 @@ def test_nothing_is_priced_across_a_lost_link() -> None:
     state.forget()
     assert state.fair_ticks is None
     assert state.last_mid_ticks == 262000
+
+
+# -- without our own orders -----------------------------------------------------------------------
+
+ALONE = OwnLevel(10)
+
+
+def deep_book(ms: int, bids: list[int], asks: list[int], *, is_fast: bool = True) -> Book:
+    return Book(
+        ms * 10**6,
+        ms,
+        tuple(Level(px, 10) for px in bids),
+        tuple(Level(px, 10) for px in asks),
+        is_fast,
+    )
+
+
+def test_behind_a_touch_of_ours_the_next_level_of_others_is_the_touch() -> None:
+    """The shown touch stays what it is; what is priced from lies behind it."""
+    state = BookState(HYPE)
+    ours = {262_050: OwnLevel(10), 262_040: OwnLevel(4), -262_100: OwnLevel(3)}
+    book = deep_book(100, [262_050, 262_040, 262_000], [262_100, 262_200])
+    assert state.apply(book, ours)
+    assert (state.bid, state.ask) == (Level(262_050, 10), Level(262_100, 10))
+    assert (state.others_bid, state.others_ask) == (Level(262_040, 6), Level(262_100, 7))
+    assert state.mid_ticks == 262_070
+    assert state.mids[-1] == (100, 262_070)
+
+
+def test_a_newer_bbo_of_ours_is_backed_by_the_levels_beyond_it_of_the_newest_book() -> None:
+    """What the book shows at that price or better is history; each frame loses its own orders."""
+    state = BookState(HYPE)
+    early = {262_040: ALONE}
+    state.apply(deep_book(90, [262_060, 262_050, 262_040, 262_000], [262_100]), early)
+    assert state.apply(bbo(100, 262_050, 262_100), {262_050: ALONE})
+    assert state.others_bid == Level(262_000, 10)
+
+
+def test_behind_the_last_level_of_the_fast_book_the_slow_one_is_asked() -> None:
+    """Five levels may all be ours; the stream of whole books reaches farther."""
+    state = BookState(HYPE)
+    ours = {262_050: ALONE, 262_040: ALONE, 262_030: ALONE}
+    state.apply(deep_book(90, [262_045, 262_030, 262_020], [262_100], is_fast=False), ours)
+    state.apply(deep_book(100, [262_050, 262_040], [262_100]), ours)
+    assert state.others_bid == Level(262_020, 10)
+
+
+def test_a_book_too_old_for_the_touch_is_no_depth() -> None:
+    """A side that nothing recent speaks of has no price."""
+    state = BookState(HYPE)
+    state.apply(deep_book(100, [262_050, 262_000], [262_100]), {262_050: ALONE})
+    assert state.apply(bbo(10_100, 262_050, 262_100), {262_050: ALONE})
+    assert state.others_bid == Level(262_000, 10)
+    state.apply(bbo(10_101, 262_050, 262_100), {262_050: ALONE})
+    assert state.others_bid is None
+    assert state.fair_ticks is None
+    assert state.invalid == "no orders but ours on a side"
+    assert state.last_mid_ticks == 262_050
+
+
+def test_an_older_book_that_arrives_late_still_tells_what_lies_behind_our_touch() -> None:
+    """The touch in hand is newer than it, and stays; without one of ours nothing happens."""
+    state = BookState(HYPE)
+    state.apply(bbo(100, 262_050, 262_100), {262_050: ALONE})
+    assert state.fair_ticks is None
+    assert state.apply(deep_book(80, [262_050, 262_000], [262_100]), {262_050: ALONE})
+    assert state.mid_ticks == 262_050
+    assert state.venue_ms == 100
+    state.apply(bbo(110, 262_060, 262_100))
+    assert not state.apply(deep_book(105, [262_000], [262_100]))
+    assert state.mid_ticks == 262_080
+
+
+def test_after_a_lost_link_no_depth_of_before_backs_a_touch() -> None:
+    """Books are forgotten with the touch."""
+    state = BookState(HYPE)
+    state.apply(deep_book(100, [262_050, 262_000], [262_100]))
+    state.forget()
+    state.apply(bbo(110, 262_050, 262_100), {262_050: ALONE})
+    assert state.others_bid is None
+
+
+@given(
+    levels=st.lists(
+        st.tuples(st.integers(1, 40), st.integers(1, 100)), max_size=8, unique_by=lambda it: it[0]
+    ),
+    own=st.dictionaries(st.integers(1, 40), st.integers(1, 120), max_size=8),
+)
+def test_the_book_of_others_is_the_shown_one_less_ours_level_by_level(
+    levels: list[tuple[int, int]], own: dict[int, int]
+) -> None:
+    """Against the plain definition, on both sides at once and mirrored."""
+    depth = sorted(levels)
+    others = [(d, sz - own.get(d, 0)) for d, sz in depth if sz > own.get(d, 0)]
+    ours = {side * (1000 - side * d): OwnLevel(lots) for side in Side for d, lots in own.items()}
+    state = BookState(HYPE)
+    bids, asks = ([Level(1000 - side * d, sz) for d, sz in depth] for side in Side)
+    state.apply(Book(1, 1, tuple(bids), tuple(asks), is_fast=True), ours)
+    if not others:
+        assert state.fair_ticks is None
+        return
+    assert state.others_bid == Level(1000 - others[0][0], others[0][1])
+    assert state.others_ask == Level(1000 + others[0][0], others[0][1])
+    assert state.fair_ticks == state.mid_ticks == 1000

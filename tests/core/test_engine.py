@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from math import copysign
 
 import msgspec
 import pytest
@@ -29,9 +30,10 @@ from mmbot.core.events import (
     RequestsLeft,
     Trade,
 )
-from mmbot.core.ladder import Waterfall, is_reducing
+from mmbot.core.ladder import is_reducing
 from mmbot.core.orders import SlotState
 from mmbot.core.types import NS_PER_MS, NS_PER_S, Instrument, Mode, Side, notional_usd
+from mmbot.core.waterfall import Waterfall
 
 STEADY = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
@@ -590,7 +592,7 @@ def test_the_reducing_side_always_has_a_quote_while_something_is_held() -> None:
 def _terms(fall: Waterfall) -> float:
     names = [name for name in fall.__struct_fields__ if name.endswith("_bps")]
     names.remove("depth_bps")
-    return float(sum(getattr(fall, name) for name in names))
+    return float(sum(getattr(fall, name) or 0.0 for name in names))
 
 
 @STEADY
@@ -625,12 +627,47 @@ def test_the_terms_of_every_rung_add_up_to_its_final_depth(
         depth = fall.side * (fair - fall.px_ticks) / fair * 1e4
         assert fall.depth_bps == pytest.approx(depth, abs=1e-9)
         assert _terms(fall) == pytest.approx(depth, abs=1e-9)
+        assert (fall.reference_bps is None) == (lead_bps is None)
         assert fall.floor_bps >= -1e-9
         assert fall.post_only_bps >= -1e-9
         # Hidden corrections would show here: a grid term is at most its line, plus the hold.
         assert -3.0 - 1e-9 <= fall.grid_bps <= diagnostics.spacing_bps + 3.0
     assert diagnostics.half_bps >= half - 1e-12
     assert (diagnostics.reference_bps is None) == (lead_bps is None)
+
+
+@pytest.mark.parametrize("lead_bps", [None, 0.0])
+def test_nothing_is_shown_as_minus_zero(lead_bps: float | None) -> None:
+    """A term that is zero has no sign, and one that is absent is no number at all."""
+    it = Rig(params(quoter={"reference_bps_max": 0.0, "reference_stale_s": 5.0}))
+    it.settle()
+    if lead_bps is not None:
+        for px in (26.2, 26.1):
+            it.wait(0.1)
+            it.apply(ReferencePx(it.now_ns, it.venue_ms, px))
+    shown = latest(it)
+    assert shown.q_frac == 0
+    assert shown.inventory_skew_bps == 0
+    assert shown.reference_bps == lead_bps
+    falls = (*shown.bids, *shown.asks)
+    assert [fall.reference_bps for fall in falls] == [lead_bps] * 6
+    for record in (shown, it.engine.summary(), *falls):
+        for name in record.__struct_fields__:
+            value = getattr(record, name)
+            if isinstance(value, float) and value == 0:
+                assert copysign(1.0, value) == 1.0, (type(record).__name__, name)
+
+
+def test_a_fill_at_the_mid_has_an_edge_of_zero_without_a_sign() -> None:
+    """The notes are shown as they are."""
+    it = Rig()
+    it.settle()
+    it.hold_position(-40)
+    it.decide()
+    edge = it.events_named("fill.booked")[-1].facts["edge_bps"]
+    assert isinstance(edge, float)
+    assert edge == 0
+    assert copysign(1.0, edge) == 1.0
 
 
 def test_diagnostics_come_with_every_change_and_at_least_once_a_second() -> None:

@@ -13,11 +13,11 @@ from mmbot.core.ladder import (
     LadderParams,
     SideInputs,
     SideTarget,
-    explain,
     is_reducing,
 )
 from mmbot.core.quoter import Quote, Quoter, QuoterParams
 from mmbot.core.types import Instrument, Side, notional_usd
+from mmbot.core.waterfall import explain
 
 
 def quote(fair: float = 262_000.0, x: float = 0.0, step: int = 10) -> Quote:

@@ -1,4 +1,4 @@
-"""The order table: every transition, every race, and what still counts."""
+"""The order table: every race, and what still counts."""
 
 from __future__ import annotations
 
@@ -21,34 +21,11 @@ from mmbot.core.events import (
     Snapshot,
 )
 from mmbot.core.intents import Cancel, Move, Place
-from mmbot.core.orders import NEXT_STATE, REQUERY_NS, SETTLE_NS, News, Orders, SlotState
+from mmbot.core.orders import REQUERY_NS, SETTLE_NS, Orders
+from mmbot.core.slots import SlotState
 from mmbot.core.types import NS_PER_S, Fees, Side
 
 T = 1_700_000_000 * NS_PER_S
-
-LIVE = [state for state in SlotState if state is not SlotState.EMPTY]
-
-
-@pytest.mark.parametrize("state", LIVE)
-@pytest.mark.parametrize("news", list(News))
-def test_every_cell_of_the_table_has_one_answer(state: SlotState, news: News) -> None:
-    """No news can meet a slot without an answer, and none invents a request of ours."""
-    after = NEXT_STATE[state, news]
-    assert after in SlotState
-    if after is not state:
-        # Only we start a placement, a move or a cancel; news only settle them.
-        assert after not in (SlotState.PLACING, SlotState.MOVING, SlotState.CANCELLING)
-    if news in (News.PLACE_UNANSWERED, News.MOVE_UNANSWERED, News.CANCEL_UNANSWERED):
-        assert after is not SlotState.EMPTY
-    if news in (News.OPEN_SAME, News.OPEN_NEW):
-        assert after is not SlotState.EMPTY
-    if news in (News.OWED_SAME, News.OWED_NEW):
-        assert after is not SlotState.EMPTY
-
-
-def test_the_table_covers_all_live_states_and_nothing_else() -> None:
-    """A new kind of news cannot be forgotten."""
-    assert set(NEXT_STATE) == set(itertools.product(LIVE, News))
 
 
 class Table:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mmbot.core import risk
+from mmbot.core import gate
 from mmbot.core.events import (
     Acked,
     Bbo,
@@ -151,7 +151,7 @@ class Rig:
     ) -> None:
         gone = tuple(Cancel(cloid) for cloid in cancels)
         now_ns = self.sim.clock()
-        self.gateway.send(Batch(risk._PASS, gone, tuple(moves), tuple(places), now_ns))
+        self.gateway.send(Batch(gate._PASS, gone, tuple(moves), tuple(places), now_ns))
 
     def resting(self) -> list[OrderUpdate]:
         """Orders that rest, by the venue's own open orders."""

@@ -1,6 +1,6 @@
 """
 The market as one instrument's touch: freshest bid and ask, mid, fair price, and the mids of the
-last minutes with their venue times.
+last minutes with their venue times. What is priced is the book of others; see `footprint`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from collections import deque
 from pydantic import BaseModel, ConfigDict, Field
 
 from mmbot.core.events import Bbo, Book, Level
-from mmbot.core.types import Instrument
+from mmbot.core.footprint import NO_ORDERS, OwnLevels
+from mmbot.core.types import Instrument, Side
 
+_DEPTH_MS = 10_000
+"""Age against the touch from which the levels of an older book are not used: two slow books."""
 _MIDS_KEPT = 8192
 """Mids remembered for markouts: nine minutes at one touch per block (68 ms)."""
 
@@ -31,17 +34,22 @@ class BookParams(BaseModel):
 
 class BookState:
     """
-    Freshest touch of one instrument over all its streams.
+    Freshest touch of one instrument over all its streams, as shown and without our own orders.
 
     A frame older than the newest of its own stream is dropped and counted; a frame older than the
-    touch in hand, from another stream, changes nothing. `fair_ticks` and `mid_ticks` are None
-    whenever the newest book is crossed, locked, empty or one-sided: such a book prices nothing.
+    touch in hand, from another stream, can only tell what lies behind that touch. `fair_ticks` and
+    `mid_ticks` are None whenever the newest book is crossed, locked, empty or one-sided, or has a
+    side on which every known level is ours: such a book prices nothing.
     """
 
     __slots__ = (
         "_bbo_ms",
+        "_books",
         "_fast_ms",
+        "_is_deep",
         "_micro_max",
+        "_ours",
+        "_recv_ns",
         "_slow_ms",
         "ask",
         "bid",
@@ -52,6 +60,8 @@ class BookState:
         "last_mid_ticks",
         "mid_ticks",
         "mids",
+        "others_ask",
+        "others_bid",
         "valid_recv_ns",
         "venue_ms",
         "version",
@@ -62,8 +72,18 @@ class BookState:
         self.instrument = instrument
         self._micro_max = params.micro_bps_max * 1e-4
         self._bbo_ms = self._fast_ms = self._slow_ms = -1
+        self._books: dict[bool, tuple[Book, OwnLevels]] = {}
+        """Newest book of the fast and of the slow stream, and what it may show of us."""
+        self._ours: OwnLevels = NO_ORDERS
+        self._recv_ns = 0
+        self._is_deep = False
+        """Whether the touch in hand is ours alone on a side, so that books behind it matter."""
         self.bid: Level | None = None
+        """The touch as shown, our orders included: what an order of ours could execute against."""
         self.ask: Level | None = None
+        self.others_bid: Level | None = None
+        """The touch without our orders: what is priced from."""
+        self.others_ask: Level | None = None
         self.mid_ticks: float | None = None
         self.fair_ticks: float | None = None
         self.last_mid_ticks: float | None = None
@@ -76,65 +96,120 @@ class BookState:
         """Grows with every touch taken, so that "a newer book than this one" can be asked."""
         self.mids: deque[tuple[int, float]] = deque(maxlen=_MIDS_KEPT)
 
-    def apply(self, frame: Bbo | Book) -> bool:
-        """Fold one frame; True if it became the touch in hand."""
+    def apply(self, frame: Bbo | Book, ours: OwnLevels = NO_ORDERS) -> bool:
+        """Fold one frame, which may show `ours`; True if it changed the touch in hand."""
         ms = frame.venue_ms
         if isinstance(frame, Bbo):
             if ms < self._bbo_ms:
                 self.dropped += 1
                 return False
             self._bbo_ms = ms
-            bid, ask = frame.bid, frame.ask
+            if ms < self.venue_ms:
+                return False
+            self.bid, self.ask = frame.bid, frame.ask
         else:
+            if ms < (self._fast_ms if frame.is_fast else self._slow_ms):
+                self.dropped += 1
+                return False
             if frame.is_fast:
-                if ms < self._fast_ms:
-                    self.dropped += 1
-                    return False
                 self._fast_ms = ms
             else:
-                if ms < self._slow_ms:
-                    self.dropped += 1
-                    return False
                 self._slow_ms = ms
-            bid = frame.bids[0] if frame.bids else None
-            ask = frame.asks[0] if frame.asks else None
-        if ms < self.venue_ms:
-            return False
-        self._take(bid, ask, ms, frame.recv_ns)
+            self._books[frame.is_fast] = (frame, ours)
+            if ms < self.venue_ms:
+                if self._is_deep:
+                    self._price()
+                return self._is_deep
+            self.bid = frame.bids[0] if frame.bids else None
+            self.ask = frame.asks[0] if frame.asks else None
+        self._ours = ours
+        self._recv_ns = frame.recv_ns
+        self.venue_ms = ms
+        self.version += 1
+        self._price()
         return True
 
-    def _take(self, bid: Level | None, ask: Level | None, venue_ms: int, recv_ns: int) -> None:
-        self.bid, self.ask = bid, ask
-        self.venue_ms = venue_ms
-        self.version += 1
+    def disown(self, ours: OwnLevels) -> None:
+        """Take out of the frames in hand orders that were found to be ours only now."""
+        self._ours = ours
+        self._books = {is_fast: (book, ours) for is_fast, (book, _) in self._books.items()}
+        if self.invalid is None or self._is_deep:
+            self._price()
+
+    def _price(self) -> None:
+        """Mid and fair price of the touch in hand without our orders."""
+        bid, ask = self.bid, self.ask
+        self.mid_ticks = self.fair_ticks = self.others_bid = self.others_ask = None
+        self._is_deep = False
         if bid is None or ask is None:
             self.invalid = "empty book" if bid is ask else "one-sided book"
-            self.mid_ticks = self.fair_ticks = None
             return
+        if bid.px_ticks >= ask.px_ticks:
+            self.invalid = "crossed book"
+            return
+        if bid.px_ticks <= 0 or bid.sz_lots <= 0 or ask.sz_lots <= 0:
+            self.invalid = "book with a zero"
+            return
+        if self._ours:
+            bid, ask = self._others(Side.BUY, bid), self._others(Side.SELL, ask)
+            if bid is None or ask is None:
+                self.invalid = "no orders but ours on a side"
+                return
+        self.others_bid, self.others_ask = bid, ask
+        self.invalid = None
         b, a = bid.px_ticks, ask.px_ticks
         qb, qa = bid.sz_lots, ask.sz_lots
-        if b >= a or b <= 0 or qb <= 0 or qa <= 0:
-            self.invalid = "crossed book" if b >= a else "book with a zero"
-            self.mid_ticks = self.fair_ticks = None
-            return
-        self.invalid = None
         mid = (a + b) * 0.5
         # Size-weighted mid; it lies inside the touch by itself, so only the bps bound is applied.
         lean = (b * qa + a * qb) / (qa + qb) - mid
         bound = mid * self._micro_max
         self.fair_ticks = mid + (bound if lean > bound else -bound if lean < -bound else lean)
         self.mid_ticks = self.last_mid_ticks = mid
-        self.valid_recv_ns = recv_ns
+        self.valid_recv_ns = self._recv_ns
         mids = self.mids
-        if mids and mids[-1][0] == venue_ms:
-            mids[-1] = (venue_ms, mid)
+        if mids and mids[-1][0] == self.venue_ms:
+            mids[-1] = (self.venue_ms, mid)
         else:
-            mids.append((venue_ms, mid))
+            mids.append((self.venue_ms, mid))
+
+    def _others(self, side: Side, touch: Level) -> Level | None:
+        """
+        Best level of others on one side; None if every known level is ours.
+
+        Behind a touch that is ours alone the books tell, the newer one first. A frame's levels
+        replace those of older frames as far as it reaches: what an older one shows at its prices or
+        better is history.
+        """
+        u = side * touch.px_ticks
+        own = self._ours.get(u)
+        if own is None:
+            return touch
+        lots = own.others_lots(touch.sz_lots)
+        if lots:
+            return Level(touch.px_ticks, lots)
+        self._is_deep = True
+        books = sorted(self._books.values(), key=_newest_first)
+        for book, ours in books:
+            if self.venue_ms - book.venue_ms > _DEPTH_MS:
+                break
+            for level in book.bids if side is Side.BUY else book.asks:
+                level_u = side * level.px_ticks
+                if level_u >= u:
+                    continue
+                u = level_u
+                own = ours.get(u)
+                lots = level.sz_lots if own is None else own.others_lots(level.sz_lots)
+                if lots > 0:
+                    return level if own is None else Level(level.px_ticks, lots)
+        return None
 
     def forget(self) -> None:
         """Drop the touch after a lost link: nothing is priced across the gap."""
-        self.bid = self.ask = None
+        self.bid = self.ask = self.others_bid = self.others_ask = None
         self.mid_ticks = self.fair_ticks = None
+        self._books.clear()
+        self._ours = NO_ORDERS
+        self._is_deep = False
         self.invalid = "no book since the link was lost"
         self.version += 1
 
@@ -155,3 +230,7 @@ class BookState:
             if ms <= venue_ms:
                 return mid
         return None
+
+
+def _newest_first(item: tuple[Book, OwnLevels]) -> int:
+    return -item[0].venue_ms

@@ -14,7 +14,9 @@ from typing import Any
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
+from mmbot.core.backoff import Backoff
 from mmbot.core.book import BookParams, BookState
+from mmbot.core.diagnostics import Diagnostics, Summary, View, diagnose, summarise
 from mmbot.core.estimators.volatility import Volatility, VolatilityParams
 from mmbot.core.events import (
     Acked,
@@ -33,33 +35,27 @@ from mmbot.core.events import (
     OutcomeUnknown,
     ReferencePx,
     Rejected,
-    Rejection,
     Request,
     RequestsLeft,
     Snapshot,
     Trade,
 )
+from mmbot.core.footprint import NO_ORDERS, Footprint
 from mmbot.core.intents import Cancel, Diff, KillReason, Note, Query, Status
-from mmbot.core.ladder import (
-    Ladder,
-    LadderParams,
-    SideInputs,
-    SideTarget,
-    Waterfall,
-    explain,
-)
+from mmbot.core.ladder import Ladder, LadderParams, SideInputs, SideTarget
 from mmbot.core.markout import Markouts
-from mmbot.core.orders import Orders, SlotState
+from mmbot.core.orders import Orders
 from mmbot.core.position import Position
 from mmbot.core.quoter import Quote, Quoter, QuoterParams, Reference
-from mmbot.core.reconcile import Hold, ReconcileParams, Reconciler, SideView
+from mmbot.core.reconcile import ReconcileParams, Reconciler, SideView
 from mmbot.core.risk import Batch, GateView, Limits, Risk, RiskParams, gate
+from mmbot.core.slots import SlotState
 from mmbot.core.types import NS_PER_S, Instrument, Mode, Side
+
+__all__ = ["Decision", "Diagnostics", "Engine", "EngineParams", "Summary"]
 
 _DIAGNOSTICS_NS = NS_PER_S
 _GROWTH_CREDIT = 0.1
-_POST_ONLY_PATIENCE = 3
-"""Post-only refusals in a row that a newer book is trusted to cure; then time is given as well."""
 
 
 class EngineParams(BaseModel):
@@ -75,79 +71,6 @@ class EngineParams(BaseModel):
     book: BookParams = Field(default_factory=BookParams)
 
 
-class Diagnostics(msgspec.Struct, frozen=True):
-    """
-    The numbers behind a decision; bps of fair, positive away from the market, shifts positive up.
-
-    `touch_*` are the wanted nearest orders after every clamp and rounding; their waterfalls, and
-    those of the deeper rungs, are in `bids` and `asks`, nearest first.
-    """
-
-    at_ns: int
-    mode: str
-    fair_px: float
-    mid_px: float
-    position_sz: float
-    q_frac: float
-    q_max_sz: float
-    sigma_bps_rt_s: float
-    fee_bps: float
-    adverse_selection_bps: float
-    glft_bps: float
-    half_min_bps: float
-    half_bps: float
-    skew_bps: float
-    inventory_skew_bps: float
-    reference_bps: float | None
-    floor_bps: float
-    touch_bid_px: float | None
-    touch_ask_px: float | None
-    touch_bid_bps: float | None
-    touch_ask_bps: float | None
-    bid_pulled: str | None
-    ask_pulled: str | None
-    bid_budget_sz: float
-    ask_budget_sz: float
-    bid_exposure_sz: float
-    ask_exposure_sz: float
-    spacing_bps: float
-    hold_bps: float
-    equity_usd: float
-    requests_left: int
-    bids: tuple[Waterfall, ...]
-    asks: tuple[Waterfall, ...]
-
-
-class Summary(msgspec.Struct, frozen=True):
-    """What a session did. Markouts are adverse moves: positive is against us."""
-
-    fills: int
-    bought_sz: float
-    sold_sz: float
-    position_sz: float
-    realised_usd: float
-    """Gross of fees."""
-    unrealised_usd: float
-    """At the last mid; at the venue's mark before there was one."""
-    fees_usd: float
-    funding_usd: float
-    """Received positive."""
-    pnl_usd: float
-    """Realised + unrealised - fees + funding."""
-    spread_capture_usd: float
-    markout_1s_bps: float | None
-    markout_5s_bps: float | None
-    markout_30s_bps: float | None
-    max_drawdown_pct: float
-    """Of peak equity, at the lower of mid and mark."""
-    skew_at_max_inventory_bps: float
-    """Shift by the inventory skew when the position was largest; against its sign."""
-    max_inventory_sz: float
-    resting_orders: int
-    inside_floor_s: float
-    """Time during which an order that could increase the position was inside its floor."""
-
-
 class Decision(msgspec.Struct, frozen=True):
     """What to send and to tell. `kill` stays set from the decision that tripped on."""
 
@@ -159,42 +82,27 @@ class Decision(msgspec.Struct, frozen=True):
     kill: KillReason | None
 
 
-class _Backoff:
-    """Pause of one side after the venue refused an order there."""
-
-    __slots__ = ("book_version", "count", "refused_ns", "sent_ns", "until_ns")
-
-    def __init__(self) -> None:
-        self.until_ns = 0
-        self.book_version = -1
-        """No order is priced from a book as old as this one."""
-        self.count = 0
-        """Batches refused in a row; several refusals in one batch are one."""
-        self.refused_ns = -1
-        self.sent_ns = -1
-
-
-class _View(msgspec.Struct, gc=False):
-    """What one decision computed, for the diagnostics."""
-
-    quote: Quote
-    bid: SideTarget
-    ask: SideTarget
-    budgets: tuple[int, int]
-    hold: Hold
-    q_max_lots: float
-
-
 class Engine:
     """
     All trading state of one instrument. Deterministic: the same events and times give the same
     decisions; time comes in through the events and `decide` alone.
+
+    `own_in_book` says whether the book that arrives contains our orders, as a venue's does. The
+    book of a recording does not, and nothing may be taken out of it.
     """
 
-    def __init__(self, params: EngineParams, instrument: Instrument, *, cloid_prefix: int) -> None:
+    def __init__(
+        self,
+        params: EngineParams,
+        instrument: Instrument,
+        *,
+        cloid_prefix: int,
+        own_in_book: bool = True,
+    ) -> None:
         self.instrument = instrument
         self.book = BookState(instrument, params.book)
         self.orders = Orders(cloid_prefix)
+        self._footprint = Footprint(self.orders) if own_in_book else None
         self.position = Position()
         self.markouts = Markouts()
         self.volatility = Volatility(params.volatility)
@@ -207,8 +115,6 @@ class Engine:
         self._stale_pull_ns = int(params.risk.stale_pull_s * NS_PER_S)
         self._stale_kill_ns = int(params.risk.stale_kill_s * NS_PER_S)
         self._mark_stale_ns = int(params.risk.mark_stale_s * NS_PER_S)
-        self._backoff_s = params.reconcile.backoff_s
-        self._backoff_s_max = params.reconcile.backoff_s_max
         self._fee_bps = 0.0
         self._mark_ticks: float | None = None
         self._mark_ns = 0
@@ -217,7 +123,10 @@ class Engine:
         self._snapshot_ns: int | None = None
         self._is_stopping = False
         self._notes: list[Note] = []
-        self._backoff = {Side.BUY: _Backoff(), Side.SELL: _Backoff()}
+        self._backoff = {
+            side: Backoff(params.reconcile.backoff_s, params.reconcile.backoff_s_max)
+            for side in Side
+        }
         self._live_px: dict[Side, frozenset[int]] = {}
         self._live_px_at = -1
         self._diagnosed_ns: int | None = None
@@ -269,7 +178,9 @@ class Engine:
             raise TypeError(msg)
 
     def _on_book(self, event: Bbo | Book) -> None:
-        if not self.book.apply(event):
+        footprint = self._footprint
+        ours = NO_ORDERS if footprint is None else footprint.at(event.recv_ns)
+        if not self.book.apply(event, ours):
             return
         mid = self.book.mid_ticks
         if mid is not None:
@@ -326,10 +237,7 @@ class Engine:
     def _on_acked(self, event: Acked) -> None:
         slot = self.orders.slots.get(event.cloid)
         if slot is not None and event.request is not Request.CANCEL:
-            backoff = self._backoff[slot.side]
-            if slot.sent_ns > backoff.refused_ns:
-                # Only an order sent after the refusal shows that its cause has gone.
-                backoff.count = 0
+            self._backoff[slot.side].accepted(slot.sent_ns)
         self.orders.on_acked(event)
 
     def _on_rejected(self, event: Rejected) -> None:
@@ -342,7 +250,7 @@ class Engine:
         if was not in (SlotState.PLACING, SlotState.MOVING, SlotState.CANCELLING):
             return
         if event.request is not Request.CANCEL:
-            self._back_off(side, event, sent_ns)
+            self._backoff[side].refused(event, sent_ns)
         self._note(
             "order.rejected",
             "warning",
@@ -353,26 +261,6 @@ class Engine:
             side=side.name.lower(),
             px=self.instrument.px(px),
         )
-
-    def _back_off(self, side: Side, event: Rejected, sent_ns: int) -> None:
-        if event.reason is Rejection.GONE:
-            # The order filled or was cancelled: no fault of the price, nothing to wait for.
-            return
-        backoff = self._backoff[side]
-        backoff.refused_ns = event.recv_ns
-        if sent_ns > backoff.sent_ns:
-            backoff.sent_ns = sent_ns
-            backoff.count += 1
-        excess = backoff.count
-        if event.reason is Rejection.POST_ONLY:
-            # The order was priced from a book the venue had left behind: wait for a newer one.
-            excess -= _POST_ONLY_PATIENCE
-            if excess <= 0:
-                return
-        else:
-            backoff.book_version = -1
-        pause_s = min(self._backoff_s_max, self._backoff_s * 2.0 ** min(excess - 1, 16))
-        backoff.until_ns = event.recv_ns + int(pause_s * NS_PER_S)
 
     def _on_unanswered(self, event: OutcomeUnknown) -> None:
         slot = self.orders.slots.get(event.cloid)
@@ -433,7 +321,8 @@ class Engine:
                     missing_sz=self.instrument.sz(missing),
                     position_sz=self.instrument.sz(self.position.lots),
                 )
-        self.orders.on_snapshot(event)
+        if self.orders.on_snapshot(event) and self._footprint is not None:
+            self.book.disown(self._footprint.at(event.recv_ns))
         self._snapshot_ns = event.recv_ns
         self._value(event.recv_ns)
 
@@ -473,7 +362,7 @@ class Engine:
         x = self.position.lots / q_max if q_max > 0 else 0.0
         risk.update(x, age_ns, now_ns)
         blocked = self._blocked(age_ns, q_max)
-        view: _View | None = None
+        view: View | None = None
         if blocked is not None:
             diff = Diff(tuple(self._all_cancels(now_ns, Side.BUY, Side.SELL)))
             gate_view = None
@@ -537,7 +426,7 @@ class Engine:
             if slot.state is SlotState.WORKING and now_ns >= slot.retry_ns
         ]
 
-    def _trade(self, now_ns: int, q_max: float, x: float) -> tuple[_View, Diff, GateView]:
+    def _trade(self, now_ns: int, q_max: float, x: float) -> tuple[View, Diff, GateView]:
         """Quote, ladder and difference of a market that can be priced."""
         book, limits = self.book, self.risk.limits
         fair, bid, ask = book.fair_ticks, book.bid, book.ask
@@ -553,7 +442,8 @@ class Engine:
         spacing = self._ladder.settle_spacing(fair, sigma)
         hold = self._reconciler.hold(sigma, spacing / fair * 1e4)
         live = self._live_prices()
-        # The best prices that cannot execute: one step inside the other side's touch.
+        # The best prices that cannot execute: one step inside the other side's touch as shown.
+        # An order of ours counts there: the venue refuses to cross it as it does any other.
         posts = (
             self.instrument.floor_ticks(ask.px_ticks - 1),
             self.instrument.ceil_ticks(bid.px_ticks + 1),
@@ -573,7 +463,7 @@ class Engine:
             )
             targets.append(target)
             floor_u = side * fair - quote.floor_bps * fair * 1e-4
-            is_paused = self._is_paused(side, now_ns)
+            is_paused = self._backoff[side].is_active(self.book.version, now_ns)
             views.append(SideView(side, target, budget, reduce_lots, floor_u, is_paused))
         diff = self._reconciler.diff(self.orders, (views[0], views[1]), now_ns)
         gate_view = GateView(
@@ -587,7 +477,11 @@ class Engine:
             q_max_lots=q_max,
             is_trading=True,
         )
-        return _View(quote, targets[0], targets[1], budgets, hold, q_max), diff, gate_view
+        return (
+            View(quote, targets[0], targets[1], budgets, hold, q_max, sigma, spacing),
+            diff,
+            gate_view,
+        )
 
     def _quote(self, limits: Limits, fair: float, step: int, x: float, now_ns: int) -> Quote:
         quote = self._quoter.quote(
@@ -606,13 +500,6 @@ class Engine:
             self._max_inventory = held
             self._skew_at_max = quote.inventory_skew_bps
         return quote
-
-    def _is_paused(self, side: Side, now_ns: int) -> bool:
-        """Whether a refusal on this side is still being waited out."""
-        backoff = self._backoff[side]
-        return now_ns < backoff.until_ns or (
-            backoff.count > 0 and self.book.version <= backoff.book_version
-        )
 
     def _pulled(self, side: Side, x: float) -> str | None:
         """A rule that keeps a side empty; the side that reduces the position never is."""
@@ -648,7 +535,7 @@ class Engine:
         self._inside_ns += max(0, max(ends) - since)
         inside[:] = [cloid for cloid in inside if cloid in self.orders.slots]
 
-    def _next_wake(self, view: _View | None, age_ns: int | None, now_ns: int) -> int | None:
+    def _next_wake(self, view: View | None, age_ns: int | None, now_ns: int) -> int | None:
         times: list[int | None] = [
             self.orders.query_at_ns(),
             self.risk.wake_at_ns(),
@@ -678,7 +565,7 @@ class Engine:
             default=None,
         )
 
-    def _status(self, blocked: str | None, view: _View | None) -> Status:
+    def _status(self, blocked: str | None, view: View | None) -> Status:
         if blocked is not None:
             return Status(self.risk.mode, (blocked,))
         if view is None:
@@ -694,75 +581,41 @@ class Engine:
 
     # -- reports ----------------------------------------------------------------------------------
 
-    def _diagnose(self, view: _View | None, batch: Batch | None, now_ns: int) -> Diagnostics | None:
+    def _diagnose(self, view: View | None, batch: Batch | None, now_ns: int) -> Diagnostics | None:
         if view is None:
             return None
         last = self._diagnosed_ns
         if batch is None and last is not None and now_ns - last < _DIAGNOSTICS_NS:
             return None
         self._diagnosed_ns = now_ns
-        quote, instrument = view.quote, self.instrument
-        fair = quote.fair_ticks
-        bids, asks = explain(quote, view.bid), explain(quote, view.ask)
-        return Diagnostics(
-            at_ns=now_ns,
-            mode=self.risk.mode.value,
-            fair_px=instrument.px(fair),
-            mid_px=instrument.px(self.book.mid_ticks or fair),
-            position_sz=instrument.sz(self.position.lots),
-            q_frac=quote.x,
-            q_max_sz=instrument.sz(view.q_max_lots),
-            sigma_bps_rt_s=self.volatility.bps_rt_s,
-            fee_bps=quote.fee_bps,
-            adverse_selection_bps=quote.adverse_selection_bps,
-            glft_bps=quote.glft_bps,
-            half_min_bps=quote.half_min_bps,
-            half_bps=quote.half_bps,
-            skew_bps=quote.skew_bps,
-            inventory_skew_bps=quote.inventory_skew_bps,
-            reference_bps=quote.reference_bps,
-            floor_bps=quote.floor_bps,
-            touch_bid_px=instrument.px(bids[0].px_ticks) if bids else None,
-            touch_ask_px=instrument.px(asks[0].px_ticks) if asks else None,
-            touch_bid_bps=bids[0].depth_bps if bids else None,
-            touch_ask_bps=asks[0].depth_bps if asks else None,
-            bid_pulled=view.bid.pulled,
-            ask_pulled=view.ask.pulled,
-            bid_budget_sz=instrument.sz(view.budgets[0]),
-            ask_budget_sz=instrument.sz(view.budgets[1]),
-            bid_exposure_sz=instrument.sz(self.orders.exposure_lots(Side.BUY)),
-            ask_exposure_sz=instrument.sz(self.orders.exposure_lots(Side.SELL)),
-            spacing_bps=self._ladder.spacing_ticks / fair * 1e4,
-            hold_bps=view.hold.bps,
+        return diagnose(
+            view,
+            self.instrument,
+            now_ns=now_ns,
+            mode=self.risk.mode,
+            mid_ticks=self.book.mid_ticks,
+            position_lots=self.position.lots,
+            exposure_lots=(
+                self.orders.exposure_lots(Side.BUY),
+                self.orders.exposure_lots(Side.SELL),
+            ),
             equity_usd=self.risk.equity_usd,
             requests_left=self._reconciler.requests.left,
-            bids=bids,
-            asks=asks,
         )
 
     def summary(self) -> Summary:
         """What the session did so far."""
-        position, instrument, markouts = self.position, self.instrument, self.markouts
         px = self.book.last_mid_ticks or self._mark_ticks
-        return Summary(
-            fills=position.fills,
-            bought_sz=instrument.sz(position.bought_lots),
-            sold_sz=instrument.sz(position.sold_lots),
-            position_sz=instrument.sz(position.lots),
-            realised_usd=position.realised_usd,
-            unrealised_usd=position.unrealised_usd(px) if px is not None else 0.0,
-            fees_usd=position.fees_usd,
-            funding_usd=position.funding_usd,
-            pnl_usd=position.pnl_usd(px) if px is not None else 0.0,
-            spread_capture_usd=markouts.spread_capture_usd,
-            markout_1s_bps=markouts.adverse_bps(1),
-            markout_5s_bps=markouts.adverse_bps(5),
-            markout_30s_bps=markouts.adverse_bps(30),
-            max_drawdown_pct=self.risk.max_drawdown_frac * 100,
-            skew_at_max_inventory_bps=self._skew_at_max,
-            max_inventory_sz=instrument.sz(self._max_inventory),
+        return summarise(
+            self.position,
+            self.markouts,
+            self.instrument,
+            px_ticks=px,
+            max_drawdown_frac=self.risk.max_drawdown_frac,
+            skew_at_max_bps=self._skew_at_max,
+            max_inventory_lots=self._max_inventory,
             resting_orders=len(self.orders.slots),
-            inside_floor_s=self._inside_ns / NS_PER_S,
+            inside_ns=self._inside_ns,
         )
 
     def _note_dropped(self, dropped: list[Note], now_ns: int) -> None:

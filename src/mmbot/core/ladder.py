@@ -70,31 +70,6 @@ class Rung(msgspec.Struct, frozen=True, gc=False):
     is_reduce_only: bool = False
 
 
-class Waterfall(msgspec.Struct, frozen=True, gc=False):
-    """
-    Why one order rests where it does: terms in bps of fair, positive away from the market.
-
-    `depth_bps` is the sum of the others. `floor_bps` and `post_only_bps` are what those clamps
-    added, `grid_bps` what rounding to a line (and waiting on one) did, `rung_bps` the distance
-    from the side's nearest order.
-    """
-
-    side: Side
-    px_ticks: int
-    sz_lots: int
-    depth_bps: float
-    fee_bps: float
-    adverse_selection_bps: float
-    glft_bps: float
-    half_min_bps: float
-    inventory_skew_bps: float
-    reference_bps: float
-    floor_bps: float
-    post_only_bps: float
-    grid_bps: float
-    rung_bps: float
-
-
 class SideTarget(msgspec.Struct, gc=False):
     """Wanted orders of one side, nearest first, and the steps that led to their prices (in u)."""
 
@@ -407,39 +382,3 @@ class Ladder:
         if line.since_ns is None:
             line.since_ns = wish.now_ns
         return wish.now_ns - line.since_ns >= wish.hold_ns
-
-
-def explain(quote: Quote, target: SideTarget) -> tuple[Waterfall, ...]:
-    """The waterfall of every rung of one side, each step computed from the prices it led to."""
-    if not target.rungs:
-        return ()
-    side = target.side
-    fair = quote.fair_ticks
-    bps = 1e4 / fair
-    reference = -side * (quote.reference_bps or 0.0)
-    skew = -side * quote.inventory_skew_bps
-    touch_u = side * target.rungs[0].px_ticks
-    falls: list[Waterfall] = []
-    for rung, pushed in zip(target.rungs, target.pushed_u, strict=False):
-        u = side * rung.px_ticks
-        # The nearest rung's own push is part of its clamp, not of its distance from itself.
-        pushed_bps = pushed * bps
-        falls.append(
-            Waterfall(
-                side=side,
-                px_ticks=rung.px_ticks,
-                sz_lots=rung.sz_lots,
-                depth_bps=(side * fair - u) * bps,
-                fee_bps=quote.fee_bps,
-                adverse_selection_bps=quote.adverse_selection_bps,
-                glft_bps=quote.glft_bps,
-                half_min_bps=quote.half_min_bps,
-                inventory_skew_bps=skew,
-                reference_bps=reference,
-                floor_bps=(target.ideal_u - target.floored_u) * bps + pushed_bps,
-                post_only_bps=(target.floored_u - target.clamped_u) * bps,
-                grid_bps=(target.clamped_u - touch_u) * bps,
-                rung_bps=(touch_u - u) * bps - pushed_bps,
-            )
-        )
-    return tuple(falls)

@@ -41,7 +41,7 @@ class Markouts:
         if mid is None:
             self.unmarked += 1
             return None
-        captured = fill.side * (mid - fill.px_ticks)
+        captured = fill.side * (mid - fill.px_ticks) + 0.0  # an edge of zero has no sign
         self.spread_capture_usd += captured * fill.sz_lots * USD_PER_TICK_LOT
         weight = fill.px_ticks * fill.sz_lots * USD_PER_TICK_LOT
         for i, horizon_s in enumerate(HORIZONS_S):

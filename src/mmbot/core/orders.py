@@ -1,18 +1,14 @@
 """
-Our orders as far as we know them: one slot per cloid, a table of transitions, and the worst case
-of what each side could still do to the position.
+Our orders as far as we know them: one slot per cloid, and the worst case of what each side could
+still do to the position.
 
-A modify at the venue is cancel-and-replace: new oid, same cloid, and the events of the old and the
-new oid come in either order. So a slot has a current leg (`oid`) and, while a move is out, a coming
-one; oids grow, which tells an outdated report from news.
+The events of the old and the new leg of a move come in either order; oids grow, which tells an
+outdated report from news.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
-
-import msgspec
 
 from mmbot.core.events import (
     Acked,
@@ -27,7 +23,10 @@ from mmbot.core.events import (
     Snapshot,
 )
 from mmbot.core.intents import Cancel, Move, Note, Place, Query
+from mmbot.core.slots import NEXT_STATE, News, Slot, SlotState
 from mmbot.core.types import NS_PER_S, Side
+
+__all__ = ["NEXT_STATE", "REQUERY_NS", "SETTLE_NS", "News", "Orders", "Slot", "SlotState"]
 
 SETTLE_NS = 10 * NS_PER_S
 """After this long an unanswered request can no longer take effect: it carries an expiry of seconds.
@@ -35,171 +34,6 @@ Then the absence of its order from an open-orders reading is an answer."""
 
 REQUERY_NS = 5 * NS_PER_S
 _DEAD_KEPT = 2048
-
-
-class SlotState(Enum):
-    """Where a slot stands; EMPTY is the absence of a slot."""
-
-    EMPTY = "empty"
-    PLACING = "placing"
-    WORKING = "working"
-    MOVING = "moving"
-    CANCELLING = "cancelling"
-    UNKNOWN = "unknown"
-    """A request has no verdict: counts as live, nothing is sent but a query."""
-    SETTLING = "settling"
-    """The venue says it is done, but fills it speaks of have not arrived: they still count."""
-
-
-class News(Enum):
-    """What can be learned about a slot."""
-
-    PLACED = "placed"
-    MOVED = "moved"
-    CANCELLED = "cancelled"
-    PLACE_REFUSED = "place_refused"
-    MOVE_REFUSED = "move_refused"
-    CANCEL_REFUSED = "cancel_refused"
-    GONE = "gone"
-    """A cancel or move was refused because the venue has no such order: filled or cancelled."""
-    PLACE_UNANSWERED = "place_unanswered"
-    MOVE_UNANSWERED = "move_unanswered"
-    CANCEL_UNANSWERED = "cancel_unanswered"
-    OPEN_SAME = "open_same"
-    """Reported open under the oid we know."""
-    OPEN_NEW = "open_new"
-    """Reported open (or filled in part) under an oid newer than the one we know."""
-    DONE_SAME = "done_same"
-    """The leg we know is over; every fill it had is booked."""
-    DONE_NEW = "done_new"
-    """As DONE_SAME for a newer leg."""
-    OWED_SAME = "owed_same"
-    """The leg we know is over, but fills of it are still to come."""
-    OWED_NEW = "owed_new"
-    """As OWED_SAME for a newer leg."""
-    UNREADABLE = "unreadable"
-    """The venue used a status we do not know."""
-    MISSING = "missing"
-    """The venue has never heard of it."""
-
-
-_E, _P, _W = SlotState.EMPTY, SlotState.PLACING, SlotState.WORKING
-_M, _C, _U, _S = SlotState.MOVING, SlotState.CANCELLING, SlotState.UNKNOWN, SlotState.SETTLING
-
-NEXT_STATE: dict[tuple[SlotState, News], SlotState] = {
-    # What is not listed below changes nothing: an answer to a request that a report has already
-    # settled, a report older than what is known, "never heard of it" about an order seen open.
-    **{(state, news): state for state in SlotState if state is not _E for news in News},
-    (_P, News.PLACED): _W,
-    (_P, News.PLACE_REFUSED): _E,
-    (_P, News.PLACE_UNANSWERED): _U,
-    (_P, News.OPEN_SAME): _W,
-    (_P, News.OPEN_NEW): _W,
-    (_P, News.DONE_SAME): _E,
-    (_P, News.DONE_NEW): _E,
-    (_P, News.OWED_SAME): _S,
-    (_P, News.OWED_NEW): _S,
-    (_P, News.UNREADABLE): _U,
-    (_P, News.MISSING): _E,
-    (_W, News.DONE_SAME): _E,
-    (_W, News.DONE_NEW): _E,
-    (_W, News.OWED_SAME): _S,
-    (_W, News.OWED_NEW): _S,
-    (_W, News.UNREADABLE): _U,
-    # The end of the old leg is half of a modify, so only news of the new one settles a move.
-    (_M, News.MOVED): _W,
-    (_M, News.MOVE_REFUSED): _W,
-    (_M, News.GONE): _U,
-    (_M, News.MOVE_UNANSWERED): _U,
-    (_M, News.OPEN_NEW): _W,
-    (_M, News.DONE_NEW): _E,
-    (_M, News.OWED_NEW): _S,
-    (_C, News.CANCELLED): _E,
-    (_C, News.CANCEL_REFUSED): _W,
-    (_C, News.GONE): _U,
-    (_C, News.CANCEL_UNANSWERED): _U,
-    (_C, News.DONE_SAME): _E,
-    (_C, News.DONE_NEW): _E,
-    (_C, News.OWED_SAME): _S,
-    (_C, News.OWED_NEW): _S,
-    # A late answer is an answer.
-    (_U, News.PLACED): _W,
-    (_U, News.MOVED): _W,
-    (_U, News.CANCELLED): _E,
-    (_U, News.PLACE_REFUSED): _E,
-    (_U, News.MOVE_REFUSED): _W,
-    (_U, News.CANCEL_REFUSED): _W,
-    (_U, News.OPEN_SAME): _W,
-    (_U, News.OPEN_NEW): _W,
-    (_U, News.DONE_SAME): _E,
-    (_U, News.DONE_NEW): _E,
-    (_U, News.OWED_SAME): _S,
-    (_U, News.OWED_NEW): _S,
-    (_U, News.MISSING): _E,
-    (_S, News.DONE_SAME): _E,
-    (_S, News.DONE_NEW): _E,
-}
-
-
-class Slot(msgspec.Struct):
-    """One of our orders. `sz_lots` is the current leg whole, `filled_lots` its booked part."""
-
-    cloid: int
-    side: Side
-    px_ticks: int
-    sz_lots: int
-    state: SlotState
-    sent_ns: int
-    oid: int = 0
-    filled_lots: int = 0
-    next_px_ticks: int = 0
-    next_sz_lots: int = 0
-    cause: Request = Request.PLACE
-    is_reduce_only: bool = False
-    is_old_over: bool = False
-    """While moving: the old leg is known to be off the book."""
-    is_suspect: bool = False
-    """A move was refused after the venue may have removed the old leg, or it was left by another
-    run: one cancel settles it, whichever it is."""
-    seen_ns: int = -1
-    """When the venue last proved that it rests; an open-orders reading begun later must show it."""
-    queried_ns: int = -1
-    retry_ns: int = 0
-    """No cancel before this time: the venue has just refused one."""
-
-    @property
-    def rest_lots(self) -> int:
-        """What the current leg could still fill."""
-        return self.sz_lots - self.filled_lots
-
-    @property
-    def is_two_legged(self) -> bool:
-        """Whether a modify may or may not have replaced the current leg."""
-        return self.next_sz_lots > 0
-
-    @property
-    def exposure_lots(self) -> int:
-        """Lots that count against the side budget: a move is its larger leg, for only one rests."""
-        return max(self.rest_lots, self.next_sz_lots)
-
-    @property
-    def worst_lots(self) -> int:
-        """As `exposure_lots`, if the old leg fills all but one lot just before the move lands."""
-        return self.rest_lots + self.next_sz_lots if self.next_sz_lots else self.rest_lots
-
-    @property
-    def near_px_ticks(self) -> int:
-        """The nearer to the market of the prices it may rest at."""
-        if not self.next_sz_lots:
-            return self.px_ticks
-        if self.side is Side.BUY:
-            return max(self.px_ticks, self.next_px_ticks)
-        return min(self.px_ticks, self.next_px_ticks)
-
-    @property
-    def target_px_ticks(self) -> int:
-        """Where it will rest if nothing fails."""
-        return self.next_px_ticks if self.next_sz_lots else self.px_ticks
 
 
 _WHOLE_REFUSALS = frozenset(
@@ -501,9 +335,11 @@ class Orders:
                 return
             self._finish(slot, done, is_new=is_new, recv_ns=update.recv_ns)
 
-    def on_snapshot(self, snapshot: Snapshot) -> None:
+    def on_snapshot(self, snapshot: Snapshot) -> int:
         """
         Settle the table against the venue's open orders as read from `requested_at_ns` on.
+
+        Returns the number of orders taken over, which the table did not know.
 
         An order known before the reading began and absent from it is gone; one sent later is
         judged by its own verdict. The position comes with the same reading, so fills still owed
@@ -529,11 +365,14 @@ class Orders:
             is_unknown = slot.state is SlotState.UNKNOWN
             if (slot.sent_ns + SETTLE_NS if is_unknown else slot.seen_ns) < since:
                 self._bury(slot, since, is_final=False)
+        adopted = 0
         for cloid, update in present.items():
             dead = self._dead.get(cloid)
             if dead is not None and dead[2] >= since:
                 continue
             self._adopt(cloid, update)
+            adopted += 1
+        return adopted
 
     # -- internals --------------------------------------------------------------------------------
 

@@ -232,7 +232,8 @@ class Reference:
         if self.px is None or self._premium_bps is None or now_ns - self._recv_ns > self._stale_ns:
             return None
         lead = (self.px / fair_px - 1.0) * 1e4 - self._premium_bps
-        return max(-self._max_bps, min(self._max_bps, lead))
+        # Plus zero: a bound of zero would otherwise answer with a zero that has a sign.
+        return max(-self._max_bps, min(self._max_bps, lead)) + 0.0
 
     def expires_at_ns(self) -> int | None:
         """When the price in hand becomes absent."""
@@ -362,7 +363,7 @@ class Quoter:
             margin,
             rest,
             # Never conditional: a long position lowers both quotes, a short one raises them.
-            -skew * bounded,
+            0.0 - skew * bounded,
             reference_bps,
             skew,
             floor,

@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mmbot.core.intents import Cancel, Diff, Move, Place
 from mmbot.core.ladder import MIN_NOTIONAL_USD, Rung, SideTarget, is_reducing
-from mmbot.core.orders import Orders, Slot, SlotState
+from mmbot.core.orders import Orders
+from mmbot.core.slots import Slot, SlotState
 from mmbot.core.types import NS_PER_S, USD_PER_TICK_LOT, Side
 
 _ROLL_REQUESTS = 2.0

@@ -86,7 +86,7 @@ def run_backtest(
             return None
         return lambda frac: on_progress(f"{recording.name} {coin}{what}: {frac:.0%}")
 
-    engine = Engine(engine_params, instrument, cloid_prefix=_CLOID_PREFIX)
+    engine = Engine(engine_params, instrument, cloid_prefix=_CLOID_PREFIX, own_in_book=False)
     run = playback(engine, REQUESTS_GRANTED)
     run.play(report(""))
     compared: ExactDiff | None = None

@@ -77,5 +77,5 @@ class ExactEngine(Engine):
             }
         )
         params = params.model_copy(update={"reconcile": reconcile})
-        super().__init__(params, instrument, cloid_prefix=cloid_prefix)
+        super().__init__(params, instrument, cloid_prefix=cloid_prefix, own_in_book=False)
         self._ladder = ExactLadder(params, instrument)

@@ -1,0 +1,191 @@
+"""
+The numbers behind a decision, and the sum of a session: records for the log and the report.
+
+Nothing here decides; what is shown is read from the same values that the orders came from.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from mmbot.core.ladder import SideTarget
+from mmbot.core.markout import Markouts
+from mmbot.core.position import Position
+from mmbot.core.quoter import Quote
+from mmbot.core.reconcile import Hold
+from mmbot.core.types import NS_PER_S, Instrument, Mode
+from mmbot.core.waterfall import Waterfall, explain
+
+
+class View(msgspec.Struct, gc=False):
+    """What one decision computed."""
+
+    quote: Quote
+    bid: SideTarget
+    ask: SideTarget
+    budgets: tuple[int, int]
+    hold: Hold
+    q_max_lots: float
+    sigma_bps_rt_s: float
+    spacing_ticks: int
+
+
+class Diagnostics(msgspec.Struct, frozen=True):
+    """
+    The numbers behind a decision; bps of fair, positive away from the market, shifts positive up.
+
+    `touch_*` are the wanted nearest orders after every clamp and rounding; their waterfalls, and
+    those of the deeper rungs, are in `bids` and `asks`, nearest first.
+    """
+
+    at_ns: int
+    mode: str
+    fair_px: float
+    mid_px: float
+    position_sz: float
+    q_frac: float
+    q_max_sz: float
+    sigma_bps_rt_s: float
+    fee_bps: float
+    adverse_selection_bps: float
+    glft_bps: float
+    half_min_bps: float
+    half_bps: float
+    skew_bps: float
+    inventory_skew_bps: float
+    reference_bps: float | None
+    floor_bps: float
+    touch_bid_px: float | None
+    touch_ask_px: float | None
+    touch_bid_bps: float | None
+    touch_ask_bps: float | None
+    bid_pulled: str | None
+    ask_pulled: str | None
+    bid_budget_sz: float
+    ask_budget_sz: float
+    bid_exposure_sz: float
+    ask_exposure_sz: float
+    spacing_bps: float
+    hold_bps: float
+    equity_usd: float
+    requests_left: int
+    bids: tuple[Waterfall, ...]
+    asks: tuple[Waterfall, ...]
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What a session did. Markouts are adverse moves: positive is against us."""
+
+    fills: int
+    bought_sz: float
+    sold_sz: float
+    position_sz: float
+    realised_usd: float
+    """Gross of fees."""
+    unrealised_usd: float
+    """At the last mid; at the venue's mark before there was one."""
+    fees_usd: float
+    funding_usd: float
+    """Received positive."""
+    pnl_usd: float
+    """Realised + unrealised - fees + funding."""
+    spread_capture_usd: float
+    markout_1s_bps: float | None
+    markout_5s_bps: float | None
+    markout_30s_bps: float | None
+    max_drawdown_pct: float
+    """Of peak equity, at the lower of mid and mark."""
+    skew_at_max_inventory_bps: float
+    """Shift by the inventory skew when the position was largest; against its sign."""
+    max_inventory_sz: float
+    resting_orders: int
+    inside_floor_s: float
+    """Time during which an order that could increase the position was inside its floor."""
+
+
+def diagnose(
+    view: View,
+    instrument: Instrument,
+    *,
+    now_ns: int,
+    mode: Mode,
+    mid_ticks: float | None,
+    position_lots: int,
+    exposure_lots: tuple[int, int],
+    equity_usd: float,
+    requests_left: int,
+) -> Diagnostics:
+    """The record of one decision; `exposure_lots` is what may be live, bid before ask."""
+    quote = view.quote
+    fair = quote.fair_ticks
+    bids, asks = explain(quote, view.bid), explain(quote, view.ask)
+    return Diagnostics(
+        at_ns=now_ns,
+        mode=mode.value,
+        fair_px=instrument.px(fair),
+        mid_px=instrument.px(mid_ticks or fair),
+        position_sz=instrument.sz(position_lots),
+        q_frac=quote.x,
+        q_max_sz=instrument.sz(view.q_max_lots),
+        sigma_bps_rt_s=view.sigma_bps_rt_s,
+        fee_bps=quote.fee_bps,
+        adverse_selection_bps=quote.adverse_selection_bps,
+        glft_bps=quote.glft_bps,
+        half_min_bps=quote.half_min_bps,
+        half_bps=quote.half_bps,
+        skew_bps=quote.skew_bps,
+        inventory_skew_bps=quote.inventory_skew_bps,
+        reference_bps=quote.reference_bps,
+        floor_bps=quote.floor_bps,
+        touch_bid_px=instrument.px(bids[0].px_ticks) if bids else None,
+        touch_ask_px=instrument.px(asks[0].px_ticks) if asks else None,
+        touch_bid_bps=bids[0].depth_bps if bids else None,
+        touch_ask_bps=asks[0].depth_bps if asks else None,
+        bid_pulled=view.bid.pulled,
+        ask_pulled=view.ask.pulled,
+        bid_budget_sz=instrument.sz(view.budgets[0]),
+        ask_budget_sz=instrument.sz(view.budgets[1]),
+        bid_exposure_sz=instrument.sz(exposure_lots[0]),
+        ask_exposure_sz=instrument.sz(exposure_lots[1]),
+        spacing_bps=view.spacing_ticks / fair * 1e4,
+        hold_bps=view.hold.bps,
+        equity_usd=equity_usd,
+        requests_left=requests_left,
+        bids=bids,
+        asks=asks,
+    )
+
+
+def summarise(
+    position: Position,
+    markouts: Markouts,
+    instrument: Instrument,
+    *,
+    px_ticks: float | None,
+    max_drawdown_frac: float,
+    skew_at_max_bps: float,
+    max_inventory_lots: int,
+    resting_orders: int,
+    inside_ns: int,
+) -> Summary:
+    """The sum of a session; what is held is worth `px_ticks`, None before any price."""
+    return Summary(
+        fills=position.fills,
+        bought_sz=instrument.sz(position.bought_lots),
+        sold_sz=instrument.sz(position.sold_lots),
+        position_sz=instrument.sz(position.lots),
+        realised_usd=position.realised_usd,
+        unrealised_usd=position.unrealised_usd(px_ticks) if px_ticks is not None else 0.0,
+        fees_usd=position.fees_usd,
+        funding_usd=position.funding_usd,
+        pnl_usd=position.pnl_usd(px_ticks) if px_ticks is not None else 0.0,
+        spread_capture_usd=markouts.spread_capture_usd,
+        markout_1s_bps=markouts.adverse_bps(1),
+        markout_5s_bps=markouts.adverse_bps(5),
+        markout_30s_bps=markouts.adverse_bps(30),
+        max_drawdown_pct=max_drawdown_frac * 100,
+        skew_at_max_inventory_bps=skew_at_max_bps,
+        max_inventory_sz=instrument.sz(max_inventory_lots),
+        resting_orders=resting_orders,
+        inside_floor_s=inside_ns / NS_PER_S,
+    )
