@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fake_exchange import FakeExchange, FakeHttpResponse, FakeSession
-from mmbot.core import risk
+from mmbot.core import gate
 from mmbot.core.events import (
     Acked,
     Event,
@@ -49,7 +49,7 @@ def batch(
 ) -> Batch:
     """A batch over these cloids, as the risk gate would make it."""
     return Batch(
-        risk._PASS,
+        gate._PASS,
         tuple(Cancel(cloid) for cloid in cancels),
         tuple(Move(cloid, Side.SELL, 262_000, 45) for cloid in moves),
         tuple(Place(cloid, Side.BUY, 261_500, 50) for cloid in places),

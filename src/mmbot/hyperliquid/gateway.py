@@ -56,7 +56,10 @@ class GatewayParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     expires_after_s: float = Field(
-        3, ge=1, le=30, description="Life of a placement or move, s; the venue refuses it after."
+        3,
+        ge=1,
+        le=30,
+        description="Life of a placement or move, s; the venue refuses it after.",
     )
     post_timeout_s: float = Field(
         5,
@@ -71,7 +74,10 @@ class GatewayParams(BaseModel):
         description="Waits between questions about an order the venue does not know yet, s.",
     )
     requests_read_every_s: float = Field(
-        300, ge=10, le=86_400, description="Period of reading the request budget while sending, s."
+        300,
+        ge=10,
+        le=86_400,
+        description="Period of reading the request budget while sending, s.",
     )
 
     @model_validator(mode="after")
@@ -93,6 +99,7 @@ class _Post(msgspec.Struct, gc=False):
     cloids: tuple[int, ...]
     deadline_ns: int
     expires_ns: int
+    post_id: int = 0
     is_http: bool = False
     is_given_up: bool = False
     """Called unknown already; only a verdict is news then."""
@@ -143,6 +150,7 @@ class Gateway:
         self._pending: dict[int, _Post] = {}
         self._late: dict[int, _Post] = {}
         self._deadlines: deque[int] = deque()
+        self._newest: dict[int, int] = {}
         self._timer: Handle | None = None
         self._on_leverage: Callable[[VenueError | None], None] | None = None
         self._meter = RequestMeter(
@@ -210,7 +218,11 @@ class Gateway:
             self._act(Request.CANCEL, actions.cancel_by_cloid(self._instrument, part), part)
 
     def update_leverage(
-        self, leverage: int, *, is_cross: bool, on_done: Callable[[VenueError | None], None]
+        self,
+        leverage: int,
+        *,
+        is_cross: bool,
+        on_done: Callable[[VenueError | None], None],
     ) -> None:
         """
         Set the leverage of the instrument; `on_done` gets the refusal, or None.
@@ -251,8 +263,10 @@ class Gateway:
         body = actions.body(action, nonce, signature, self._signer.vault, expires_ms)
         self._last_id = post_id = self._last_id + 1
         deadline_ns = now_ns + self._timeout_ns
-        post = _Post(request, cloids, deadline_ns, (expires_ms or 0) * NS_PER_MS)
+        post = _Post(request, cloids, deadline_ns, (expires_ms or 0) * NS_PER_MS, post_id)
         self._pending[post_id] = post
+        for cloid in cloids:
+            self._newest[cloid] = post_id
         if self._link_send(actions.post_frame(post_id, body)):
             self._deadlines.append(post_id)
             if self._timer is None:
@@ -328,7 +342,8 @@ class Gateway:
             return
         statuses = reply.for_elements(len(post.cloids))
         for cloid, status in zip(post.cloids, statuses, strict=True):
-            self._emit(_verdict(post.request, cloid, status, recv_ns))
+            if self._claim(post, cloid):
+                self._emit(_verdict(post.request, cloid, status, recv_ns))
 
     def _settle_error(self, post: _Post, text: str, recv_ns: int) -> None:
         """
@@ -349,7 +364,8 @@ class Gateway:
             self._tell_leverage(VenueError(text))
             return
         for cloid in post.cloids:
-            self._emit(Rejected(recv_ns, post.request, cloid, reason, text))
+            if self._claim(post, cloid):
+                self._emit(Rejected(recv_ns, post.request, cloid, reason, text))
 
     def _unknown(self, post: _Post, text: str, recv_ns: int) -> None:
         if post.is_given_up:
@@ -357,10 +373,23 @@ class Gateway:
         if post.request is None:
             self._tell_leverage(LinkError(f"no answer to updateLeverage: {text}"))
             return
+        cloids = [cloid for cloid in post.cloids if self._newest.get(cloid) == post.post_id]
         if post.expires_ns:
-            self._queries.may_still_happen(post.request, post.cloids, post.expires_ns)
-        for cloid in post.cloids:
+            self._queries.may_still_happen(post.request, cloids, post.expires_ns)
+        for cloid in cloids:
             self._emit(OutcomeUnknown(recv_ns, post.request, cloid, text))
+
+    def _claim(self, post: _Post, cloid: int) -> bool:
+        """
+        Whether a verdict on this post is one on the newest request about the order.
+
+        A report of the stream settles an order whose answer is late, and something else may be
+        sent about it by then: that must not take the old answer for its own.
+        """
+        if self._newest.get(cloid) != post.post_id:
+            return False
+        del self._newest[cloid]
+        return True
 
     def _take(self, post_id: int) -> _Post | None:
         post = self._pending.pop(post_id, None)
