@@ -127,6 +127,15 @@ def test_set_takes_a_bare_word_as_text(tmp_path: Path) -> None:
     assert (config.instrument.coin, config.log.level) == ("BTC", "debug")
 
 
+def test_set_takes_an_address_as_it_is(tmp_path: Path) -> None:
+    """TOML would read it as a number of 160 bits."""
+    address = "0x14791697260E4c9A71f18484C9f997B308e59325"
+
+    config = load(written(tmp_path, GOOD), [f"account.address={address}"])
+
+    assert config.account.address == address
+
+
 @pytest.mark.parametrize("item", ["risk.max_position_usd", "=3", "risk..x=1"])
 def test_set_without_key_or_value_is_explained(tmp_path: Path, item: str) -> None:
     """It says the form it wants."""

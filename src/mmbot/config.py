@@ -8,8 +8,10 @@ applies `--set`, and turns what is wrong into a sentence a person can act on.
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -33,6 +35,9 @@ from mmbot.hyperliquid.link import LinkParams
 Mode = Literal["emulator", "testnet", "live"]
 
 _FROZEN: Final = ConfigDict(frozen=True, extra="forbid")
+
+_MAY_BE_A_KEY: Final = re.compile(r"[0-9a-fA-F]{41,}")
+"""Longer than an address: somebody put a secret where it does not belong."""
 
 REMEDIES: Final = {
     "risk.capital_usd": "set the money this bot may risk, for example capital_usd = 100",
@@ -221,7 +226,7 @@ class _RefusedError(ValueError):
 
 
 def _refuse(key: str, value: object, why: str, remedy: str) -> None:
-    raise _RefusedError(f"{key} = {_show(value)}: {why}; {remedy}")
+    raise _RefusedError(f"{key} = {show(value)}: {why}; {remedy}")
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -268,7 +273,7 @@ def market_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     for item in overrides:
         _override(tree, item)
     if strangers := sorted(tree.keys() - {"market"}):
-        raise ConfigError(f"--set {strangers[0]}: an exchange takes market.key=value alone")
+        raise ConfigError(f"--set {show(strangers[0])}: an exchange takes market.key=value alone")
     market = tree.get("market", {})
     if not isinstance(market, dict):
         raise ConfigError("--set market: write it as market.key=value")
@@ -280,28 +285,31 @@ def _override(tree: dict[str, Any], item: str) -> None:
     key, sign, text = item.partition("=")
     path = [part.strip() for part in key.split(".")]
     if not sign or not all(path):
-        raise ConfigError(f"--set {item}: write it as section.key=value")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
+        raise ConfigError(f"--set {show(item)}: write it as section.key=value")
+    value: object = text
+    # An address is hex digits to TOML, and text to everyone else.
+    if not text.startswith("0x"):
+        with suppress(tomllib.TOMLDecodeError):
+            value = tomllib.loads(f"value = {text}")["value"]
     node = tree
     for part in path[:-1]:
         child = node.setdefault(part, {})
         if not isinstance(child, dict):
-            raise ConfigError(f"--set {item}: {part} is a value, not a section")
+            raise ConfigError(f"--set {show(item)}: {part} is a value, not a section")
         node = child
     node[path[-1]] = value
 
 
 def _explain(item: ErrorDetails) -> str:
     key = ".".join(str(part) for part in item["loc"])
+    if _MAY_BE_A_KEY.search(key):
+        key = show(key)
     kind = item["type"]
     if isinstance(cause := item.get("ctx", {}).get("error"), _RefusedError):
         return str(cause)
     if kind == "extra_forbidden":
         near = _near(str(item["loc"][-1]), _fields_at(item["loc"][:-1]))
-        return f"{key} = {_show(item['input'])}: unknown key; {near or 'remove it'}"
+        return f"{key} = {show(item['input'])}: unknown key; {near or 'remove it'}"
     if kind == "missing":
         remedy = REMEDIES.get(key, f"add it to section [{key.rpartition('.')[0] or key}]")
         return f"{key}: missing; {remedy}"
@@ -309,7 +317,7 @@ def _explain(item: ErrorDetails) -> str:
         # A model's own check: its sentence begins with the key it is about.
         return f"{key}.{item['ctx']['error']}"
     why = item["msg"][:1].lower() + item["msg"][1:]
-    return f"{key} = {_show(item['input'])}: {why}; change it within that bound"
+    return f"{key} = {show(item['input'])}: {why}; change it within that bound"
 
 
 def _fields_at(loc: tuple[int | str, ...]) -> Mapping[str, object]:
@@ -330,8 +338,11 @@ def _near(name: str, known: Mapping[str, object]) -> str:
     return f"the keys here are: {', '.join(known)}" if known else ""
 
 
-def _show(value: object) -> str:
+def show(value: object) -> str:
+    """A value as a message shows it: cut when long, and left out where it may be a key."""
     text = repr(value)
+    if _MAY_BE_A_KEY.search(text):
+        return "(not shown: it may be a key; keys come from the environment or a key file)"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -63,6 +63,7 @@ class PipeRun:
         seed: int = 1,
         sets: Sequence[str] = (),
         market: Mapping[str, object] | None = None,
+        latency_ms: int = 50,
     ) -> None:
         self.config: Config = load(CONFIG, [f"emulator.scenario={scenario}", *sets])
         self.signer = Signer(b"\x07" * 32, is_mainnet=False)
@@ -78,7 +79,7 @@ class PipeRun:
         self.exchange = Exchange(
             self.venue,
             self.market,
-            ExchangeParams(latency_ms=50, requests_kept=100_000),
+            ExchangeParams(latency_ms=latency_ms, requests_kept=100_000),
             market_coin="HYPE",
             chance=random.Random(seed),
         )
@@ -191,6 +192,13 @@ class PipeRun:
         """Our open orders, by the venue's word."""
         rows: list[dict[str, Any]] = self.venue.open_orders(self.user, "")
         return rows
+
+    def touch(self) -> tuple[float, float]:
+        """Best bid and ask, by the venue's word."""
+        book = self.venue.l2_book("HYPE")
+        assert book is not None
+        bids, asks = book["levels"]
+        return float(bids[0]["px"]), float(asks[0]["px"])
 
     def position_sz(self) -> float:
         """Our position, by the venue's word."""

@@ -156,7 +156,7 @@ def test_the_check_fails_when_the_skew_line_is_removed(tmp_path: Path) -> None:
     shutil.copytree(REPO / "src", source)
     quoter = source / "mmbot" / "core" / "quoter.py"
     text = quoter.read_text("utf-8")
-    line = "-skew * bounded,"
+    line = "0.0 - skew * bounded,"
     assert text.count(line) == 1, "the line that makes the skew has moved; point this test at it"
     quoter.write_text(text.replace(line, "0.0 * bounded,"), "utf-8")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -13,6 +14,8 @@ import typer
 from mmbot.errors import Exit, MmbotError
 from mmbot.logs import stderr_line
 
+TRACEBACK_ENV: Final = "MMBOT_TRACEBACK"
+"""Set to anything, it lets the traceback of a bug through."""
 COMMANDS: Final = ("run", "check", "backtest", "reset", "exchange")
 """Each is a function of the same name in a module of the same name."""
 
@@ -67,6 +70,12 @@ def main() -> NoReturn:
             stderr_line(f"mmbot: {line}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        stderr_line("mmbot: interrupted")
+        # A command that has begun says itself what an interrupt ended.
+        stderr_line("mmbot: interrupted before anything was begun")
+    except Exception as error:
+        if os.environ.get(TRACEBACK_ENV):
+            raise
+        stderr_line(f"mmbot: internal error: {type(error).__name__}: {error}")
+        stderr_line(f"mmbot: this is a bug; with {TRACEBACK_ENV}=1 it shows where it happened")
         sys.exit(Exit.FAILED)
     sys.exit(Exit.OK)

@@ -6,7 +6,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from mmbot.config import AccountParams, Config
+from mmbot.config import AccountParams, Config, show
 from mmbot.errors import ConfigError
 
 
@@ -40,11 +40,12 @@ def load_key(account: AccountParams, environment: Mapping[str, str]) -> bytes:
             f"no signing key: set the environment variable {name}, "
             "or account.key_file to a file of mode 0600"
         )
-    return _parse(_read(account.key_file.expanduser()), f"account.key_file = {account.key_file}")
+    where = f"account.key_file = {show(str(account.key_file))}"
+    return _parse(_read(account.key_file.expanduser()), where)
 
 
 def _read(path: Path) -> str:
-    where = f"account.key_file = {path}"
+    where = f"account.key_file = {show(str(path))}"
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):

@@ -12,6 +12,8 @@ import typer
 from mmbot.cli.keys import find_key
 from mmbot.cli.options import ConfigFile, Overrides, duration_s
 from mmbot.config import load
+from mmbot.errors import Exit
+from mmbot.logs import stderr_line
 from mmbot.runtime import live
 
 
@@ -33,4 +35,10 @@ def run(
         duration_s=duration_s(span) if span is not None else None,
         run_dir=run_dir,
     )
-    raise typer.Exit(live.run(settings, options, sys.stdout))
+    try:
+        code = live.run(settings, options, sys.stdout)
+    except KeyboardInterrupt:
+        # Before the loop had its signal handlers: nothing was begun.
+        stderr_line("mmbot: Ctrl+C before the first order; nothing was sent")
+        code = Exit.OK
+    raise typer.Exit(code)

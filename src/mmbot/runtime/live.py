@@ -258,7 +258,10 @@ async def _trade(
     for latch in pending:
         await asyncio.wrap_future(latch)
     summary = summarise(trader, ending, (wall_clock_ns() - started_ns) / NS_PER_S)
-    log.info("run.verified", resting_orders=summary["resting_orders"])
+    if ending.final is not None:
+        log.info("run.verified", resting_orders=0)
+    else:
+        log.error("run.unverified", may_rest=ending.resting_orders)
     log.info("run.ended", **summary)
     write_summary(run_dir, summary)
     for line in summary_lines(summary):
@@ -266,9 +269,10 @@ async def _trade(
     writer.say(f"  summary: {run_dir / 'summary.json'}")
     if ending.error:
         stderr_line(f"mmbot: {ending.error}")
-    if ending.resting_orders:
+    if ending.final is None:
         stderr_line(
-            f"mmbot: {ending.resting_orders} orders could not be verified as cancelled; "
+            "mmbot: the venue did not confirm that nothing rests; "
+            f"{ending.resting_orders} orders could not be verified as cancelled: "
             "look at the account before the next run"
         )
     return ending.exit_code

@@ -7,6 +7,7 @@ Everything is looked at before the first problem is reported, so that a person s
 from __future__ import annotations
 
 import asyncio
+import difflib
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +17,7 @@ from mmbot.core.engine import Engine
 from mmbot.core.events import Bbo, Level, LinkUp, Snapshot
 from mmbot.core.risk import POSITION_PER_CAPITAL_MAX
 from mmbot.core.types import NS_PER_MS, Fees, Instrument, notional_usd
-from mmbot.errors import VenueError
+from mmbot.errors import ConfigError, VenueError
 from mmbot.hyperliquid import wire_rest
 from mmbot.hyperliquid.grid import Grid
 from mmbot.hyperliquid.rest import Rest
@@ -87,10 +88,11 @@ async def read_facts(config: Config, rest: Rest, signer: Signer) -> Facts:
     Read instrument, account, fees, budget and clock.
 
     Raises:
-        ConfigError: The instrument is unknown or delisted.
+        ConfigError: The instrument or its reference is unknown or delisted.
         VenueError: The venue cannot be reached, or refuses.
     """
     instrument = await read_instrument(config, rest)
+    await _check_reference(config, rest)
     user = (config.account.address or signer.address).lower()
     coin, dex = instrument.coin, instrument.dex
     bodies = await asyncio.gather(
@@ -151,14 +153,36 @@ async def read_instrument(config: Config, rest: Rest) -> Instrument:
     Raises:
         ConfigError: Unknown or delisted.
     """
-    dex = config.instrument.dex
-    meta = rest.info({"type": "meta", "dex": dex})
-    if not dex:
-        return Universe.parse(await meta, None, dex).instrument(config.instrument.wire_coin)
-    dexs, spot = rest.info({"type": "perpDexs"}), rest.info({"type": "spotMeta"})
-    bodies = await asyncio.gather(meta, dexs, spot)
-    universe = Universe.parse(bodies[0], bodies[1], dex, spot_meta=bodies[2])
+    universe = await _universe(rest, config.instrument.dex, "instrument.dex")
     return universe.instrument(config.instrument.wire_coin)
+
+
+async def _universe(rest: Rest, dex: str, key: str) -> Universe:
+    """The perps of a dex; `key` is what the configuration names it by."""
+    if not dex:
+        return Universe.parse(await rest.info({"type": "meta", "dex": ""}), None, "")
+    dexs, spot = await asyncio.gather(
+        rest.info({"type": "perpDexs"}), rest.info({"type": "spotMeta"})
+    )
+    # The venue answers `meta` of an unknown dex with a 500, which could mean anything.
+    listed = [entry.name for entry in wire_rest.perp_dexs(dexs) if entry is not None]
+    if dex not in listed:
+        near = difflib.get_close_matches(dex, listed, n=3, cutoff=0.5) or listed
+        raise ConfigError(f"{key}: the venue has no dex {dex!r}; use one of {', '.join(near)}")
+    meta = await rest.info({"type": "meta", "dex": dex})
+    return Universe.parse(meta, dexs, dex, spot_meta=spot)
+
+
+async def _check_reference(config: Config, rest: Rest) -> None:
+    """The venue would answer a stream of an unknown coin by hanging up, naming nothing."""
+    coin = config.reference.coin
+    if not coin:
+        return
+    universe = await _universe(rest, coin.rpartition(":")[0], "reference.coin")
+    if coin not in universe.coins:
+        near = difflib.get_close_matches(coin.upper(), universe.coins, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else "leave it empty for none"
+        raise ConfigError(f"reference.coin = {coin!r}: the venue has no such live perp; {hint}")
 
 
 async def preview(config: Config, rest: Rest, facts: Facts) -> Ladder:

@@ -45,6 +45,7 @@ class Screen:
                 f"stop     {r['reason']}: cancelling {r['live_orders']} orders"
             ),
             "run.verified": lambda r: f"stop     the venue confirms: {r['resting_orders']} resting",
+            "run.unverified": lambda r: f"STOP     not confirmed: {r['may_rest']} may still rest",
         }
 
     def render(self, record: Record) -> str | None:

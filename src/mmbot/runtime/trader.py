@@ -36,7 +36,9 @@ CLOID_MAGIC: Final = 0x6D6D
 """Top 16 bits of every cloid of ours: a leftover of an earlier run is known by them."""
 _ACK_WAIT_NS: Final = 700 * NS_PER_MS
 """How long a stop waits for the venue to acknowledge the cancels before it looks for itself."""
-_VERIFY_EVERY_NS: Final = 250 * NS_PER_MS
+_VERIFY_EVERY_NS: Final = 400 * NS_PER_MS
+_READ_LAG_NS: Final = NS_PER_S
+"""A reading may trail what is committed by about a second (protocol notes, gotcha 7)."""
 _GIVE_UP_NS: Final = 20 * NS_PER_S
 """A stop that cannot be verified for this long ends and says what may still rest."""
 _REREAD_NS: Final = NS_PER_S
@@ -128,10 +130,15 @@ class Trader:
         self._timer_at_ns = 0
         self._is_reread = False
         self._is_broken = False
+        self._is_outage_told = False
         self._owed: frozenset[int] = frozenset()
         self._deciding = False
         self._stale = False
         self._seen_unknown: set[str] = set()
+        self._lifetime_ns = round(config.gateway.expires_after_s * NS_PER_S) + _READ_LAG_NS
+        self._quiet_at_ns = 0
+        """From then on nothing sent so far can come to rest: it rests already or has expired."""
+        self._readings = 0
         self.start_equity_usd: float | None = None
         """Account value at the first snapshot; None before it."""
         reference = config.reference.coin or None
@@ -169,6 +176,7 @@ class Trader:
             scheduler=ports.scheduler,
             emit=self._on_snapshot,
             on_failed=self._on_snapshot_failed,
+            on_retry=self._on_snapshot_retry,
             budget=self.gateway.budget,
         )
 
@@ -226,7 +234,10 @@ class Trader:
 
     def decide(self, now_ns: int) -> None:
         """Decide, send, then log what was noticed and set the clock for the next look."""
-        if self._phase is _Phase.ENDED or self._is_broken:
+        if self._phase is _Phase.ENDED:
+            return
+        if self._is_broken:
+            self._trip_if_killed()
             return
         self._deciding = True
         self._stale = False
@@ -240,16 +251,18 @@ class Trader:
         finally:
             self._deciding = False
         self._tell(decision)
-        if decision.kill is not None and self._kill is None:
-            self._trip(decision.kill)
+        self._trip_if_killed()
         if self._phase is _Phase.CANCELLING and not self.engine.orders.slots:
             self._verify()
         # What sending told us (a request counted, a refusal over HTTP) is looked at next.
         self._arm(now_ns if self._stale else self.engine.wake_at_ns())
 
     def _act(self, decision: Decision) -> None:
-        if decision.batch is not None:
-            self.gateway.send(decision.batch)
+        batch = decision.batch
+        if batch is not None:
+            if batch.places or batch.moves:
+                self._quiet_at_ns = self._clock() + self._lifetime_ns
+            self.gateway.send(batch)
         for query in decision.queries:
             self.gateway.query(query.cloid)
 
@@ -291,15 +304,20 @@ class Trader:
     def _on_lost(self, recv_ns: int, reason: str) -> None:
         if self._phase is _Phase.ENDED:
             return
-        # The engine first: what the gateway then calls unknown must be no occasion to quote.
+        # The engine first: what the gateway then calls unknown must be no occasion to quote. A
+        # socket found dead in the middle of sending is looked at once that is done.
+        is_nested, self._deciding = self._deciding, True
         self.engine.apply(LinkLost(recv_ns=recv_ns, reason=reason))
-        self._deciding = True
         self.gateway.on_link_lost()
-        self._deciding = False
-        self.decide(recv_ns)
+        self._deciding = is_nested
+        if is_nested:
+            self._stale = True
+        else:
+            self.decide(recv_ns)
 
     def _on_snapshot(self, event: Event) -> None:
         assert isinstance(event, Snapshot)
+        self._is_outage_told = False
         if self.start_equity_usd is None:
             self.start_equity_usd = event.equity_usd
         if self._phase is _Phase.VERIFYING:
@@ -329,6 +347,12 @@ class Trader:
             self.snapshot.start()
         self._owed = owed
         self._scheduler.call_at(self._clock() + _OWED_LOOK_NS, self._look_for_owed)
+
+    def _on_snapshot_retry(self, error: VenueError) -> None:
+        """Say once per outage what is being waited for."""
+        if not self._is_outage_told:
+            self._is_outage_told = True
+            self.log.warning("snapshot.retried", error=str(error))
 
     def _on_snapshot_failed(self, error: VenueError) -> None:
         self.log.error("snapshot.failed", error=str(error))
@@ -393,10 +417,15 @@ class Trader:
         if self._phase is _Phase.TRADING:
             self._close("invariant", InvariantError.exit_code)
         self._exit = max(self._exit, InvariantError.exit_code)
+        self._trip_if_killed()
         self.gateway.cancel_all(list(self.engine.orders.slots))
         self._verify()
 
-    def _trip(self, reason: KillReason) -> None:
+    def _trip_if_killed(self) -> None:
+        """Latch what the engine's kill switch says, also when the engine is not asked any more."""
+        reason = self.engine.risk.kill
+        if reason is None or self._kill is not None:
+            return
         self._kill = reason
         self._latch(reason)
         if self._phase is _Phase.TRADING:
@@ -424,29 +453,42 @@ class Trader:
             self.snapshot.start(is_brief=self.link.is_up)
 
     def _verified(self, final: Snapshot) -> None:
-        if final.position_lots == self.engine.position.lots or self._is_reread:
-            self._conclude(final)
-            return
-        # A fill has not reached us, and a brief reading has none: the ledger is closed with the
-        # fills if they can be had soon.
-        self._is_reread = True
-        self.snapshot.start()
-        self._scheduler.call_at(self._clock() + _REREAD_NS, lambda: self._conclude(final))
+        """
+        Look at a reading taken for the end.
 
-    def _conclude(self, final: Snapshot) -> None:
-        """Nothing of ours rests by this reading, or it is cancelled again."""
-        if self._phase is not _Phase.VERIFYING:
-            return
+        What it shows resting is cancelled again at once. That it shows nothing counts only when
+        nothing can come to rest any more: every order has its verdict, or what was sent last has
+        expired before the reading began.
+        """
+        self._readings += 1
         ours = [order for order in final.open_orders if is_ours(order.cloid)]
-        if not ours:
-            if not self._is_broken:
-                self.emit(final)
-            self._end(final)
-            return
         for order in ours:
             self.log.warning("order.still_resting", oid=order.oid, status=order.status)
-        self.gateway.cancel_all([order.cloid for order in ours if order.cloid is not None])
-        self._again()
+        if ours:
+            self.gateway.cancel_all([order.cloid for order in ours if order.cloid is not None])
+        if not ours and not self._is_reread and final.position_lots != self.engine.position.lots:
+            # A fill has not reached us, and a brief reading has none: the ledger is closed with
+            # the fills if they can be had soon.
+            self._is_reread = True
+            number = self._readings
+            self.snapshot.start()
+            self._scheduler.call_at(
+                self._clock() + _REREAD_NS, lambda: self._settle_for(final, number)
+            )
+            return
+        self._settle_for(final, self._readings, is_clean=not ours)
+
+    def _settle_for(self, final: Snapshot, number: int, *, is_clean: bool = True) -> None:
+        """End with a reading, unless a newer one came or something may still come to rest."""
+        if self._phase is not _Phase.VERIFYING or self._readings != number:
+            return
+        if not self._is_broken:
+            self.emit(final)
+        is_quiet = final.requested_at_ns >= self._quiet_at_ns
+        if is_clean and (is_quiet or not self.engine.orders.slots):
+            self._end(final)
+        else:
+            self._again()
 
     def _again(self) -> None:
         self._scheduler.call_at(self._clock() + _VERIFY_EVERY_NS, self._verify)
@@ -459,7 +501,7 @@ class Trader:
         self.link.close()
         self.gateway.close()
         self.snapshot.close()
-        code = self._exit if final is not None or not resting else max(self._exit, Exit.FAILED)
+        code = self._exit if final is not None else max(self._exit, Exit.FAILED)
         self._on_end(
             Ending(
                 reason=self._reason or "forced",

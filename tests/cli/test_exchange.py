@@ -1,0 +1,111 @@
+"""`mmbot exchange` and `mmbot check` against it: what programs and people read of them."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from mmbot.hyperliquid.signing import Signer
+from system.harness import PATIENCE_S, STILL, exchange, start
+
+CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
+
+
+def test_json_names_the_address_and_funded_accounts_with_their_keys() -> None:
+    """Everything a client of another program needs, on one line."""
+    with exchange("--equity-usd=250", "--seed=9", sets=STILL) as venue:
+        assert len(venue.accounts) == 3
+        for account in venue.accounts:
+            key = bytes.fromhex(account["private_key"].removeprefix("0x"))
+            assert Signer(key, is_mainnet=False).address == account["address"]
+            state = venue.info(type="clearinghouseState", user=account["address"])
+            assert float(state["marginSummary"]["accountValue"]) == 250.0
+
+
+def test_a_person_reads_the_same_and_ctrl_c_stops_it() -> None:
+    """Lines instead of JSON, and a clean end."""
+    process = start("exchange", *(f"--set={item}" for item in STILL))
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(6)]
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENCE_S)
+
+    assert (process.returncode, err) == (0, "")
+    assert lines[0].startswith("url        http://127.0.0.1:")
+    assert [line.split()[0] for line in lines[1:4]] == ["account"] * 3
+    assert "worth nothing" in lines[4]
+
+
+def test_a_taken_port_is_named() -> None:
+    """Exit 4 and the remedy, no traceback."""
+    with exchange(sets=STILL) as venue:
+        port = venue.url.rpartition(":")[2]
+        process = start("exchange", f"--port={port}")
+        out, err = process.communicate(timeout=PATIENCE_S)
+
+    assert (process.returncode, out) == (4, "")
+    assert f"cannot listen on 127.0.0.1:{port}" in err
+    assert "choose another port" in err
+    assert "Traceback" not in err
+
+
+def check(*arguments: str) -> tuple[int, str, str]:
+    """`mmbot check` to its end."""
+    process = start("check", f"--config={CONFIG}", *arguments)
+    out, err = process.communicate(timeout=PATIENCE_S)
+    return process.returncode, out, err
+
+
+def test_check_shows_every_row_and_the_ladder_it_would_place() -> None:
+    """In words and in JSON, the same figures; nothing is sent."""
+    with exchange(sets=STILL) as venue:
+        url = f"--set=emulator.url={venue.url}"
+        code, out, err = check(url)
+        assert (code, err) == (0, "")
+        assert "FAIL" not in out
+        rows = [line.split()[1] for line in out.splitlines() if line.startswith("ok ")]
+        assert {"instrument", "key", "fees", "equity", "leverage", "clock"} <= set(rows)
+        assert "ladder at fair" in out
+
+        code, out, err = check(url, "--json")
+        shown = json.loads(out)
+        assert venue.actions() == []
+
+    assert (code, err) == (0, "")
+    assert all(row["is_ok"] for row in shown["facts"]["rows"])
+    assert shown["facts"]["equity_usd"] == 1000.0
+    rungs = shown["ladder"]["rungs"]
+    assert {rung["side"] for rung in rungs} == {"buy", "sell"}
+    fair_px = shown["ladder"]["fair_px"]
+    for rung in rungs:
+        assert (rung["px"] < fair_px) == (rung["side"] == "buy")
+        assert rung["usd"] >= 10
+        assert rung["depth_bps"] > 0
+    terms = shown["ladder"]["terms"]
+    assert terms["fee"] == pytest.approx(1.5)
+    assert terms["half spread"] >= terms["least half spread"] > 0
+    assert terms["reference"] is None
+    assert "private_key" not in out
+
+
+def test_check_ends_with_code_5_when_a_run_would_not_begin() -> None:
+    """The row that fails is marked, and all the others are shown too."""
+    with exchange("--equity-usd=60", sets=STILL) as venue:
+        code, out, err = check(f"--set=emulator.url={venue.url}")
+
+    assert (code, err) == (5, "")
+    failed = [line for line in out.splitlines() if line.startswith("FAIL")]
+    assert len(failed) == 1
+    assert "equity" in failed[0]
+    assert "ladder at fair" in out
+
+
+def test_check_starts_an_exchange_of_its_own() -> None:
+    """The shipped configuration is checked without anything running."""
+    code, out, err = check("--json")
+
+    assert (code, err) == (0, "")
+    assert json.loads(out)["facts"]["equity_usd"] == 100.0

@@ -1,0 +1,217 @@
+"""What is looked at before a run, each row in its good and its bad form, over a real socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmbot.config import load
+from mmbot.emulator.scenarios import build_venue
+from mmbot.emulator.server import Running, serve, wall_clock_ms
+from mmbot.emulator.wire import Exchange, ExchangeParams
+from mmbot.errors import ConfigError, VenueError
+from mmbot.hyperliquid.rest import Rest
+from mmbot.hyperliquid.signing import Signer
+from mmbot.runtime.preflight import Facts, Row, failures, preview, read_facts
+
+CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
+KEY = b"\x11" * 32
+SIGNER = Signer(KEY, is_mainnet=False)
+STILL = {
+    "sigma_bps_rt_s": 0.0,
+    "a_per_s": 0.0,
+    "sweeps_per_s": 0.0,
+    "oracle_noise_bps": 0.0,
+}
+
+
+@asynccontextmanager
+async def venue_with(
+    equity_usd: float = 1000.0, coin: str = "HYPE", skew_ms: int = 0
+) -> AsyncIterator[tuple[Running, Rest]]:
+    """A running exchange with our account funded, its clock set wrongly by `skew_ms`."""
+
+    def clock() -> int:
+        return wall_clock_ms() + skew_ms
+
+    venue, market = build_venue(
+        coin,
+        "demo",
+        overrides=STILL,
+        seed=1,
+        now_ms=clock(),
+        accounts=[(SIGNER.address, equity_usd)] if equity_usd else [],
+    )
+    exchange = Exchange(venue, market, ExchangeParams(), clock(), market_coin=coin)
+    running = await serve(exchange, clock=clock)
+    try:
+        async with Rest(running.url) as rest:
+            yield running, rest
+    finally:
+        await running.stop()
+
+
+async def facts_of(rest: Rest, *sets: str, signer: Signer = SIGNER) -> Facts:
+    """What preflight reads with the shipped configuration."""
+    return await read_facts(load(CONFIG, sets), rest, signer)
+
+
+def row(facts: Facts, name: str) -> Row:
+    """One row."""
+    (found,) = [one for one in facts.rows if one.name == name]
+    return found
+
+
+def failed(facts: Facts) -> list[str]:
+    """Names of the rows that keep a run from beginning."""
+    return [one.name for one in failures(facts)]
+
+
+async def test_a_sound_account_passes_every_row() -> None:
+    """And the figures are those of the venue."""
+    async with venue_with() as (_, rest):
+        facts = await facts_of(rest)
+
+    assert failed(facts) == []
+    assert facts.user == SIGNER.address
+    assert facts.equity_usd == 1000.0
+    assert facts.fees.maker_bps == pytest.approx(1.5)
+    assert facts.position_lots == 0
+    assert "the account's own" in row(facts, "key").text
+    assert "at most" in row(facts, "instrument").text
+    assert "maker 1.500 bps" in row(facts, "fees").text
+
+
+async def test_an_agent_that_was_never_approved_is_refused() -> None:
+    """Its orders would be refused one by one, at the worst time."""
+    stranger = Signer(b"\x22" * 32, is_mainnet=False)
+    async with venue_with() as (_, rest):
+        facts = await facts_of(rest, f'account.address="{SIGNER.address}"', signer=stranger)
+
+    assert failed(facts) == ["key"]
+    text = row(facts, "key").text
+    assert stranger.address in text
+    assert SIGNER.address in text
+    assert "approve it as an API wallet" in text
+
+
+async def test_an_account_without_a_deposit_is_told_to_make_one() -> None:
+    """Both rows that see it say what to do."""
+    async with venue_with(equity_usd=0) as (_, rest):
+        facts = await facts_of(rest)
+
+    assert set(failed(facts)) == {"key", "equity"}
+    assert "deposit" in row(facts, "key").text
+    assert "deposit into the main dex first" in row(facts, "equity").text
+
+
+async def test_a_unified_account_is_refused() -> None:
+    """Its per-dex balances mean nothing, so no limit could be computed from them."""
+    async with venue_with() as (running, rest):
+        running.exchange.venue.account(SIGNER.address).abstraction = "unifiedAccount"
+        facts = await facts_of(rest)
+
+    assert failed(facts) == ["account mode"]
+    assert "switch the account to standard mode" in row(facts, "account mode").text
+
+
+@pytest.mark.parametrize("skew_ms", [-60_000, 60_000])
+async def test_a_clock_that_is_off_is_refused(skew_ms: int) -> None:
+    """Nonces and expiries are compared with the venue's time."""
+    async with venue_with(skew_ms=skew_ms) as (_, rest):
+        facts = await facts_of(rest)
+
+    assert failed(facts) == ["clock"]
+    assert "synchronise it (NTP)" in row(facts, "clock").text
+    sign = "-" if skew_ms > 0 else "+"
+    assert row(facts, "clock").text.startswith(sign)
+
+
+async def test_the_limit_may_be_five_times_the_smaller_of_capital_and_equity() -> None:
+    """Exactly at the bound it passes, a dollar below it does not."""
+    async with venue_with(equity_usd=80.0) as (_, rest):
+        assert failed(await facts_of(rest)) == []
+    async with venue_with(equity_usd=79.0) as (_, rest):
+        facts = await facts_of(rest)
+
+    assert failed(facts) == ["equity"]
+    assert "5 x the smaller of the two = 395" in row(facts, "equity").text
+
+
+async def test_a_spent_request_budget_is_refused_and_a_small_one_is_said() -> None:
+    """One request per USD traded is the only way to earn more."""
+    async with venue_with() as (running, rest):
+        account = running.exchange.venue.account(SIGNER.address)
+        account.requests_used = 9_500
+        few = await facts_of(rest)
+        account.requests_used = 10_000
+        none = await facts_of(rest)
+
+    assert failed(few) == []
+    assert "500 left of 10000: few" in row(few, "requests").text
+    assert failed(none) == ["requests"]
+
+
+async def test_every_problem_is_shown_at_once() -> None:
+    """A person mends them in one go."""
+    async with venue_with(equity_usd=20.0, skew_ms=60_000) as (running, rest):
+        running.exchange.venue.account(SIGNER.address).abstraction = "unifiedAccount"
+        facts = await facts_of(rest)
+
+    assert set(failed(facts)) == {"account mode", "equity", "clock"}
+
+
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        (["instrument.coin=HYPR"], "HYPE"),
+        (["instrument.dex=hyna"], "delisted"),
+        (["instrument.dex=nodex"], "nodex"),
+        (["reference.coin=hype"], "reference.coin = 'hype': .* did you mean HYPE"),
+        (["reference.coin=hyna:HYPE"], "reference.coin"),
+        (["reference.coin=nodex:HYPE"], "reference.coin: the venue has no dex 'nodex'"),
+    ],
+)
+async def test_a_perp_that_is_not_there_is_refused_by_name(sets: Sequence[str], said: str) -> None:
+    """Unknown or delisted, ours or the reference."""
+    async with venue_with() as (_, rest):
+        with pytest.raises(ConfigError, match=said):
+            await facts_of(rest, *sets)
+
+
+async def test_a_reference_of_another_dex_is_found() -> None:
+    """hyna:HYPE with the main dex's HYPE as its reference."""
+    async with venue_with(coin="hyna:HYPE") as (_, rest):
+        facts = await facts_of(rest, "instrument.dex=hyna", "reference.coin=HYPE")
+
+    assert failed(facts) == []
+    assert facts.instrument.dex == "hyna"
+
+
+async def test_the_preview_is_what_the_engine_would_place_now() -> None:
+    """Both sides, post-only, within the side budget."""
+    async with venue_with() as (_, rest):
+        facts = await facts_of(rest)
+        ladder = await preview(load(CONFIG), rest, facts)
+
+    sides: dict[str, list[Any]] = {"buy": [], "sell": []}
+    for rung in ladder.rungs:
+        sides[rung.side].append(rung)
+    for side, rungs in sides.items():
+        assert rungs, side
+        assert sum(rung.usd for rung in rungs) <= 0.2 * 400 + 1e-6
+        assert all(rung.depth_bps > 0 for rung in rungs)
+    assert [rung.px for rung in ladder.rungs] == sorted((r.px for r in ladder.rungs), reverse=True)
+
+
+async def test_an_empty_book_has_no_preview() -> None:
+    """Nothing is invented where there is no price."""
+    async with venue_with() as (running, rest):
+        facts = await facts_of(rest)
+        running.exchange.venue.halt(facts.instrument.asset_id)
+        with pytest.raises(VenueError, match="no two sides, nothing can be priced"):
+            await preview(load(CONFIG), rest, facts)

@@ -1,0 +1,81 @@
+"""The folder of a run: fresh, complete, and the newest easy to find."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from mmbot.config import Config, load
+from mmbot.errors import ConfigError
+from mmbot.runtime.rundir import LATEST, make_run_dir, write_summary
+
+CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
+NOW_NS = 1_791_484_300 * 10**9
+
+
+def config_in(folder: Path, *sets: str) -> Config:
+    """The shipped configuration with its logs below a folder."""
+    return load(CONFIG, [f"log.dir={folder / 'logs'}", *sets])
+
+
+def test_latest_names_the_newest_run(tmp_path: Path) -> None:
+    """Two runs in the same second get folders of their own."""
+    config = config_in(tmp_path)
+
+    first = make_run_dir(config, None, NOW_NS)
+    assert (first.parent / LATEST).resolve() == first.resolve()
+    second = make_run_dir(config, None, NOW_NS)
+    third = make_run_dir(config, None, NOW_NS + 10**9)
+
+    assert first.name == "HYPE-20261008T183140Z"
+    assert second.name == first.name + "-2"
+    assert third.name == "HYPE-20261008T183141Z"
+    link = first.parent / LATEST
+    assert link.is_symlink()
+    assert link.resolve() == third.resolve()
+    assert sorted(path.name for path in first.parent.iterdir()) == sorted(
+        [first.name, second.name, third.name, LATEST]
+    )
+
+
+def test_the_effective_configuration_lies_in_it(tmp_path: Path) -> None:
+    """What ran can be run again."""
+    config = config_in(tmp_path, "risk.max_position_usd=300", "instrument.dex=hyna")
+
+    path = make_run_dir(config, None, NOW_NS)
+
+    assert path.name.startswith("hyna-HYPE-")
+    assert tomllib.loads((path / "config.toml").read_text())["risk"]["max_position_usd"] == 300
+    assert load(path / "config.toml") == config
+
+
+def test_a_chosen_folder_is_used_as_it_is_and_moves_no_link(tmp_path: Path) -> None:
+    """Its earlier log stays."""
+    chosen = tmp_path / "mine"
+    chosen.mkdir()
+    (chosen / "log.jsonl").write_text("{}\n")
+
+    assert make_run_dir(config_in(tmp_path), chosen, NOW_NS) == chosen
+
+    assert (chosen / "log.jsonl").read_text() == "{}\n"
+    assert not (tmp_path / "logs").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """Before the first order, with the place."""
+    (tmp_path / "logs").write_text("a file where the folder should be")
+
+    with pytest.raises(ConfigError, match=r"cannot write the run directory .*logs"):
+        make_run_dir(config_in(tmp_path), None, NOW_NS)
+
+
+def test_the_summary_is_written_whole(tmp_path: Path) -> None:
+    """A reader finds the old one or the new one, never half."""
+    write_summary(tmp_path, {"fills": 1})
+    write_summary(tmp_path, {"fills": 2, "kill": None})
+
+    assert json.loads((tmp_path / "summary.json").read_text()) == {"fills": 2, "kill": None}
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]

@@ -1,0 +1,171 @@
+"""What a person sees: the mode first, money never by accident, one line per change that matters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmbot.config import load
+from mmbot.core.types import Instrument
+from mmbot.runtime.screen import Screen, banner, summary_lines
+
+CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
+HYPE = Instrument(coin="HYPE", asset_id=159, sz_decimals=2, max_leverage=10)
+USER = "0x" + "ab" * 20
+
+
+def record(event: str, level: str = "info", *, second: str = "10:00:00", **facts: Any) -> Any:
+    """A log record."""
+    return {"at": f"2026-11-21T{second}.000000Z", "level": level, "event": event, **facts}
+
+
+def lines(mode: str, *sets: str, is_colour: bool = False) -> list[str]:
+    """The banner of a mode."""
+    return banner(load(CONFIG, [f"mode={mode}", *sets]), HYPE, USER, is_colour=is_colour)
+
+
+def test_each_mode_has_a_first_line_of_its_own() -> None:
+    """No two of them can be taken for each other."""
+    embedded = lines("emulator")
+    assert "EMULATOR" in embedded[1]
+    assert "scenario demo (livelier than HYPE)" in embedded[1]
+    other = lines("emulator", "emulator.url=http://127.0.0.1:1")
+    assert "demo" not in other[1]
+    assert "TESTNET" in lines("testnet")[1]
+    assert "test money" in lines("testnet")[1]
+    live = lines("live")
+    assert "REAL MONEY" in live[1]
+    for mode in ("emulator", "testnet"):
+        assert "REAL MONEY" not in "".join(lines(mode))
+    for shown in (embedded, live):
+        assert len(shown[0]) == len(shown[1]) == len(shown[2])
+        assert USER in shown[3]
+        assert "position limit 400 USD" in shown[3]
+
+
+def test_real_money_is_red_and_nothing_else_is() -> None:
+    """Unmistakable on a terminal; no escape codes in a file."""
+    assert "\x1b[1;97;41m" in lines("live", is_colour=True)[1]
+    assert "\x1b[1;97;41m" not in "".join(lines("testnet", is_colour=True))
+    assert "\x1b" not in "".join(lines("live"))
+
+
+QUOTE: dict[str, Any] = {
+    "touch_bid_px": 26.15,
+    "touch_ask_px": 26.25,
+    "fair_px": 26.2,
+    "touch_bid_bps": 19.1,
+    "touch_ask_bps": 19.1,
+    "inventory_skew_bps": -3.25,
+    "q_frac": 0.45,
+}
+
+
+def test_quotes_are_shown_once_a_second_and_fills_always() -> None:
+    """A ladder that moves ten times a second would hide what was traded."""
+    screen = Screen(HYPE, is_colour=False)
+    fill = record(
+        "fill.booked", side="buy", sz=0.5, px=26.15, fee_usd=0.0019, position_sz=0.5, is_taker=False
+    )
+
+    shown = [
+        screen.render(record("quote.moved", **QUOTE)),
+        screen.render(fill),
+        screen.render(record("quote.moved", **QUOTE)),
+        screen.render(fill),
+        screen.render(record("quote.moved", second="10:00:01", **QUOTE)),
+    ]
+
+    assert shown[2] is None
+    assert shown[0] is not None
+    for part in ("10:00:00", "26.15 / 26.25", "skew -3.25 bps", "position +45% of limit"):
+        assert part in shown[0]
+    assert shown[1] is not None
+    assert "bought 0.5 @ 26.15" in shown[1]
+    assert "TAKER" not in shown[1]
+    assert shown[3] == shown[1]
+    assert shown[4] is not None
+
+
+def test_a_side_that_is_not_quoted_is_shown_as_none() -> None:
+    """Never a price that does not rest."""
+    screen = Screen(HYPE, is_colour=False)
+    line = screen.render(
+        record("quote.moved", **{**QUOTE, "touch_ask_px": None, "touch_ask_bps": None})
+    )
+    assert line is not None
+    assert "26.15 / none" in line
+
+
+def test_a_fill_as_taker_and_a_kill_stand_out() -> None:
+    """What must not happen is said in capitals."""
+    screen = Screen(HYPE, is_colour=True)
+    fill = screen.render(
+        record(
+            "fill.booked",
+            "warning",
+            side="sell",
+            sz=1.0,
+            px=26.0,
+            fee_usd=0.01,
+            position_sz=-1.0,
+            is_taker=True,
+        )
+    )
+    assert fill is not None
+    assert "sold   1 @ 26" in fill
+    assert "AS TAKER" in fill
+    kill = screen.render(record("killswitch.tripped", "critical", text="loss 3.1 USD, limit 3"))
+    assert kill is not None
+    assert kill.startswith("\x1b[1;97;41m")
+    assert "KILL     loss 3.1 USD, limit 3" in kill
+
+
+def test_what_has_no_line_of_its_own_is_shown_from_a_warning_on() -> None:
+    """The screen never hides what went wrong, and never shows a traceback."""
+    screen = Screen(HYPE, is_colour=False)
+
+    assert screen.render(record("session.started", equity_usd=1.0)) is None
+    line = screen.render(record("order.adopted", "warning", oid=7, cloid=None, ratio=0.123456789))
+    assert line == "10:00:00  order.adopted  oid=7  cloid=null  ratio=0.123457"
+    line = screen.render(
+        record("invariant.broken", "critical", error="lost an order", exception="Traceback (most")
+    )
+    assert line is not None
+    assert "lost an order" in line
+    assert "Traceback" not in line
+
+
+@pytest.mark.parametrize(("markout", "shown"), [(None, "no fill yet"), (1.5, "+1.50 bps")])
+def test_the_summary_has_every_figure(markout: float | None, shown: str) -> None:
+    """Costs are shown as what they do to the total."""
+    summary = {
+        "duration_s": 61.0,
+        "fills": 3,
+        "bought_sz": 1.0,
+        "sold_sz": 0.5,
+        "position_sz": 0.5,
+        "realised_usd": 0.1,
+        "unrealised_usd": -0.02,
+        "fees_usd": 0.03,
+        "funding_usd": 0.001,
+        "pnl_usd": 0.051,
+        "spread_capture_usd": 0.2,
+        "markout_1s_bps": markout,
+        "markout_5s_bps": markout,
+        "markout_30s_bps": markout,
+        "max_drawdown_pct": 0.1,
+        "skew_at_max_inventory_bps": -2.0,
+        "resting_orders": 0,
+        "kill": None,
+        "end_reason": "Ctrl+C",
+    }
+    text = "\n".join(summary_lines(summary))
+    assert "61.0 s, ended by Ctrl+C" in text
+    assert "-0.0300 USD" in text
+    assert "+0.0510 USD" in text
+    assert "not tripped" in text
+    assert shown in text
+    assert "drawdown 4 %" in "\n".join(summary_lines({**summary, "kill": {"text": "drawdown 4 %"}}))
