@@ -319,8 +319,9 @@ class Bench:
         """Wait until a started client is connected and subscribed."""
         async with asyncio.timeout(30):
             session, socket = await self.running.sockets.get()
-            while not any(self.stream.lower() in str(topic).lower() for topic in session.topics):
-                await asyncio.sleep(0.02)  # noqa: ASYNC110 - nothing tells of a subscription
+            # Nothing tells of a subscription, so it is looked for.
+            while not any(self.stream.lower() in topic.lower() for topic in session.topics):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
         self.clients.append(Client(name, process, user, session, socket))
 
     async def react(self, client: Client) -> Reaction | None:
@@ -364,8 +365,8 @@ class Bench:
     async def _until(self, condition: Callable[[], bool], complaint: str) -> None:
         try:
             async with asyncio.timeout(PATIENCE_S):
-                while not condition():
-                    await asyncio.sleep(0.002)  # noqa: ASYNC110 - the books tell nobody
+                while not condition():  # noqa: ASYNC110 - the books tell nobody of a change
+                    await asyncio.sleep(0.002)
         except TimeoutError:
             raise AssertionError(complaint) from None
 
