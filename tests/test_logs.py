@@ -82,3 +82,17 @@ def test_a_closed_screen_does_not_stop_the_file(tmp_path: Path) -> None:
 def test_instants_are_utc_with_microseconds() -> None:
     """The sixth decimal is kept: two frames of one millisecond stay in order."""
     assert utc(1_500_000_000_000_001_999) == "2017-07-14T02:40:00.000001Z"
+
+
+def test_a_screen_on_a_full_disk_does_not_stop_the_file(tmp_path: Path) -> None:
+    """`mmbot run > /dev/full` loses the screen; the record of the run must go on."""
+    path = tmp_path / "log.jsonl"
+    with Path("/dev/full").open("w") as screen:
+        writer = LogWriter(path, screen, show)
+        log = make_logger(writer, lambda: 0)
+        log.info("one")
+        log.info("two")
+        writer.close()
+        screen.buffer.raw.close()  # type: ignore[attr-defined]  # what is buffered has no place to go
+
+    assert len(path.read_text().splitlines()) == 2

@@ -11,6 +11,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -24,6 +25,7 @@ Record = Mapping[str, Any]
 Renderer = Callable[[Record], str | None]
 
 _STOP: Final = object()
+_CLOSE_S: Final = 5.0
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
@@ -54,9 +56,14 @@ class LogWriter:
         self._queue.put(text)
 
     def close(self) -> None:
-        """Write what is queued and close the file."""
+        """
+        Write what is queued and close the file.
+
+        A screen that takes nothing any more (a paused pager) must not keep the program from
+        ending, so this gives up after a while.
+        """
         self._queue.put(_STOP)
-        self._thread.join()
+        self._thread.join(_CLOSE_S)
 
     def _work(self) -> None:
         while True:
@@ -87,8 +94,8 @@ class LogWriter:
             self._screen.write(line + "\n")
             if self._queue.empty():
                 self._screen.flush()
-        except (BrokenPipeError, ValueError):
-            # The reader of a pipe went away, or the stream was closed: the file has it all.
+        except (OSError, ValueError):
+            # The reader of a pipe went away, its disk is full, or it was closed: the file has it.
             self._screen = None
 
 
@@ -132,5 +139,7 @@ def make_logger(
 
 def stderr_line(text: str) -> None:
     """One line to a person on standard error, for what goes wrong before a run has a log."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    # Nobody may be listening any more; the exit code still says what happened.
+    with suppress(OSError):
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()

@@ -213,3 +213,15 @@ def test_a_batch_counts_each_of_its_elements() -> None:
     assert elements(canonical({"type": "order", "orders": [ORDER] * 3})) == 3
     assert elements(canonical({"type": "order", "orders": []})) == 1
     assert elements({"type": "noop"}) == 1
+
+
+@pytest.mark.parametrize("text", [r'{"code":"\ud800"}', r'["\uDFFF"]', r'{"\ud8ff":1}'])
+def test_half_of_a_surrogate_pair_is_no_json(text: str) -> None:
+    """It can be neither hashed nor sent on: one such request once stopped the whole exchange."""
+    with pytest.raises(BadJsonError):
+        parse_json(text)
+
+
+def test_a_whole_surrogate_pair_is_a_character() -> None:
+    """Clients may escape what lies beyond the basic plane."""
+    assert parse_json(r'"\ud83d\ude00"') == "\U0001f600"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 from pathlib import Path
 
 from system.harness import STILL, daemon, exchange, start
@@ -107,3 +108,19 @@ def test_an_interrupt_of_the_whole_terminal_still_ends_verified(tmp_path: Path) 
     summary = bot.summary()
     assert summary["resting_orders"] == 0
     assert summary["ledger_gap_usd"] is not None, "the exchange was still there to be asked"
+
+
+def test_a_kill_that_cannot_be_latched_still_ends_as_a_kill_and_says_so(tmp_path: Path) -> None:
+    """A locked or full disk must not turn a tripped switch into a traceback without a summary."""
+    run_dir = tmp_path / "run"
+    with daemon(run_dir, config=CONFIG) as bot:
+        bot.wait_event("quote.moved")
+        locker = sqlite3.connect(run_dir / "state.sqlite", isolation_level=None)
+        locker.execute("BEGIN IMMEDIATE")
+        code, _, err = bot.stop(signal.SIGUSR1)
+        locker.execute("ROLLBACK")
+        locker.close()
+
+    assert code == 3
+    assert "NOT latched" in err
+    assert bot.summary()["kill"]["trigger"] == "operator"

@@ -73,7 +73,11 @@ def parse_json(body: bytes | str) -> Json:
     """
     try:
         text = body.decode() if isinstance(body, bytes) else body
-        return _DECODER.raw_decode(text.lstrip(" \t\r\n"))[0]
+        value = _DECODER.raw_decode(text.lstrip(" \t\r\n"))[0]
+        if "\\ud" in text or "\\uD" in text:
+            # Half of a surrogate pair is no character: it could be neither hashed nor sent on.
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except (ValueError, RecursionError) as error:
         msg = f"not JSON: {error}"
         raise BadJsonError(msg) from error

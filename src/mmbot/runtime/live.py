@@ -23,7 +23,15 @@ import msgspec
 
 from mmbot.config import Config
 from mmbot.core.types import NS_PER_S
-from mmbot.errors import CheckError, ConfigError, Exit, KillLatchedError, LinkError, VenueError
+from mmbot.errors import (
+    CheckError,
+    ConfigError,
+    Exit,
+    KillLatchedError,
+    LinkError,
+    StateError,
+    VenueError,
+)
 from mmbot.hyperliquid import wire_rest
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
@@ -256,14 +264,22 @@ async def _trade(
         state.loop.call_later(state.options.duration_s, state.on_time_up)
     ending = await state.ended
     for latch in pending:
-        await asyncio.wrap_future(latch)
+        try:
+            await asyncio.wrap_future(latch)
+        except StateError as error:
+            # The run is over and everything is cancelled; only a person can stop the next one.
+            log.critical("killswitch.unlatched", error=str(error))
+            stderr_line(f"mmbot: the kill switch tripped but is NOT latched: {error}")
     summary = summarise(trader, ending, (wall_clock_ns() - started_ns) / NS_PER_S)
     if ending.final is not None:
         log.info("run.verified", resting_orders=0)
     else:
         log.error("run.unverified", may_rest=ending.resting_orders)
     log.info("run.ended", **summary)
-    write_summary(run_dir, summary)
+    try:
+        write_summary(run_dir, summary)
+    except OSError as error:
+        stderr_line(f"mmbot: summary.json could not be written to {run_dir}: {error.strerror}")
     for line in summary_lines(summary):
         writer.say(line)
     writer.say(f"  summary: {run_dir / 'summary.json'}")
