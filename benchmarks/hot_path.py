@@ -10,11 +10,12 @@ the bytes of a websocket message. Ours runs `Decoder.decode`, `Engine.apply`, `E
 frame makes ten placements the venue cancels the ten before it, by an `orderUpdates` frame that is
 not timed, nor are its answers to our posts. Every frame holds another price.
 
-The SDK's way is what its user would write: `json.loads`, floats, five prices a side at fixed
-distances of the mid (no model, no risk, no state of orders), `order_request_to_order_wire`,
-`order_wires_to_order_action`, `sign_l1_action`, `json.dumps` of the same post. "As installed" is
-eth-keys' pure-Python backend, which `pip install hyperliquid-python-sdk` alone gives; the other row
-has coincurve.
+"The same way" is that with the SDK's pieces around the same engine: `json.loads` and floats before
+it, `order_request_to_order_wire`, `order_wires_to_order_action`, `sign_l1_action` and `json.dumps`
+of the same post after it. "Bare" is what a user of the SDK would write without an engine: five
+prices a side at fixed distances of the mid, no model, no risk, no state of orders. "As installed"
+is eth-keys' pure-Python backend, which `pip install hyperliquid-python-sdk` alone gives; the other
+row has coincurve.
 
 All ways run in turn within each round. Times are CPU time of the thread, garbage collection is
 frozen, as in the daemon. Also shown: where our step spends its time; a frame in the steady state,
@@ -48,11 +49,21 @@ from hyperliquid.utils.signing import (
 from hyperliquid.utils.types import Cloid
 
 from mmbot.core.engine import Engine, EngineParams
-from mmbot.core.events import LinkUp, Snapshot
+from mmbot.core.events import (
+    Acked,
+    Book,
+    Level,
+    LinkUp,
+    OrderState,
+    OrderUpdate,
+    Request,
+    Snapshot,
+)
+from mmbot.core.intents import Place
 from mmbot.core.ladder import LadderParams
 from mmbot.core.reconcile import ReconcileParams
 from mmbot.core.risk import RiskParams
-from mmbot.core.types import NS_PER_MS, NS_PER_S, Fees, Instrument
+from mmbot.core.types import NS_PER_MS, NS_PER_S, Fees, Instrument, Side
 from mmbot.hyperliquid.gateway import Gateway, GatewayParams
 from mmbot.hyperliquid.nonce import Nonces
 from mmbot.hyperliquid.ports import Handle, HttpReply
@@ -289,6 +300,88 @@ def _entries(action: dict[str, Any]) -> list[dict[str, Any]]:
             return list(action["cancels"])
 
 
+class SameWay:
+    """Our engine between the SDK's pieces."""
+
+    def __init__(self) -> None:
+        self.rig = Rig()
+        self._wallet = Account.from_key(KEY)
+        self._placed: tuple[Place, ...] = ()
+
+    def step(self, frame: bytes) -> None:
+        """Frame to signed post."""
+        rig, engine = self.rig, self.rig.engine
+        data = json.loads(frame)["data"]
+        bids, asks = (
+            tuple(
+                Level(
+                    round(INSTRUMENT.ticks(float(level["px"]))),
+                    round(INSTRUMENT.lots(float(level["sz"]))),
+                )
+                for level in side
+            )
+            for side in data["levels"]
+        )
+        engine.apply(Book(rig.now_ns, data["time"], bids, asks, is_fast=False))
+        batch = engine.decide(rig.now_ns).batch
+        assert batch is not None
+        self._placed = batch.places
+        requests = [
+            {
+                "coin": "HYPE",
+                "is_buy": place.side is Side.BUY,
+                "sz": INSTRUMENT.sz(place.sz_lots),
+                "limit_px": INSTRUMENT.px(place.px_ticks),
+                "order_type": {"limit": {"tif": place.tif.value}},
+                "reduce_only": place.is_reduce_only,
+                "cloid": Cloid.from_int(place.cloid),
+            }
+            for place in batch.places
+        ]
+        _post_by_sdk(self._wallet, requests, rig.now_ns)
+
+    def answer(self) -> int:
+        """Say yes to every order, then cancel them all; how many there were. Never timed."""
+        rig = self.rig
+        for number, place in enumerate(self._placed, start=1):
+            oid = rig.now_ns // NS_PER_MS * 100 + number
+            rig.engine.apply(Acked(rig.now_ns, Request.PLACE, place.cloid, oid))
+            rig.engine.apply(
+                OrderUpdate(
+                    recv_ns=rig.now_ns,
+                    venue_ms=rig.now_ns // NS_PER_MS,
+                    oid=oid,
+                    cloid=place.cloid,
+                    side=place.side,
+                    px_ticks=place.px_ticks,
+                    sz_lots=place.sz_lots,
+                    orig_sz_lots=place.sz_lots,
+                    state=OrderState.CANCELED,
+                    status="canceled",
+                )
+            )
+        rig.pass_time(NS_PER_S)
+        return len(self._placed)
+
+
+def _post_by_sdk(wallet: Any, requests: list[dict[str, Any]], now_ns: int) -> bytes:
+    """The SDK's wire, action and signature, and the post that its websocket would carry."""
+    wires = [order_request_to_order_wire(each, INSTRUMENT.asset_id) for each in requests]
+    action = order_wires_to_order_action(wires)
+    nonce = now_ns // NS_PER_MS
+    expires_ms = nonce + 3_000
+    signature = sign_l1_action(wallet, action, None, nonce, expires_ms, False)  # noqa: FBT003
+    payload = {
+        "action": action,
+        "nonce": nonce,
+        "signature": signature,
+        "vaultAddress": None,
+        "expiresAfter": expires_ms,
+    }
+    request = {"type": "action", "payload": payload}
+    return json.dumps({"method": "post", "id": nonce, "request": request}).encode()
+
+
 class SdkWay:
     """What a user of the SDK would write: floats, fixed distances, its wire and its signature."""
 
@@ -320,20 +413,7 @@ class SdkWay:
                     "cloid": Cloid.from_int((0x6D6D << 112) + self._number),
                 }
             )
-        wires = [order_request_to_order_wire(each, INSTRUMENT.asset_id) for each in requests]
-        action = order_wires_to_order_action(wires)
-        nonce = now_ns // NS_PER_MS
-        expires_ms = nonce + 3_000
-        signature = sign_l1_action(self._wallet, action, None, nonce, expires_ms, False)  # noqa: FBT003
-        payload = {
-            "action": action,
-            "nonce": nonce,
-            "signature": signature,
-            "vaultAddress": None,
-            "expiresAfter": expires_ms,
-        }
-        request = {"type": "action", "payload": payload}
-        self.text = json.dumps({"method": "post", "id": nonce, "request": request}).encode()
+        self.text = _post_by_sdk(self._wallet, requests, now_ns)
 
 
 def use(backend: str) -> None:
@@ -381,12 +461,13 @@ class Walk:
 
 def compare(rounds: int) -> dict[str, float]:
     """Medians of each way in us, run in turn."""
-    rig, sdk, walk = Rig(), SdkWay(), Walk()
+    rig, sdk, same, walk = Rig(), SdkWay(), SameWay(), Walk()
     check(rig, sdk, walk.next(rig.now_ns))
     gc.collect()
     gc.freeze()
     gc.disable()
-    samples: dict[str, list[float]] = {OURS: [], **{name: [] for name in TARGETS}}
+    names = [OURS, *TARGETS, *(f"{name}, bare" for name in TARGETS)]
+    samples: dict[str, list[float]] = {name: [] for name in names}
     calls = {"CoinCurveECCBackend": 5, "NativeECCBackend": 1}
     for _ in range(rounds):
         times = []
@@ -396,11 +477,16 @@ def compare(rounds: int) -> dict[str, float]:
         samples[OURS].append(median(times))
         for name, backend in zip(TARGETS, reversed(calls), strict=True):
             use(backend)
+            times = []
+            for _ in range(calls[backend]):
+                times.append(_timed(same.step, walk.next(same.rig.now_ns)))
+                assert same.answer() == ORDERS
+            samples[name].append(median(times))
             times = [
                 _timed(lambda frame: sdk.step(frame, rig.now_ns), walk.next(rig.now_ns))
                 for _ in range(calls[backend])
             ]
-            samples[name].append(median(times))
+            samples[f"{name}, bare"].append(median(times))
     gc.enable()
     gc.unfreeze()
     return {name: median(times) for name, times in samples.items()}
@@ -513,7 +599,7 @@ def main() -> int:
     print(f"our hash: {KECCAK_BACKEND}")
     for name, us in medians.items():
         target = f"  target {TARGETS[name]:.0f}x" if name in TARGETS else ""
-        print(f"{name:20s} {us:10.1f} us {ratios[name]:8.1f}x{target}")
+        print(f"{name:24s} {us:10.1f} us {ratios[name]:8.1f}x{target}")
     print(f"where our time goes, medians of {args.steps} steps, us of CPU")
     print(f"{'':20s}" + "".join(f"{part:>9s}" for part in (*PARTS, "total")))
     for name, row in parts.items():

@@ -28,7 +28,7 @@ from mmbot.core.events import (
     Rejection,
     Request,
     RequestsLeft,
-    Trade,
+    Trades,
 )
 from mmbot.core.ladder import is_reducing
 from mmbot.core.orders import SlotState
@@ -248,13 +248,17 @@ def test_an_operator_kill_halts_for_good() -> None:
 
 
 def test_a_halted_engine_cancels_an_order_whose_placement_is_still_in_flight() -> None:
-    """The cancel waits for the verdict, and then goes out without being asked again."""
+    """The cancel leaves at once, behind the placement, and not a second time."""
     it = Rig()
     it.is_holding_answers = True
     it.decide()
+    sent = {place.cloid for place in it.batches[-1].places}
+    assert len(sent) == 6
     it.apply(Command(it.now_ns, CommandKind.KILL, "operator"))
+    batch = it.decide().batch
+    assert batch is not None
+    assert {cancel.cloid for cancel in batch.cancels} == sent
     assert it.decide().batch is None
-    assert len(it.resting) == 6
     it.is_holding_answers = False
     it.release()
     it.decide()
@@ -1010,7 +1014,7 @@ def _equity_path(it: Rig, path_usd: list[float]) -> list[Decision]:
 
 def held(lots: int = 1000, **risk: object) -> Rig:
     """An engine that holds a position and quotes nothing, so that only the market moves equity."""
-    it = Rig(params(risk={"max_position_usd": 500.0, "soft_limit_frac": 0.5, **risk}))
+    it = Rig(params(risk={"max_position_usd": 500.0, "soft_limit_frac": 0.03, **risk}))
     it.hold_position(lots)
     return it
 
@@ -1354,7 +1358,8 @@ def test_a_public_trade_changes_nothing_here() -> None:
     """Trades are recorded for estimators of a later stage; they must not disturb this one."""
     it = Rig()
     it.settle()
-    it.apply(Trade(it.now_ns, it.venue_ms, Side.BUY, 262010, 5, 1))
+    ms = it.venue_ms
+    it.apply(Trades(it.now_ns, ms, (ms,), (Side.BUY,), (262010,), (5,), (1,)))
     assert it.decide().batch is None
 
 

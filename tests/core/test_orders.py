@@ -72,7 +72,7 @@ class Table:
         self.tid += 1
         self.orders.on_fill(
             Fill(T, 0, self.tid, oid, None, Side.BUY, 261_750, lots, 0, 0, 0, is_taker=False)
-            if oid in self.orders._oids
+            if self.orders._departed.cloid_of(oid) is not None
             else Fill(
                 T, 0, self.tid, oid, self.cloid, Side.BUY, 261_750, lots, 0, 0, 0, is_taker=False
             )

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mmbot.core.events import Bbo, Book, Level
 from mmbot.core.footprint import NO_ORDERS, OwnLevels
-from mmbot.core.types import Instrument, Side
+from mmbot.core.types import NS_PER_MS, Instrument, Side
 
 _DEPTH_MS = 10_000
 """Age against the touch from which the levels of an older book are not used: two slow books."""
@@ -45,12 +45,14 @@ class BookState:
     __slots__ = (
         "_bbo_ms",
         "_books",
+        "_delay_min_ns",
         "_fast_ms",
         "_is_deep",
         "_micro_max",
         "_ours",
         "_recv_ns",
         "_slow_ms",
+        "_valid_ms",
         "ask",
         "bid",
         "dropped",
@@ -72,6 +74,9 @@ class BookState:
         self.instrument = instrument
         self._micro_max = params.micro_bps_max * 1e-4
         self._bbo_ms = self._fast_ms = self._slow_ms = -1
+        self._delay_min_ns: int | None = None
+        """Smallest receipt minus venue time of this connection: travel and clock offset at best."""
+        self._valid_ms = -1
         self._books: dict[bool, tuple[Book, OwnLevels]] = {}
         """Newest book of the fast and of the slow stream, and what it may show of us."""
         self._ours: OwnLevels = NO_ORDERS
@@ -125,6 +130,9 @@ class BookState:
         self._ours = ours
         self._recv_ns = frame.recv_ns
         self.venue_ms = ms
+        delay_ns = frame.recv_ns - ms * NS_PER_MS
+        if self._delay_min_ns is None or delay_ns < self._delay_min_ns:
+            self._delay_min_ns = delay_ns
         self.version += 1
         self._price()
         return True
@@ -165,7 +173,7 @@ class BookState:
         bound = mid * self._micro_max
         self.fair_ticks = mid + (bound if lean > bound else -bound if lean < -bound else lean)
         self.mid_ticks = self.last_mid_ticks = mid
-        self.valid_recv_ns = self._recv_ns
+        self.valid_recv_ns, self._valid_ms = self._recv_ns, self.venue_ms
         mids = self.mids
         if mids and mids[-1][0] == self.venue_ms:
             mids[-1] = (self.venue_ms, mid)
@@ -204,7 +212,13 @@ class BookState:
         return None
 
     def forget(self) -> None:
-        """Drop the touch after a lost link: nothing is priced across the gap."""
+        """
+        Drop the touch after a lost link: nothing is priced across the gap.
+
+        The newest times go with it, so that one wrong time cannot blind the next connection.
+        """
+        self._bbo_ms = self._fast_ms = self._slow_ms = self.venue_ms = -1
+        self._delay_min_ns = None
         self.bid = self.ask = self.others_bid = self.others_ask = None
         self.mid_ticks = self.fair_ticks = None
         self._books.clear()
@@ -216,6 +230,17 @@ class BookState:
     def touch_age_ns(self, now_ns: int) -> int | None:
         """Time since the last book that could price anything; None before the first."""
         return None if self.valid_recv_ns is None else max(0, now_ns - self.valid_recv_ns)
+
+    def lag_ns(self, now_ns: int) -> int | None:
+        """
+        Age of the last book that could price anything, by the venue's own time.
+
+        Counted from the quickest frame of this connection, so that an offset between the clocks
+        does not matter; None before the first. Prices that come late but steadily age here alone.
+        """
+        if self.valid_recv_ns is None or self._delay_min_ns is None or self._valid_ms < 0:
+            return None
+        return max(0, now_ns - self._valid_ms * NS_PER_MS - self._delay_min_ns)
 
     def mid_before(self, venue_ms: int) -> float | None:
         """Last mid with a venue time strictly before `venue_ms`, in ticks."""

@@ -103,28 +103,37 @@ class Summary(msgspec.Struct, frozen=True):
     """Time during which an order that could increase the position was inside its floor."""
 
 
-def diagnose(
-    view: View,
-    instrument: Instrument,
-    *,
-    now_ns: int,
-    mode: Mode,
-    mid_ticks: float | None,
-    position_lots: int,
-    exposure_lots: tuple[int, int],
-    equity_usd: float,
-    requests_left: int,
-) -> Diagnostics:
-    """The record of one decision; `exposure_lots` is what may be live, bid before ask."""
+class Capture(msgspec.Struct, frozen=True, gc=False):
+    """
+    The state of one decision, kept until somebody asks for the record of it.
+
+    `exposure_lots` is what may be live with the batch of that decision, bid before ask.
+    """
+
+    view: View
+    instrument: Instrument
+    at_ns: int
+    mode: Mode
+    mid_ticks: float | None
+    position_lots: int
+    exposure_lots: tuple[int, int]
+    equity_usd: float
+    requests_left: int
+
+
+def diagnose(capture: Capture) -> Diagnostics:
+    """The record of one decision."""
+    view, instrument = capture.view, capture.instrument
+    exposure_lots = capture.exposure_lots
     quote = view.quote
     fair = quote.fair_ticks
     bids, asks = explain(quote, view.bid), explain(quote, view.ask)
     return Diagnostics(
-        at_ns=now_ns,
-        mode=mode.value,
+        at_ns=capture.at_ns,
+        mode=capture.mode.value,
         fair_px=instrument.px(fair),
-        mid_px=instrument.px(mid_ticks or fair),
-        position_sz=instrument.sz(position_lots),
+        mid_px=instrument.px(capture.mid_ticks or fair),
+        position_sz=instrument.sz(capture.position_lots),
         q_frac=quote.x,
         q_max_sz=instrument.sz(view.q_max_lots),
         sigma_bps_rt_s=view.sigma_bps_rt_s,
@@ -149,8 +158,8 @@ def diagnose(
         ask_exposure_sz=instrument.sz(exposure_lots[1]),
         spacing_bps=view.spacing_ticks / fair * 1e4,
         hold_bps=view.hold.bps,
-        equity_usd=equity_usd,
-        requests_left=requests_left,
+        equity_usd=capture.equity_usd,
+        requests_left=capture.requests_left,
         bids=bids,
         asks=asks,
     )

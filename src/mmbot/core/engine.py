@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mmbot.core.backoff import Backoff
 from mmbot.core.book import BookParams, BookState
-from mmbot.core.diagnostics import Diagnostics, Summary, View, diagnose, summarise
+from mmbot.core.diagnostics import Capture, Diagnostics, Summary, View, diagnose, summarise
 from mmbot.core.estimators.volatility import Volatility, VolatilityParams
 from mmbot.core.events import (
     Acked,
@@ -38,7 +38,7 @@ from mmbot.core.events import (
     Request,
     RequestsLeft,
     Snapshot,
-    Trade,
+    Trades,
 )
 from mmbot.core.footprint import NO_ORDERS, Footprint
 from mmbot.core.intents import Cancel, Diff, KillReason, Note, Query, Status
@@ -49,11 +49,14 @@ from mmbot.core.position import Position
 from mmbot.core.quoter import Quote, Quoter, QuoterParams, Reference
 from mmbot.core.reconcile import ReconcileParams, Reconciler, SideView
 from mmbot.core.risk import Batch, GateView, Limits, Risk, RiskParams, gate
-from mmbot.core.slots import SlotState
+from mmbot.core.slots import CANCELLABLE, SlotState, may_cancel
 from mmbot.core.types import NS_PER_S, Instrument, Mode, Side
 
 __all__ = ["Decision", "Diagnostics", "Engine", "EngineParams", "Summary"]
 
+_ON_THE_BOOK = (SlotState.WORKING, SlotState.PLACING, SlotState.MOVING)
+_STALE = "stale book"
+_LATE = "late book"
 _DIAGNOSTICS_NS = NS_PER_S
 _GROWTH_CREDIT = 0.1
 
@@ -78,8 +81,13 @@ class Decision(msgspec.Struct, frozen=True):
     notes: tuple[Note, ...]
     queries: tuple[Query, ...]
     status: Status
-    diagnostics: Diagnostics | None
+    capture: Capture | None
     kill: KillReason | None
+
+    @property
+    def diagnostics(self) -> Diagnostics | None:
+        """The numbers behind it, put together when asked for: after the batch has been sent."""
+        return None if self.capture is None else diagnose(self.capture)
 
 
 class Engine:
@@ -122,12 +130,13 @@ class Engine:
         self._waited_ns: int | None = None
         self._snapshot_ns: int | None = None
         self._is_stopping = False
+        self._is_stale = False
         self._notes: list[Note] = []
         self._backoff = {
             side: Backoff(params.reconcile.backoff_s, params.reconcile.backoff_s_max)
             for side in Side
         }
-        self._live_px: dict[Side, frozenset[int]] = {}
+        self._live_px: dict[Side, list[int]] = {}
         self._live_px_at = -1
         self._diagnosed_ns: int | None = None
         self._wake_ns: int | None = None
@@ -172,7 +181,7 @@ class Engine:
         handler = self._handlers.get(type(event))
         if handler is not None:
             handler(event)
-        elif type(event) is not Trade:
+        elif type(event) is not Trades:
             # Trades inform estimators that this engine does not have; anything else is a bug.
             msg = f"unknown event {type(event).__name__}"
             raise TypeError(msg)
@@ -242,12 +251,16 @@ class Engine:
 
     def _on_rejected(self, event: Rejected) -> None:
         slot = self.orders.slots.get(event.cloid)
-        if slot is None or slot.cause is not event.request:
+        if slot is None:
             return
         side, px, sent_ns = slot.side, slot.target_px_ticks, slot.sent_ns
-        was = slot.state
+        was, is_overtaken = slot.state, slot.cause is not event.request
         self.orders.on_rejected(event)
-        if was not in (SlotState.PLACING, SlotState.MOVING, SlotState.CANCELLING):
+        if is_overtaken or was not in (
+            SlotState.PLACING,
+            SlotState.MOVING,
+            SlotState.CANCELLING,
+        ):
             return
         if event.request is not Request.CANCEL:
             self._backoff[side].refused(event, sent_ns)
@@ -361,7 +374,9 @@ class Engine:
         q_max = self._q_max_lots()
         x = self.position.lots / q_max if q_max > 0 else 0.0
         risk.update(x, age_ns, now_ns)
-        blocked = self._blocked(age_ns, q_max)
+        lag_ns = self.book.lag_ns(now_ns)
+        blocked = self._blocked(age_ns, lag_ns, q_max)
+        self._tell_blocked(blocked, age_ns, lag_ns)
         view: View | None = None
         if blocked is not None:
             diff = Diff(tuple(self._all_cancels(now_ns, Side.BUY, Side.SELL)))
@@ -385,11 +400,11 @@ class Engine:
                 self._backoff[move.side].book_version = self.book.version
             for place in batch.places:
                 self._backoff[place.side].book_version = self.book.version
-        diagnostics = self._diagnose(view, batch, now_ns)
+        capture = self._capture(view, batch, now_ns)
         queries = orders.queries(now_ns)
-        self._wake_ns = self._next_wake(view, age_ns, now_ns)
+        self._wake_ns = self._next_wake(view, age_ns, lag_ns, now_ns)
         notes = self._drain()
-        return Decision(batch, notes, queries, self._status(blocked, view), diagnostics, risk.kill)
+        return Decision(batch, notes, queries, self._status(blocked, view), capture, risk.kill)
 
     def wake_at_ns(self) -> int | None:
         """Earliest time at which `decide` could change its answer without a new event."""
@@ -400,7 +415,21 @@ class Engine:
         px = self.book.fair_ticks or self.book.last_mid_ticks or self._mark_ticks
         return limits.q_max_lots(px) if limits is not None and px else 0.0
 
-    def _blocked(self, age_ns: int | None, q_max_lots: float) -> str | None:
+    def _tell_blocked(self, blocked: str | None, age_ns: int | None, lag_ns: int | None) -> None:
+        """Note when prices become too old to quote on, and when they are fresh again."""
+        is_stale = blocked in (_STALE, _LATE)
+        if is_stale is self._is_stale:
+            return
+        self._is_stale = is_stale
+        self._note(
+            "book.stale" if is_stale else "book.fresh",
+            "warning" if is_stale else "info",
+            reason=blocked,
+            age_s=None if age_ns is None else age_ns / NS_PER_S,
+            lag_s=None if lag_ns is None else lag_ns / NS_PER_S,
+        )
+
+    def _blocked(self, age_ns: int | None, lag_ns: int | None, q_max_lots: float) -> str | None:
         """Why nothing may rest at all; None if trading is on."""
         if self.risk.mode is Mode.HALTED:
             return "halted"
@@ -413,7 +442,9 @@ class Engine:
         if age_ns is None or self.book.valid_recv_ns is None:
             return "no book yet"
         if age_ns >= self._stale_pull_ns:
-            return "stale book"
+            return _STALE
+        if lag_ns is not None and lag_ns >= self._stale_pull_ns:
+            return _LATE
         if q_max_lots <= 0:
             return "no capital"
         return None
@@ -423,7 +454,7 @@ class Engine:
             Cancel(slot.cloid)
             for side in sides
             for slot in self.orders.side(side)
-            if slot.state is SlotState.WORKING and now_ns >= slot.retry_ns
+            if may_cancel(slot, now_ns)
         ]
 
     def _trade(self, now_ns: int, q_max: float, x: float) -> tuple[View, Diff, GateView]:
@@ -454,7 +485,15 @@ class Engine:
             reduce_lots = max(0, -side * lots)
             target = self._ladder.build(
                 quote,
-                SideInputs(side, budget, reduce_lots, post, live[side], self._pulled(side, x)),
+                SideInputs(
+                    side,
+                    budget,
+                    reduce_lots,
+                    post,
+                    live[side],
+                    self._pulled(side, x),
+                    self.risk.mode is not Mode.RUNNING and reduce_lots > 0,
+                ),
                 position_lots=lots,
                 step_ticks=step,
                 hold_ticks=hold.bps * fair * 1e-4,
@@ -509,16 +548,14 @@ class Engine:
             return "reducing"
         return "position limit" if abs(x) >= 1.0 else None
 
-    def _live_prices(self) -> dict[Side, frozenset[int]]:
+    def _live_prices(self) -> dict[Side, list[int]]:
         if self._live_px_at != self.orders.version:
-            self._live_px = {
-                side: frozenset(
-                    slot.target_px_ticks
-                    for slot in self.orders.side(side)
-                    if slot.state in (SlotState.WORKING, SlotState.PLACING, SlotState.MOVING)
-                )
-                for side in Side
-            }
+            bids: list[int] = []
+            asks: list[int] = []
+            for slot in self.orders.slots.values():
+                if slot.state in _ON_THE_BOOK:
+                    (bids if slot.side > 0 else asks).append(slot.target_px_ticks)
+            self._live_px = {Side.BUY: bids, Side.SELL: asks}
             self._live_px_at = self.orders.version
         return self._live_px
 
@@ -535,7 +572,9 @@ class Engine:
         self._inside_ns += max(0, max(ends) - since)
         inside[:] = [cloid for cloid in inside if cloid in self.orders.slots]
 
-    def _next_wake(self, view: View | None, age_ns: int | None, now_ns: int) -> int | None:
+    def _next_wake(
+        self, view: View | None, age_ns: int | None, lag_ns: int | None, now_ns: int
+    ) -> int | None:
         times: list[int | None] = [
             self.orders.query_at_ns(),
             self.risk.wake_at_ns(),
@@ -545,6 +584,8 @@ class Engine:
             times.append(now_ns - age_ns + self._stale_kill_ns)
             if self.book.valid_recv_ns is not None:
                 times.append(self.book.valid_recv_ns + self._stale_pull_ns)
+            if lag_ns is not None:
+                times.append(now_ns - lag_ns + self._stale_pull_ns)
         if view is not None:
             times.extend((view.bid.wake_ns, view.ask.wake_ns))
             times.extend(backoff.until_ns for backoff in self._backoff.values())
@@ -560,7 +601,7 @@ class Engine:
             (
                 slot.retry_ns
                 for slot in self.orders.slots.values()
-                if slot.retry_ns and slot.state is SlotState.WORKING
+                if slot.retry_ns and slot.state in CANCELLABLE
             ),
             default=None,
         )
@@ -581,26 +622,24 @@ class Engine:
 
     # -- reports ----------------------------------------------------------------------------------
 
-    def _diagnose(self, view: View | None, batch: Batch | None, now_ns: int) -> Diagnostics | None:
+    def _capture(self, view: View | None, batch: Batch | None, now_ns: int) -> Capture | None:
         if view is None:
             return None
         last = self._diagnosed_ns
         if batch is None and last is not None and now_ns - last < _DIAGNOSTICS_NS:
             return None
         self._diagnosed_ns = now_ns
-        return diagnose(
+        orders = self.orders
+        return Capture(
             view,
             self.instrument,
-            now_ns=now_ns,
-            mode=self.risk.mode,
-            mid_ticks=self.book.mid_ticks,
-            position_lots=self.position.lots,
-            exposure_lots=(
-                self.orders.exposure_lots(Side.BUY),
-                self.orders.exposure_lots(Side.SELL),
-            ),
-            equity_usd=self.risk.equity_usd,
-            requests_left=self._reconciler.requests.left,
+            now_ns,
+            self.risk.mode,
+            self.book.mid_ticks,
+            self.position.lots,
+            (orders.exposure_lots(Side.BUY), orders.exposure_lots(Side.SELL)),
+            self.risk.equity_usd,
+            self._reconciler.requests.left,
         )
 
     def summary(self) -> Summary:

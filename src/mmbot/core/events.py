@@ -41,7 +41,10 @@ class Book(msgspec.Struct, frozen=True, tag="book"):
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False, tag="trade"):
-    """Public trade; `side` is the aggressor's. `tid` repeats after a resubscription."""
+    """
+    One public trade of a recording, for the tape that fills orders by it; `side` is the
+    aggressor's. The engine is given `Trades`.
+    """
 
     recv_ns: int
     venue_ms: int
@@ -49,6 +52,23 @@ class Trade(msgspec.Struct, frozen=True, gc=False, tag="trade"):
     px_ticks: int
     sz_lots: int
     tid: int
+
+
+class Trades(msgspec.Struct, frozen=True, gc=False, tag="trades"):
+    """
+    The public trades of one message, in its order: one event for what came in one piece.
+
+    The columns are of one length, above 0; one index is one trade. `sides` are the aggressors'.
+    `venue_ms` is the newest of `times_ms`. `tids` repeat after a resubscription.
+    """
+
+    recv_ns: int
+    venue_ms: int
+    times_ms: tuple[int, ...]
+    sides: tuple[Side, ...]
+    px_ticks: tuple[int, ...]
+    sz_lots: tuple[int, ...]
+    tids: tuple[int, ...]
 
 
 class AssetCtx(msgspec.Struct, frozen=True, gc=False, tag="ctx"):
@@ -266,7 +286,7 @@ class Command(msgspec.Struct, frozen=True, gc=False, tag="command"):
 Event = (
     Bbo
     | Book
-    | Trade
+    | Trades
     | AssetCtx
     | ReferencePx
     | Fill

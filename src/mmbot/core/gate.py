@@ -6,6 +6,7 @@ It trusts nobody before it: everything is checked again on the final, rounded or
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any, Never
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from mmbot.core.intents import Cancel, Diff, Move, Note, Place
 from mmbot.core.ladder import MIN_NOTIONAL_USD, is_reducing
 from mmbot.core.orders import Orders
-from mmbot.core.slots import SlotState
+from mmbot.core.slots import CANCELLABLE, SlotState
 from mmbot.core.types import USD_PER_TICK_LOT, Instrument, Side, Tif
 
 _USD_EPS = 1e-9
@@ -105,25 +106,46 @@ def gate(
     Without a `view` nothing but cancels does.
     """
     notes: list[Note] = []
+    slots = orders.slots
     cancels = tuple(
         cancel
         for cancel in diff.cancels
-        if (slot := orders.slots.get(cancel.cloid)) is not None and slot.state is SlotState.WORKING
+        if (slot := slots.get(cancel.cloid)) is not None and slot.state in CANCELLABLE
     )
+    if not diff.moves and not diff.places:
+        return (Batch(_PASS, cancels, (), (), now_ns), notes) if cancels else (None, notes)
     moves: list[Move] = []
     places: list[Place] = []
-    tally = _Tally(orders, {cancel.cloid for cancel in cancels})
+    if view is None or not view.is_trading:
+        notes.extend(_dropped(move, "not trading") for move in diff.moves)
+        notes.extend(_dropped(place, "not trading") for place in diff.places)
+        return (Batch(_PASS, cancels, (), (), now_ns), notes) if cancels else (None, notes)
+    cancelled = {cancel.cloid for cancel in cancels}
+    lanes = (_Lane(Side.BUY, orders, view), _Lane(Side.SELL, orders, view))
     for move in diff.moves:
-        reason = _refusal(move, tally, view, instrument)
+        slot = slots.get(move.cloid)
+        is_ours = (
+            slot is not None
+            and slot.state is SlotState.WORKING
+            and slot.side is move.side
+            and move.cloid not in cancelled
+        )
+        reason: str | None = "its order is not ours to move now"
+        rest = 0
+        if is_ours:
+            rest = slot.rest_lots  # type: ignore[union-attr]  # is_ours says that there is one
+            reason = _refusal(move, rest, lanes, view, instrument)
         if reason is None:
-            tally.add(move, orders.slots[move.cloid].rest_lots)
+            lanes[move.side < 0].add(move, rest)
             moves.append(move)
         else:
             notes.append(_dropped(move, reason))
     for place in diff.places:
-        reason = _refusal(place, tally, view, instrument)
+        reason = (
+            _refusal(place, 0, lanes, view, instrument) if place.tif is Tif.ALO else "not post-only"
+        )
         if reason is None:
-            tally.add(place, 0)
+            lanes[place.side < 0].add(place, 0)
             places.append(place)
         else:
             notes.append(_dropped(place, reason))
@@ -132,44 +154,58 @@ def gate(
     return Batch(_PASS, cancels, tuple(moves), tuple(places), now_ns), notes
 
 
-class _Tally:
-    """What may be live once this batch has left, order by order."""
+class _Lane:
+    """One side with what may be live there once this batch has left, order by order."""
 
-    def __init__(self, orders: Orders, cancelled: set[int]) -> None:
+    __slots__ = (
+        "added",
+        "budget_lots",
+        "exposure_lots",
+        "held_lots",
+        "near_u",
+        "orders",
+        "reduce_lots",
+        "side",
+        "touch_u",
+        "worst_lots",
+    )
+
+    def __init__(self, side: Side, orders: Orders, view: GateView) -> None:
+        is_bid = side > 0
+        self.side = side
         self.orders = orders
-        self.cancelled = cancelled
-        self.exposure = {side: orders.exposure_lots(side) for side in Side}
-        self.worst = {side: orders.worst_lots(side) for side in Side}
+        self.budget_lots = view.budget_bid_lots if is_bid else view.budget_ask_lots
+        self.held_lots = side * view.position_lots
+        """Position towards which this side adds: negative where it reduces."""
+        self.reduce_lots = max(0, -self.held_lots)
+        self.touch_u = side * (view.ask_px_ticks if is_bid else view.bid_px_ticks)
+        """Other side's touch in u = side * price: an order at or beyond it would execute."""
+        self.exposure_lots = orders.exposure_lots(side)
+        self.worst_lots = orders.worst_lots(side)
+        slots = orders.side(side)
+        self.near_u: float = side * slots[0].near_px_ticks if slots else -inf
         self.added: list[Move | Place] = []
 
     def add(self, order: Move | Place, rest_lots: int) -> None:
         """Count an order let out; `rest_lots` is what is left of the one it replaces."""
-        self.exposure[order.side] += max(rest_lots, order.sz_lots) - rest_lots
-        self.worst[order.side] += order.sz_lots
+        size = order.sz_lots
+        if size > rest_lots:
+            self.exposure_lots += size - rest_lots
+        self.worst_lots += size
+        u = self.side * order.px_ticks
+        self.near_u = max(self.near_u, u)
         self.added.append(order)
 
     def ahead_lots(self, order: Move | Place) -> int:
-        """Lots on the same side that would fill before `order` or with it."""
-        side = order.side
+        """Lots on this side that would fill before `order` or with it."""
+        side = self.side
         u = side * order.px_ticks
         resting = sum(
             slot.exposure_lots
             for slot in self.orders.side(side)
             if slot.cloid != order.cloid and side * slot.near_px_ticks >= u
         )
-        return resting + sum(
-            other.sz_lots
-            for other in self.added
-            if other.side is side and side * other.px_ticks >= u
-        )
-
-    def crosses(self, order: Move | Place) -> bool:
-        """Whether `order` would meet an order of ours on the other side."""
-        side = order.side
-        u = side * order.px_ticks
-        return any(
-            side * slot.near_px_ticks <= u for slot in self.orders.side(side.opposite)
-        ) or any(other.side is not side and side * other.px_ticks <= u for other in self.added)
+        return resting + sum(other.sz_lots for other in self.added if side * other.px_ticks >= u)
 
 
 def _dropped(order: Move | Place, reason: str) -> Note:
@@ -187,46 +223,41 @@ def _dropped(order: Move | Place, reason: str) -> Note:
 
 
 def _refusal(
-    order: Move | Place, tally: _Tally, view: GateView | None, instrument: Instrument
+    order: Move | Place,
+    rest_lots: int,
+    lanes: tuple[_Lane, _Lane],
+    view: GateView,
+    instrument: Instrument,
 ) -> str | None:
-    """Why an order may not leave; None if it may."""
-    if view is None or not view.is_trading:
-        return "not trading"
-    side, px, size = order.side, order.px_ticks, order.sz_lots
-    reduce_lots = max(0, -side * view.position_lots)
-    rest = 0
-    if isinstance(order, Move):
-        slot = tally.orders.slots.get(order.cloid)
-        if (
-            slot is None
-            or slot.state is not SlotState.WORKING
-            or slot.side is not side
-            or order.cloid in tally.cancelled
-        ):
-            return "its order is not ours to move now"
-        rest = slot.rest_lots
-    elif order.tif is not Tif.ALO:
-        return "not post-only"
+    """Why an order may not leave; None if it may. `rest_lots` is left of the one it replaces."""
+    px, size = order.px_ticks, order.sz_lots
+    is_ask = order.side < 0
+    lane, opposite = lanes[is_ask], lanes[not is_ask]
+    u = lane.side * px
+    reduce_lots = lane.reduce_lots
     if size <= 0 or not instrument.is_valid_px(px):
         return "invalid price or size"
     if px * size * USD_PER_TICK_LOT < MIN_NOTIONAL_USD - _USD_EPS and not (
         order.is_reduce_only and size == reduce_lots
     ):
         return "below the least notional"
-    if (side is Side.BUY and px >= view.ask_px_ticks) or (
-        side is Side.SELL and px <= view.bid_px_ticks
-    ):
+    if u >= lane.touch_u:
         return "would execute"
-    budget = view.budget_bid_lots if side is Side.BUY else view.budget_ask_lots
-    growth = max(rest, size) - rest
-    if growth and tally.exposure[side] + growth > budget:
+    growth = size - rest_lots
+    if growth > 0 and lane.exposure_lots + growth > lane.budget_lots:
         return "side budget"
-    if not reduce_lots and abs(view.position_lots) + tally.worst[side] + size > view.q_max_lots:
+    if order.is_reduce_only:
+        if size > reduce_lots:
+            return "more than the position"
+    elif lane.held_lots + lane.worst_lots + size > view.q_max_lots:
+        # Everything that may live on this side fills, both legs of every move included: on the
+        # reducing side as well, for what flips a position can take it past the other limit.
         return "position limit"
-    if not is_reducing(size, tally.ahead_lots(order), reduce_lots):
-        depth_bps = (side * view.fair_ticks - side * px) / view.fair_ticks * 1e4
-        if depth_bps < view.floor_bps - _BPS_EPS:
-            return "nearer than the floor"
-    if tally.crosses(order):
+    depth_bps = (lane.side * view.fair_ticks - u) / view.fair_ticks * 1e4
+    if depth_bps < view.floor_bps - _BPS_EPS and not is_reducing(
+        size, lane.ahead_lots(order) if reduce_lots else 0, reduce_lots
+    ):
+        return "nearer than the floor"
+    if u >= -opposite.near_u:
         return "would cross our own order"
     return None

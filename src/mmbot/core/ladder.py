@@ -98,6 +98,8 @@ class SideInputs(msgspec.Struct, frozen=True, gc=False):
     """Where orders of ours rest or are on their way to."""
     pulled: str | None
     """A rule that keeps this side empty."""
+    is_reduce_only: bool = False
+    """The mode lets this side do nothing but reduce: the venue is told so with every order."""
 
 
 def is_reducing(sz_lots: int, ahead_lots: int, reduce_lots: int) -> bool:
@@ -299,7 +301,7 @@ class Ladder:
             is_dust = px * size * USD_PER_TICK_LOT < MIN_NOTIONAL_USD
             if is_dust and size != inputs.reduce_lots:
                 break
-            rungs.append(Rung(px, size, is_dust))
+            rungs.append(Rung(px, size, is_dust or inputs.is_reduce_only))
             last_px = px
         return tuple(rungs)
 

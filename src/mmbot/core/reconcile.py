@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mmbot.core.intents import Cancel, Diff, Move, Place
 from mmbot.core.ladder import MIN_NOTIONAL_USD, Rung, SideTarget, is_reducing
 from mmbot.core.orders import Orders
-from mmbot.core.slots import Slot, SlotState
+from mmbot.core.slots import CANCELLABLE, Slot, SlotState, may_cancel
 from mmbot.core.types import NS_PER_S, USD_PER_TICK_LOT, Side
 
 _ROLL_REQUESTS = 2.0
@@ -208,17 +208,22 @@ class Reconciler:
         kept: list[Slot] = []
         ahead = 0
         total = 0
+        inside_u = view.floor_u + _TICK_EPS
         for slot in orders.side(side):
             lots = slot.exposure_lots
-            is_inside = side * slot.px_ticks > view.floor_u + _TICK_EPS and not is_reducing(
+            is_inside = side * slot.near_px_ticks > inside_u and not is_reducing(
                 lots, ahead, view.reduce_lots
             )
             if is_inside:
                 self.inside.append(slot.cloid)
-            if slot.state is SlotState.CANCELLING:
+            if slot.state not in CANCELLABLE:
                 ahead += lots
                 continue
-            if slot.state is SlotState.WORKING and (is_pulled or slot.is_suspect or is_inside):
+            # A cancel cannot overtake the move before it, so of a move the coming leg is judged.
+            is_endangered = is_inside and (
+                slot.state is not SlotState.MOVING or side * slot.target_px_ticks > inside_u
+            )
+            if is_pulled or is_endangered or (slot.is_suspect and slot.state is SlotState.WORKING):
                 doomed.append(slot)
                 continue
             ahead += lots
@@ -229,7 +234,7 @@ class Reconciler:
             last = kept.pop()
             total -= last.exposure_lots
             doomed.append(last)
-        return [slot for slot in doomed if now_ns >= slot.retry_ns]
+        return [slot for slot in doomed if may_cancel(slot, now_ns)]
 
     def diff(self, orders: Orders, views: tuple[SideView, SideView], now_ns: int) -> Diff:
         """The requests worth making now, the protective ones first."""
@@ -292,8 +297,10 @@ class Reconciler:
                 room -= size
 
     def _is_misfit(self, slot: Slot, rung: Rung) -> bool:
-        if rung.is_reduce_only or slot.is_reduce_only:
-            return slot.is_reduce_only is not rung.is_reduce_only or slot.rest_lots != rung.sz_lots
+        if slot.is_reduce_only is not rung.is_reduce_only:
+            return True
+        if rung.is_reduce_only and _is_dust(rung.sz_lots, rung):
+            return slot.rest_lots != rung.sz_lots
         return slot.rest_lots < self._keep_frac * rung.sz_lots
 
     def _afford(self, plan: _Plan, now_ns: int) -> tuple[tuple[Move, ...], tuple[Place, ...]]:
@@ -371,6 +378,13 @@ def _fitting(slot: Slot, rung: Rung, room: int) -> int:
 def _is_valid(size: int, rung: Rung, view: SideView) -> bool:
     if size <= 0:
         return False
-    if rung.is_reduce_only:
-        return size == view.reduce_lots
-    return size * rung.px_ticks * USD_PER_TICK_LOT >= MIN_NOTIONAL_USD
+    if rung.is_reduce_only and size > view.reduce_lots:
+        return False
+    if _is_dust(size, rung):
+        return rung.is_reduce_only and size == view.reduce_lots
+    return True
+
+
+def _is_dust(size: int, rung: Rung) -> bool:
+    """Whether the venue takes such an order only as the close of a whole position."""
+    return size * rung.px_ticks * USD_PER_TICK_LOT < MIN_NOTIONAL_USD

@@ -100,6 +100,14 @@ class RiskParams(BaseModel):
                 f"stale_kill_s {self.stale_kill_s:g} must exceed stale_pull_s {self.stale_pull_s:g}"
             )
             raise ValueError(msg)
+        hard_frac = min(self.loss_limit_frac, self.drawdown_limit_frac)
+        if self.soft_limit_frac > hard_frac:
+            msg = (
+                f"soft_limit_frac = {self.soft_limit_frac:g}: must be at most {hard_frac:g}, the "
+                "smaller of loss_limit_frac and drawdown_limit_frac, or the switch trips before "
+                "the position is reduced; lower it"
+            )
+            raise ValueError(msg)
         if self.soft_release_frac >= self.soft_limit_frac:
             msg = (
                 f"soft_release_frac {self.soft_release_frac:g} must be below soft_limit_frac "

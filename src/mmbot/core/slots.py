@@ -59,6 +59,10 @@ class News(Enum):
     """The venue used a status we do not know."""
     MISSING = "missing"
     """The venue has never heard of it."""
+    UNSEEN = "unseen"
+    """Absent from a reading of the open orders that may be older than the order."""
+    DOUBTED = "doubted"
+    """Asked about it, the venue speaks of a refused leg: whether it rests only a cancel tells."""
 
 
 _E, _P, _W = SlotState.EMPTY, SlotState.PLACING, SlotState.WORKING
@@ -84,6 +88,9 @@ NEXT_STATE: dict[tuple[SlotState, News], SlotState] = {
     (_W, News.OWED_SAME): _S,
     (_W, News.OWED_NEW): _S,
     (_W, News.UNREADABLE): _U,
+    (_W, News.UNSEEN): _U,
+    # The late answer to a cancel that a report had seemed to contradict.
+    (_W, News.CANCELLED): _E,
     # The end of the old leg is half of a modify, so only news of the new one settles a move.
     (_M, News.MOVED): _W,
     (_M, News.MOVE_REFUSED): _W,
@@ -93,6 +100,7 @@ NEXT_STATE: dict[tuple[SlotState, News], SlotState] = {
     (_M, News.DONE_NEW): _E,
     (_M, News.OWED_NEW): _S,
     (_C, News.CANCELLED): _E,
+    (_C, News.PLACE_REFUSED): _E,
     (_C, News.CANCEL_REFUSED): _W,
     (_C, News.GONE): _U,
     (_C, News.CANCEL_UNANSWERED): _U,
@@ -114,8 +122,10 @@ NEXT_STATE: dict[tuple[SlotState, News], SlotState] = {
     (_U, News.OWED_SAME): _S,
     (_U, News.OWED_NEW): _S,
     (_U, News.MISSING): _E,
+    (_U, News.DOUBTED): _W,
     (_S, News.DONE_SAME): _E,
     (_S, News.DONE_NEW): _E,
+    (_S, News.OPEN_NEW): _W,
 }
 
 
@@ -134,8 +144,9 @@ class Slot(msgspec.Struct):
     next_sz_lots: int = 0
     cause: Request = Request.PLACE
     is_reduce_only: bool = False
+    """Of the current leg."""
     is_old_over: bool = False
-    """While moving: the old leg is known to be off the book."""
+    """While a move is out: the old leg is known to be off the book."""
     is_suspect: bool = False
     """A move was refused after the venue may have removed the old leg, or it was left by another
     run: one cancel settles it, whichever it is."""
@@ -144,11 +155,20 @@ class Slot(msgspec.Struct):
     queried_ns: int = -1
     retry_ns: int = 0
     """No cancel before this time: the venue has just refused one."""
+    done_lots: int = 0
+    """What a reading says was executed of the current leg; the fills may still have to come."""
+    next_is_reduce_only: bool = False
+    lands_until_ns: int = 0
+    """Until then the placement or move sent last may take effect; 0 once its outcome is known. A
+    cancel sent in the meantime changes nothing about it."""
+    is_gone: bool = False
+    """The venue refused the newest request because nothing of this cloid was live."""
 
     @property
     def rest_lots(self) -> int:
         """What the current leg could still fill."""
-        return self.sz_lots - self.filled_lots
+        filled, done = self.filled_lots, self.done_lots
+        return self.sz_lots - (filled if filled > done else done)
 
     @property
     def is_two_legged(self) -> bool:
@@ -163,7 +183,7 @@ class Slot(msgspec.Struct):
     @property
     def worst_lots(self) -> int:
         """As `exposure_lots`, if the old leg fills all but one lot just before the move lands."""
-        return self.rest_lots + self.next_sz_lots if self.next_sz_lots else self.rest_lots
+        return self.rest_lots + self.next_sz_lots
 
     @property
     def near_px_ticks(self) -> int:
@@ -178,3 +198,15 @@ class Slot(msgspec.Struct):
     def target_px_ticks(self) -> int:
         """Where it will rest if nothing fails."""
         return self.next_px_ticks if self.next_sz_lots else self.px_ticks
+
+
+CANCELLABLE = frozenset({SlotState.WORKING, SlotState.PLACING, SlotState.MOVING, SlotState.UNKNOWN})
+"""States in which a cancel may protect: what is on its way must not wait for its verdict."""
+
+
+def may_cancel(slot: Slot, now_ns: int) -> bool:
+    """Whether a cancel of `slot` can achieve anything now."""
+    if slot.state not in CANCELLABLE or now_ns < slot.retry_ns:
+        return False
+    # The venue has said that nothing of it is live, and nothing sent before can land any more.
+    return not (slot.state is SlotState.UNKNOWN and slot.is_gone and now_ns >= slot.lands_until_ns)

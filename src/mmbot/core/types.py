@@ -23,6 +23,16 @@ NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 
 
+_STEPS: tuple[tuple[int, ...], ...] = tuple(
+    tuple(
+        min(10 ** max(0, digits - SIGNIFICANT_FIGURES), 10 ** (PX_DECIMALS - sz_decimals))
+        for digits in range(64)
+    )
+    for sz_decimals in range(PX_DECIMALS + 1)
+)
+"""Distance of valid prices, by decimals of a size and digits of a price in ticks."""
+
+
 class Side(IntEnum):
     """Side of an order or of an aggressor; the value is the sign of the position it makes."""
 
@@ -115,8 +125,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         if ticks <= 0:
             msg = f"price must be positive, got {ticks} ticks"
             raise ValueError(msg)
-        step: int = 10 ** max(0, len(str(ticks)) - SIGNIFICANT_FIGURES)
-        return min(step, self.ticks_per_usd)
+        return _STEPS[self.sz_decimals][len(str(ticks))]
 
     def floor_ticks(self, ticks: float) -> int:
         """Highest valid price at or below `ticks` (the way a bid is rounded), at least one tick."""
