@@ -1,5 +1,5 @@
 """
-Decoding a 20-level book: our typed decoder against json and ccxt.
+Decoding a 20-level book and a sweep of 20 trades: our typed decoder against json and ccxt.
 
 Run: `python benchmarks/decode.py [--rounds N]`. Prints medians and ratios, and fails when a ratio
 falls below its target. All ways run in turn within each round, and CPU time of the thread is
@@ -8,9 +8,9 @@ counted, so that a busy machine disturbs the ratios little.
 "floats" is the general path of `wire.Decoder` up to the typed structure in which every price and
 size is a float: what the other ways end in. "event" is the whole of `Decoder.decode`: 40 `Level`s
 of integer ticks and lots in a `Book`, along the short path for the venue's exact text; "event,
-other text" is the same without it (a frame with one space more). The frame is made by a seeded
-generator in the venue's own format (HYPE, two size decimals). Garbage collection is frozen, as in
-the daemon.
+other text" is the same without it (a frame with one space more). "trades, ours" is one `Trades` of
+20 prints. The frames are made by a seeded generator in the venue's own format (HYPE, two size
+decimals). Garbage collection is frozen, as in the daemon.
 """
 
 from __future__ import annotations
@@ -26,15 +26,18 @@ from typing import Any
 import ccxt
 import numpy as np
 
-from mmbot.core.events import Book
+from mmbot.core.events import Book, Trades
 from mmbot.core.types import Instrument
 from mmbot.hyperliquid.frames import FRAME
 from mmbot.hyperliquid.wire import Decoder
 
 INSTRUMENT = Instrument(coin="HYPE", asset_id=159, sz_decimals=2, max_leverage=10)
 TARGETS = {"json and floats": 4.0, "ccxt": 12.0}
+NOW_NS = 1_736_682_894_000_000_000
+TRADES = 20
 _FLOATS = "ours, floats"
 _EVENT = "ours, event"
+_TRADES = "trades, ours"
 
 
 def frame() -> bytes:
@@ -61,6 +64,30 @@ def frame() -> bytes:
     return json.dumps({"channel": "l2Book", "data": data}, separators=(",", ":")).encode()
 
 
+def trades() -> bytes:
+    """A sweep of 20 trades in the venue's format."""
+    rows = [
+        {
+            "coin": "HYPE",
+            "side": "A",
+            "px": f"{21.3 - n / 1000:.3f}",
+            "sz": f"{1 + n}.5",
+            "time": 1_736_682_893_796,
+            "hash": "0x" + f"{n:02x}" * 32,
+            "tid": 351_400_627_290_190 + n,
+            "users": ["0x" + "1a" * 20, "0x" + "2b" * 20],
+        }
+        for n in range(TRADES)
+    ]
+    return json.dumps({"channel": "trades", "data": rows}, separators=(",", ":")).encode()
+
+
+def trades_with_json(raw: bytes) -> list[tuple[float, float, str, int]]:
+    """Generic parse, then what an estimator reads of each trade."""
+    rows = json.loads(raw)["data"]
+    return [(float(row["px"]), float(row["sz"]), row["side"], row["tid"]) for row in rows]
+
+
 def with_json(raw: bytes) -> tuple[list[tuple[float, float]], ...]:
     """Generic parse, then a float for every price and size."""
     bids, asks = json.loads(raw)["data"]["levels"]
@@ -83,7 +110,7 @@ def check(raw: bytes, exchange: ccxt.hyperliquid, decoder: Decoder) -> None:
     """All ways must read the same book."""
     bids, asks = with_json(raw)
     parsed = with_ccxt(exchange, raw)
-    (event,) = decoder.decode(raw, 0)
+    (event,) = decoder.decode(raw, NOW_NS)
     assert isinstance(event, Book)
     assert len(bids) == len(asks) == 20
     for floats, ccxt_side, ours in (
@@ -117,12 +144,20 @@ def main() -> int:
     check(spaced, exchange, decoder)
     gc.collect()
     gc.freeze()
+    sweep = trades()
+    (event,) = decoder.decode(sweep, NOW_NS)
+    assert isinstance(event, Trades)
+    assert [INSTRUMENT.px(px) for px in event.px_ticks] == [
+        row[0] for row in trades_with_json(sweep)
+    ]
     ways: dict[str, Callable[[], object]] = {
         _FLOATS: lambda: FRAME.decode(raw),
-        _EVENT: lambda: decoder.decode(raw, 0),
-        "ours, other text": lambda: decoder.decode(spaced, 0),
+        _EVENT: lambda: decoder.decode(raw, NOW_NS),
+        "ours, other text": lambda: decoder.decode(spaced, NOW_NS),
         "json and floats": lambda: with_json(raw),
         "ccxt": lambda: with_ccxt(exchange, raw),
+        _TRADES: lambda: decoder.decode(sweep, NOW_NS),
+        "trades, json": lambda: trades_with_json(sweep),
     }
     samples: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
@@ -131,6 +166,7 @@ def main() -> int:
 
     medians = {name: median(times) for name, times in samples.items()}
     print(f"20-level l2Book, {len(raw)} bytes, medians of {rounds} rounds")
+    print(f"and {TRADES} trades of one message, {len(sweep)} bytes")
     print(f"{'':20s} {'time':>10s} {'/ floats':>9s} {'/ event':>9s}")
     for name, us in medians.items():
         target = f"  target {TARGETS[name]:.0f}x of floats" if name in TARGETS else ""

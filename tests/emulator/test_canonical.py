@@ -11,16 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmbot.emulator.canonical import (
-    BadJsonError,
-    SchemaError,
-    canonical,
-    decimal_text,
-    elements,
-    envelope,
-    parse_json,
-)
+from mmbot.emulator.canonical import canonical, elements, envelope
 from mmbot.emulator.packing import pack
+from mmbot.emulator.schema import BadJsonError, SchemaError, decimal_text, parse_json
 
 ORDER: dict[str, Any] = {
     "a": 140000,

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from mmbot.core.events import Bbo, Book, Level, Trade
+from mmbot.core.events import Bbo, Book, Level, Trade, Trades
 from mmbot.core.types import Side
 from mmbot.emulator.instruments import listed_instrument
-from mmbot.emulator.recordings import Recording, count_messages, read_recording
+from mmbot.emulator.recordings import Recording, messages, read_recording
 from mmbot.errors import ConfigError
 from support import data_dir
 
@@ -67,8 +67,8 @@ def test_rows_become_frames_in_order_of_receipt(tmp_path: Path) -> None:
     assert [(type(f).__name__, f.recv_ns) for f in recording.frames] == [
         ("Book", 100_500_000_000),
         ("Bbo", 100_600_000_000),
-        ("Trade", 100_700_000_000),
-        ("Trade", 100_800_000_000),
+        ("Trades", 100_700_000_000),
+        ("Trades", 100_800_000_000),
         ("Bbo", 100_900_000_000),
         ("Book", 101_500_000_000),
     ]
@@ -77,7 +77,24 @@ def test_rows_become_frames_in_order_of_receipt(tmp_path: Path) -> None:
     assert book.bids == (Level(186480, 300), Level(186430, 160))
     assert book.asks == (Level(186490, 350), Level(186500, 90))
     assert bbo == Bbo(100_600_000_000, 100_100, Level(186480, 200), Level(186490, 350))
-    assert trade == Trade(100_700_000_000, 100_200, Side.SELL, 186480, 100, 5904)
+    assert trade == Trades(
+        100_700_000_000, 100_200, (100_200,), (Side.SELL,), (186480,), (100,), (5904,)
+    )
+
+
+def test_trades_of_one_receipt_are_one_message_and_happen_one_by_one(tmp_path: Path) -> None:
+    """A burst counts in one message for the engine; orders are filled print by print."""
+    more = ["100.8,0.18646,7.0,sell,5906,100350", "100.8,0.18645,8.0,sell,5907,100350"]
+    recording = read_recording(make(tmp_path, trades=TRADES + more), WLFI)
+
+    burst = recording.frames[3]
+    assert isinstance(burst, Trades)
+    assert burst.recv_ns == 100_800_000_000
+    assert sorted(burst.tids) == [5905, 5906, 5907]
+    assert burst.venue_ms == max(burst.times_ms) == 100_350
+    assert len(recording.happened) == len(recording.frames) + 2
+    alone = [f for f in recording.happened if isinstance(f, Trade) and f.recv_ns == burst.recv_ns]
+    assert messages(alone) == (burst,)
 
 
 def test_repeated_and_replayed_trades_are_dropped_and_counted(tmp_path: Path) -> None:
@@ -86,8 +103,8 @@ def test_repeated_and_replayed_trades_are_dropped_and_counted(tmp_path: Path) ->
 
     assert recording.duplicate_trades == 1
     assert recording.replayed_trades == 1
-    assert [f.tid for f in recording.frames if isinstance(f, Trade)] == [5904, 5905]
-    assert count_messages(recording.frames) == 2 + 2 + 2
+    assert [f.tids for f in recording.frames if isinstance(f, Trades)] == [(5904,), (5905,)]
+    assert len(recording.frames) == 2 + 2 + 2
 
 
 def test_happened_is_ordered_by_the_venue_and_trades_come_before_the_touch_they_made(
@@ -97,7 +114,7 @@ def test_happened_is_ordered_by_the_venue_and_trades_come_before_the_touch_they_
     late = ["103.0,0.18647,70.0,sell,6000,100400"]
     recording = read_recording(make(tmp_path, trades=TRADES + late), WLFI)
 
-    assert isinstance(recording.frames[-1], Trade)
+    assert isinstance(recording.frames[-1], Trades)
     times = [f.venue_ms for f in recording.happened]
     assert times == sorted(times)
     same = [type(f) for f in recording.happened if f.venue_ms == 100_400]
@@ -238,7 +255,7 @@ def _checks(recording: Recording) -> None:
     )
     recv = [f.recv_ns for f in recording.frames]
     assert recv == sorted(recv)
-    tids = [f.tid for f in recording.frames if isinstance(f, Trade)]
+    tids = [tid for f in recording.frames if isinstance(f, Trades) for tid in f.tids]
     assert len(tids) == len(set(tids))
 
 
@@ -262,7 +279,7 @@ def test_recording_of_september_is_read_whole(
     assert sum(isinstance(f, Book) for f in recording.frames) == 2260
     assert sum(isinstance(f, Bbo) for f in recording.frames) == touches
     assert recording.duplicate_trades == repeated
-    kept = sum(isinstance(f, Trade) for f in recording.frames)
+    kept = sum(isinstance(f, Trade) for f in recording.happened)
     assert kept + repeated + recording.replayed_trades == trades
     assert recording.lead_ns == 0
     _checks(recording)

@@ -623,7 +623,7 @@ def test_queue_and_latency_cost_fills_on_a_recorded_market(coin: str) -> None:
         for event in exchange.take(recording.end_ns + 10**12):
             lots += event.sz_lots if isinstance(event, Fill) else 0
         sold = sum(
-            f.sz_lots for f in recording.frames if isinstance(f, Trade) and f.side is Side.SELL
+            f.sz_lots for f in recording.happened if isinstance(f, Trade) and f.side is Side.SELL
         )
         assert lots <= sold
         return lots

@@ -131,6 +131,32 @@ def test_cloid_beyond_128_bits_is_never_written(cloid: int) -> None:
         actions.cancel_by_cloid(_BTC, [cloid])
 
 
+def test_what_is_remembered_of_prices_is_bounded_and_stays_right() -> None:
+    """A year of prices must not fill the memory, and a price that comes again is the same text."""
+    instrument = _instrument(2)
+    ticks = [*range(10_000, 20_000), *range(10_000, 10_200)]
+
+    texts = [
+        json.loads(actions.order(instrument, [Place(7, Side.BUY, px, px)]).json)["orders"][0]
+        for px in ticks
+    ]
+
+    assert [Decimal(each["p"]) for each in texts] == [Decimal(px).scaleb(-4) for px in ticks]
+    assert [Decimal(each["s"]) for each in texts] == [Decimal(px).scaleb(-2) for px in ticks]
+    pieces = actions._pieces(instrument)
+    assert len(pieces.px) <= actions._PIECES_MAX
+    assert len(pieces.sz) <= actions._PIECES_MAX
+
+
+def test_assets_of_other_grids_do_not_share_what_is_remembered() -> None:
+    """The same ticks are another price where the size has other decimals."""
+    order = Place(7, Side.BUY, 12_340, 100)
+
+    texts = [json.loads(actions.order(_instrument(n), [order]).json)["orders"][0] for n in (1, 2)]
+
+    assert [(each["p"], each["s"]) for each in texts] == [("0.1234", "10"), ("1.234", "1")]
+
+
 # -- the vectors ------------------------------------------------------------------------------
 
 

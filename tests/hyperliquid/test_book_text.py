@@ -16,6 +16,7 @@ from mmbot.hyperliquid.book_text import BookText
 from mmbot.hyperliquid.wire import Decoder
 
 _MS = 1_736_682_893_796
+_NOW = _MS * 1_000_000
 
 
 def _instrument(sz_decimals: int) -> Instrument:
@@ -71,12 +72,12 @@ def test_short_way_reads_what_was_written_and_what_the_long_way_reads(
     data = _data(sz_decimals, [bids, asks], **more)
     decoder = Decoder(instrument, user="0x0")
 
-    short = BookText(instrument).read(_compact(data), 7, is_fast=is_fast)
+    short = BookText(instrument).read(_compact(data), _NOW, lambda _bids, _asks: is_fast)
     # White space is enough to make the decoder take the long way.
-    (long,) = decoder.decode(json.dumps({"channel": "l2Book", "data": data}).encode(), 7)
+    (long,) = decoder.decode(json.dumps({"channel": "l2Book", "data": data}).encode(), _NOW)
 
     expected = Book(
-        7,
+        _NOW,
         _MS,
         tuple(Level(px, sz) for px, sz, _ in bids),
         tuple(Level(px, sz) for px, sz, _ in asks),
@@ -115,9 +116,9 @@ def test_short_way_steps_aside_for_any_other_text(before: bytes, after: bytes) -
     frame = _compact(_data(3, [[(219_050, 43_057, 4)], [(219_060, 1_000, 1)]], fast=True))
     assert frame.count(before) == 1
     text = BookText(_instrument(3))
-    assert text.read(frame, 7, is_fast=False) is not None
+    assert text.read(frame, _NOW, lambda _bids, _asks: False) is not None
 
-    assert text.read(frame.replace(before, after), 7, is_fast=False) is None
+    assert text.read(frame.replace(before, after), _NOW, lambda _bids, _asks: False) is None
 
 
 @pytest.mark.parametrize("px", ["219.0505", "-219.05", "0.0"])
@@ -126,7 +127,7 @@ def test_price_the_short_way_refuses_is_refused_by_the_decoder(px: str) -> None:
     frame = _compact(_data(3, [[(219_050, 43_057, 4)], []])).replace(b"219.05", px.encode())
 
     with pytest.raises(VenueProtocolError):
-        Decoder(_instrument(3), user="0x0").decode(frame, 7)
+        Decoder(_instrument(3), user="0x0").decode(frame, _NOW)
 
 
 def test_frame_of_another_coin_does_not_start_like_ours() -> None:

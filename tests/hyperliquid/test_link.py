@@ -484,6 +484,46 @@ def test_stall_of_our_book_is_seen_though_another_coins_book_lives() -> None:
     assert rig.ears.losses == ["stream l2Book hyna:HYPE silent for 5.0 s"]
 
 
+def _book(*, is_fast: bool) -> dict[str, Any]:
+    book: dict[str, Any] = {"coin": "HYPE", "time": 1, "levels": [[], []]}
+    if is_fast:
+        book["fast"] = True
+    return {"channel": "l2Book", "data": book}
+
+
+@pytest.mark.parametrize("is_marked", [True, False])
+def test_plain_books_do_not_hide_that_the_fast_ones_have_stopped(is_marked: bool) -> None:
+    """Both come down one channel; where fast books are marked, only they count as their life."""
+    fast = {"type": "l2Book", "coin": "HYPE", "fast": True}
+    rig = Rig([fast, fast | {"fast": False}], stale_book_s=10)
+    rig.exchange.is_streaming = False
+    session = rig.up()
+    session.say(_book(is_fast=is_marked))
+    for _ in range(4):
+        rig.sim.run_for(2.9)
+        if not rig.ears.losses:
+            session.say(_book(is_fast=False))
+
+    assert rig.ears.losses == (["stream l2Book HYPE silent for 10.0 s"] if is_marked else [])
+
+
+def test_each_book_stream_waits_for_its_own_acknowledgement() -> None:
+    """The echo of the fast book must not pass for that of the plain one."""
+    fast = {"type": "l2Book", "coin": "HYPE", "fast": True}
+    rig = Rig([fast, fast | {"fast": False}])
+    rig.exchange.is_acking = False
+    rig.link.start()
+    rig.sim.run_for(1)
+
+    rig.exchange.acknowledge(rig.exchange.session, fast)
+    rig.sim.run_for(1)
+    assert not rig.link.is_up
+    rig.exchange.acknowledge(rig.exchange.session, fast | {"fast": False})
+    rig.sim.run_for(1)
+
+    assert rig.link.is_up
+
+
 def test_silence_of_everything_is_found_without_any_clocked_stream() -> None:
     """A link with account streams only still has to notice that its socket is dead."""
     rig = Rig([{"type": "orderUpdates", "user": USER}], pong_timeout_s=60)

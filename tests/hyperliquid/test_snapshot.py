@@ -190,6 +190,20 @@ def test_reads_become_one_event() -> None:
     assert rig.failed == []
 
 
+def test_an_account_from_the_future_is_refused() -> None:
+    """Its position would be taken to hold every fill that is still to come."""
+    rig = Rig()
+    rig.exchange.answer("clearinghouseState", (200, account() | {"time": START_MS + 60_000}))
+
+    rig.reader.start()
+    rig.sim.run_for(1)
+
+    assert rig.events == []
+    (error,) = rig.failed
+    assert "clearinghouseState is dated" in str(error)
+    assert "NTP" in str(error)
+
+
 def test_reads_go_out_side_by_side() -> None:
     """The start of quoting waits for one round trip, not for six."""
     rig = Rig()

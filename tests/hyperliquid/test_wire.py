@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mmbot.core.events import (
     AssetCtx,
@@ -19,8 +21,9 @@ from mmbot.core.events import (
     OrderState,
     OrderUpdate,
     ReferencePx,
-    Trade,
+    Trades,
 )
+from mmbot.core.position import Position
 from mmbot.core.types import Instrument, Side
 from mmbot.errors import VenueProtocolError
 from mmbot.hyperliquid.wire import (
@@ -168,29 +171,130 @@ def test_book_without_the_flag_is_what_the_acknowledgement_said(fast: bool) -> N
     assert event.is_fast is fast
 
 
-def test_trades_carry_the_side_of_the_aggressor() -> None:
-    """`B` is a buyer who took; the sign of the flow hangs on it."""
-    rows = [
-        {
-            "coin": _COIN,
-            "side": side,
-            "px": "21.3",
-            "sz": "0.5",
-            "time": _MS,
-            "hash": "0x00",
-            "tid": tid,
-            "users": ["0x1", "0x2"],
-        }
-        for side, tid in (("B", 11), ("A", 12))
+@pytest.mark.parametrize(
+    ("bids", "asks", "flag", "is_fast"),
+    [
+        (5, 5, None, True),
+        (5, 6, None, False),
+        (20, 20, None, False),
+        (2, 3, None, True),
+        (5, 5, False, False),
+        (20, 20, True, True),
+    ],
+)
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_books_of_both_streams_are_told_apart(
+    bids: int, asks: int, flag: bool | None, is_fast: bool, separators: tuple[str, str]
+) -> None:
+    """An unmarked book of twenty levels taken for a fast one would age the five-level stream."""
+    decoder = _decoder()
+    for fast in (False, True):
+        subscription = {"type": "l2Book", "coin": _COIN, "fast": fast}
+        ack = {"method": "subscribe", "subscription": subscription}
+        decoder.decode(_frame("subscriptionResponse", ack), _NOW)
+    levels = [
+        [_level(f"{21.2 - i / 1e3:.3f}", "1.0") for i in range(bids)],
+        [_level(f"{21.3 + i / 1e3:.3f}", "1.0") for i in range(asks)],
     ]
+    data = {"coin": _COIN, "time": _MS, "levels": levels}
+    data |= {} if flag is None else {"fast": flag}
+    frame = json.dumps({"channel": "l2Book", "data": data}, separators=separators).encode()
 
-    events = _decoder().decode(_frame("trades", rows), _NOW)
+    (book,) = decoder.decode(frame, _NOW)
 
-    assert events == [
-        Trade(_NOW, _MS, Side.BUY, 213_000, 50, 11),
-        Trade(_NOW, _MS, Side.SELL, 213_000, 50, 12),
-    ]
+    assert isinstance(book, Book)
+    assert book.is_fast is is_fast
+
+
+def test_after_the_end_of_one_book_stream_unmarked_books_are_of_the_other() -> None:
+    """The acknowledgement says what is still subscribed."""
+    decoder = _decoder()
+    for method, fast in (("subscribe", False), ("subscribe", True), ("unsubscribe", True)):
+        subscription = {"type": "l2Book", "coin": _COIN, "fast": fast}
+        ack = {"method": method, "subscription": subscription}
+        decoder.decode(_frame("subscriptionResponse", ack), _NOW)
+
+    (book,) = decoder.decode(
+        _frame("l2Book", {"coin": _COIN, "time": _MS, "levels": [[], []]}), _NOW
+    )
+
+    assert isinstance(book, Book)
+    assert not book.is_fast
+
+
+def _trade(tid: int, **changes: Any) -> dict[str, Any]:
+    trade = {
+        "coin": _COIN,
+        "side": "B",
+        "px": "21.3",
+        "sz": "0.5",
+        "time": _MS,
+        "hash": "0x00",
+        "tid": tid,
+        "users": ["0x1", "0x2"],
+    }
+    return trade | changes
+
+
+def test_trades_of_one_message_are_one_event_with_the_sides_of_the_aggressors() -> None:
+    """`B` is a buyer who took; how much one message took is what tells a burst."""
+    rows = [_trade(11), _trade(12, side="A", px="21.277", sz="7.0", time=_MS - 3)]
+
+    (event,) = _decoder().decode(_frame("trades", rows), _NOW)
+
+    assert event == Trades(
+        recv_ns=_NOW,
+        venue_ms=_MS,
+        times_ms=(_MS, _MS - 3),
+        sides=(Side.BUY, Side.SELL),
+        px_ticks=(213_000, 212_770),
+        sz_lots=(50, 700),
+        tids=(11, 12),
+    )
     assert _decoder().decode(_frame("trades", []), _NOW) == []
+
+
+def test_trades_of_another_coin_are_left_out_of_the_event() -> None:
+    """A print of another market would be a burst of ours."""
+    decoder = _decoder()
+
+    (event,) = decoder.decode(_frame("trades", [_trade(1, coin="HYPE"), _trade(2)]), _NOW)
+
+    assert isinstance(event, Trades)
+    assert event.tids == (2,)
+    assert decoder.decode(_frame("trades", [_trade(1, coin="HYPE")]), _NOW) == []
+    assert decoder.unknown == {"coin:HYPE": 2}
+
+
+@pytest.mark.parametrize("changes", [{"px": "21.27751"}, {"px": "0.00000001"}, {"sz": "2.505"}])
+def test_a_trade_off_the_grid_drops_the_link(changes: dict[str, str]) -> None:
+    """The check is made over whole columns; one bad row among good ones must not pass."""
+    rows = [_trade(1), _trade(2, **changes), _trade(3)]
+
+    with pytest.raises(VenueProtocolError):
+        _decoder().decode(_frame("trades", rows), _NOW)
+
+
+_ROW = st.tuples(
+    st.integers(1, 10**10), st.integers(0, 10**10), st.booleans(), st.integers(0, 2**50)
+)
+
+
+@given(st.lists(_ROW, min_size=1, max_size=40))
+def test_every_column_of_a_trade_is_what_was_printed(
+    rows: list[tuple[int, int, bool, int]],
+) -> None:
+    """Estimators read the columns side by side; an index must be one trade throughout."""
+    frame = [
+        _trade(tid, px=f"{px / 1e4:.4f}", sz=f"{sz / 1e2:.2f}", side="AB"[is_buy])
+        for px, sz, is_buy, tid in rows
+    ]
+
+    (event,) = _decoder().decode(_frame("trades", frame), _NOW)
+
+    assert isinstance(event, Trades)
+    columns = zip(event.px_ticks, event.sz_lots, event.sides, event.tids, strict=True)
+    assert [(px, sz, side is Side.BUY, tid) for px, sz, side, tid in columns] == rows
 
 
 @pytest.mark.parametrize("mid", [None, "21.3"])
@@ -343,6 +447,8 @@ def test_fill_of_an_outcome_at_zero_does_not_disturb_the_link() -> None:
         {"cloid": "zz" + "0" * 32},
         {"px": "nan"},
         {"sz": "-1"},
+        {"sz": "0.0"},
+        {"sz": "0.000001"},
         {"fee": "inf"},
         {"tid": -1},
         {"hash": None},
@@ -406,27 +512,41 @@ def test_funding_paid_is_a_cost() -> None:
     ]
 
 
+def _booked(position: Position, decoder: Decoder, frame: bytes) -> list[int]:
+    """Times of the payments in a frame that the position books."""
+    events = decoder.decode(frame, _NOW)
+    payments = [event for event in events if isinstance(event, Funding)]
+    return [event.venue_ms for event in payments if position.apply_funding(event)]
+
+
 def test_funding_history_of_the_first_subscription_is_not_booked() -> None:
     """It was paid before this run began, and is in the equity we start from."""
-    decoder = _decoder()
+    decoder, position = _decoder(), Position()
+    position.start(0, 1.0, _MS + 5)
 
-    assert decoder.decode(_fundings([_funding(_MS)], isSnapshot=True), _NOW) == []
-    assert decoder.decode(_fundings([_funding(_MS + 9)]), _NOW) == [Funding(_NOW, _MS + 9, 0.25)]
+    assert _booked(position, decoder, _fundings([_funding(_MS)], isSnapshot=True)) == []
+    assert _booked(position, decoder, _fundings([_funding(_MS + 9)])) == [_MS + 9]
 
 
 def test_funding_paid_while_the_link_was_down_is_booked_once() -> None:
     """The snapshot after a reconnect holds it; the rows before it were booked already."""
-    decoder = _decoder()
+    decoder, position = _decoder(), Position()
+    position.start(0, 1.0, _MS - 1)
     rows = [_funding(_MS + 2), _funding(_MS + 1), _funding(_MS), _funding(_MS, coin="BTC")]
-    decoder.decode(_fundings([_funding(_MS)], isSnapshot=True), _NOW)
+    assert _booked(position, decoder, _fundings([_funding(_MS)])) == [_MS]
 
     again = _fundings(rows, isSnapshot=True)
 
-    assert decoder.decode(again, _NOW) == [
-        Funding(_NOW, _MS + 1, 0.25),
-        Funding(_NOW, _MS + 2, 0.25),
-    ]
-    assert decoder.decode(again, _NOW) == []
+    assert _booked(position, decoder, again) == [_MS + 1, _MS + 2]
+    assert _booked(position, decoder, again) == []
+
+
+def test_the_decoder_keeps_no_mark_that_a_late_payment_could_fall_below() -> None:
+    """A payment dated seconds ahead must not hide the one that comes after it."""
+    decoder = _decoder()
+    decoder.decode(_fundings([_funding(_MS + 9_000)]), _NOW)
+
+    assert decoder.decode(_fundings([_funding(_MS)]), _NOW) == [Funding(_NOW, _MS, 0.25)]
 
 
 def test_funding_after_an_empty_history_is_booked() -> None:
@@ -437,6 +557,42 @@ def test_funding_after_an_empty_history_is_booked() -> None:
     assert decoder.decode(_frame("user", {"funding": _funding(_MS)}), _NOW) == [
         Funding(_NOW, _MS, 0.25)
     ]
+
+
+# -- times ------------------------------------------------------------------------------------
+
+_NOW_MS = _NOW // 1_000_000
+
+
+def _dated(at_ms: int) -> dict[str, bytes]:
+    """One frame of every channel that carries a time, dated so."""
+    levels = [[_level("21.277", "80.29")], [_level("21.3", "7.0")]]
+    book = {"coin": _COIN, "time": at_ms, "levels": levels}
+    trade = {"coin": _COIN, "side": "B", "px": "21.3", "sz": "0.5", "time": at_ms, "tid": 1}
+    update = {"order": _order_data(), "status": "open", "statusTimestamp": at_ms}
+    compact = json.dumps({"channel": "l2Book", "data": book}, separators=(",", ":"))
+    return {
+        "bbo": _frame("bbo", _bbo_data() | {"time": at_ms}),
+        "l2Book": _frame("l2Book", book),
+        "l2Book, the venue's own text": compact.encode(),
+        "reference": _frame("bbo", _bbo_data("HYPE") | {"time": at_ms}),
+        "trades": _frame("trades", [trade | {"time": _MS}, trade]),
+        "orderUpdates": _frame("orderUpdates", [update]),
+        "userFills": _frame("userFills", {"user": _USER, "fills": [_fill_data(time=at_ms)]}),
+        "user": _frame("user", {"fills": [_fill_data(time=at_ms)]}),
+        "userFundings": _fundings([_funding(at_ms)]),
+    }
+
+
+@pytest.mark.parametrize("name", list(_dated(0)))
+def test_a_frame_dated_more_than_ten_seconds_ahead_drops_the_link(name: str) -> None:
+    """Taken, it would be the newest for ever, and every true frame after it too old to use."""
+    decoder = _decoder(reference_coin="HYPE")
+    with pytest.raises(VenueProtocolError, match=r"ahead of our clock.*NTP"):
+        decoder.decode(_dated(_NOW_MS + 10_001)[name], _NOW)
+
+    assert decoder.decode(_dated(_NOW_MS + 10_000)[name], _NOW)
+    assert decoder.decode(_dated(_MS)[name], _NOW)
 
 
 # -- control frames ---------------------------------------------------------------------------
@@ -576,6 +732,23 @@ def test_first_frame_of_a_market_channel_is_searched_and_then_one_in_256() -> No
 
     assert first == {"field:bbo.seq": 1}
     assert decoder.unknown == {"field:bbo.seq": 2}
+
+
+def test_account_frames_are_all_searched_at_first_and_then_one_in_32() -> None:
+    """Rare fields are found early; a sweep late in the run is not read three times over."""
+    decoder = _decoder()
+    update = {"order": _order_data(), "status": "open", "statusTimestamp": _MS}
+    plain, extended = _frame("orderUpdates", [update]), _frame("orderUpdates", [update], seq=1)
+
+    for _ in range(32):
+        decoder.decode(extended, _NOW)
+    early = dict(decoder.unknown)
+    for _ in range(31):
+        decoder.decode(plain, _NOW)
+    decoder.decode(extended, _NOW)
+
+    assert early == {"field:orderUpdates.seq": 32}
+    assert decoder.unknown == {"field:orderUpdates.seq": 33}
 
 
 def test_known_frames_leave_nothing_unknown() -> None:

@@ -23,7 +23,7 @@ from mmbot.core.events import (
     OrderState,
     OrderUpdate,
     Rejection,
-    Trade,
+    Trades,
 )
 from mmbot.core.types import Instrument, Side
 from mmbot.hyperliquid import wire_rest
@@ -41,6 +41,8 @@ from support import data_dir
 
 pytestmark = pytest.mark.data
 
+_NOW = 1_800_000_000_000_000_000
+"""Later than every capture."""
 _LIQUIDATED = "0x360878d351f05975e25f1807a27895e1e5e004fb"
 
 
@@ -61,7 +63,7 @@ def _json(name: str) -> Any:
 def _events(name: str, coin: str, *, user: str = "0x0") -> list[Event | ControlFrame]:
     """Decode every frame of a file with one decoder; nothing of it may be unknown."""
     decoder = Decoder(_instrument(coin), user=user)
-    decoded = [event for line in _raw(name).splitlines() for event in decoder.decode(line, 1)]
+    decoded = [event for line in _raw(name).splitlines() for event in decoder.decode(line, _NOW)]
     assert [what for what in decoder.unknown if not what.startswith("coin:")] == []
     return decoded
 
@@ -70,8 +72,8 @@ def _pair(name: str, coin: str) -> tuple[Event | ControlFrame, ...]:
     """Decode acknowledgement and push of a recorded subscription."""
     decoder = Decoder(_instrument(coin), user="0x0")
     recorded = _json(name)
-    (ack,) = decoder.decode(msgspec.json.encode(recorded["ack"]), 1)
-    (push,) = decoder.decode(msgspec.json.encode(recorded["push"]), 1)
+    (ack,) = decoder.decode(msgspec.json.encode(recorded["ack"]), _NOW)
+    (push,) = decoder.decode(msgspec.json.encode(recorded["push"]), _NOW)
     assert decoder.unknown == {}
     return ack, push
 
@@ -91,7 +93,7 @@ def test_captured_bbo() -> None:
     ack, push = _pair("ws_bbo_HYPE.json", "HYPE")
 
     assert ack == SubscriptionAck({"type": "bbo", "coin": "HYPE"})
-    assert push == Bbo(1, 1_766_566_375_292, Level(237_570, 4_209), Level(237_580, 10_026))
+    assert push == Bbo(_NOW, 1_766_566_375_292, Level(237_570, 4_209), Level(237_580, 10_026))
 
 
 def test_captured_twenty_level_book() -> None:
@@ -113,7 +115,7 @@ def test_captured_book_with_its_acknowledgement() -> None:
     assert isinstance(ack, SubscriptionAck)
     assert ack.subscription["mantissa"] is None
     assert push == Book(
-        1,
+        _NOW,
         1_764_842_873_555,
         (Level(349_670, 285), Level(349_620, 384)),
         (Level(349_690, 147_306), Level(349_700, 154_451)),
@@ -131,23 +133,26 @@ def test_captured_fast_books_and_the_bbo_between_them() -> None:
     assert second.is_fast
     assert (len(first.bids), len(first.asks)) == (5, 5)
     assert first.bids[0] == Level(634_600, 2_666)
-    assert bbo == Bbo(1, 1_785_251_522_090, Level(634_570, 28), Level(634_880, 1_246))
+    assert bbo == Bbo(_NOW, 1_785_251_522_090, Level(634_570, 28), Level(634_880, 1_246))
     assert (second.bids[0], second.asks[0]) == (Level(634_570, 28), Level(634_880, 1_246))
 
 
 def test_captured_replay_of_trades() -> None:
     """Thirty trades of about twenty seconds, oldest first, come with the subscription."""
-    trades = _events("ws_trades_HYPE_replay_on_subscribe.json", "HYPE")
+    (trades,) = _events("ws_trades_HYPE_replay_on_subscribe.json", "HYPE")
 
-    assert len(trades) == 30
-    assert trades[0] == Trade(1, 1_736_682_877_317, Side.SELL, 212_690, 778, 185_481_619_581_124)
-    assert trades[-1] == Trade(1, 1_736_682_893_702, Side.BUY, 213_060, 90_675, 996_720_750_934_958)
+    assert isinstance(trades, Trades)
+    rows = list(zip(*msgspec.structs.astuple(trades)[2:], strict=True))
+    assert len(rows) == len(set(trades.tids)) == 30
+    assert trades.venue_ms == 1_736_682_893_702
+    assert rows[0] == (1_736_682_877_317, Side.SELL, 212_690, 778, 185_481_619_581_124)
+    assert rows[-1] == (1_736_682_893_702, Side.BUY, 213_060, 90_675, 996_720_750_934_958)
 
 
 def test_captured_asset_context() -> None:
     """BTC, testnet; the venue stamps no time on it."""
     assert _events("ws_activeAssetCtx_testnet.json", "BTC") == [
-        AssetCtx(1, 64_254.0, 64_232.0, 0.0000125, 63.91844, 64_257.5)
+        AssetCtx(_NOW, 64_254.0, 64_232.0, 0.0000125, 63.91844, 64_257.5)
     ]
 
 
@@ -155,7 +160,7 @@ def test_captured_post_only_rejection() -> None:
     """A rejected order shows its whole size as remaining."""
     assert _events("ws_orderUpdates_badAloPxRejected.json", "BTC") == [
         OrderUpdate(
-            recv_ns=1,
+            recv_ns=_NOW,
             venue_ms=1_784_976_929_583,
             oid=502_464_968_365,
             cloid=0xFFABB2D185B75EA5CA0A5CD346B21507,
@@ -213,7 +218,7 @@ def test_captured_maker_fill() -> None:
     """Channel `user`; the fee is positive, so a cost."""
     assert _events("ws_userEvents_maker_fill.json", "BTC") == [
         Fill(
-            recv_ns=1,
+            recv_ns=_NOW,
             venue_ms=1_784_976_932_073,
             tid=351_400_627_290_190,
             oid=502_464_503_020,
@@ -271,7 +276,7 @@ def test_captured_frames_of_channels_not_used_are_counted(
     decoder = Decoder(_instrument("BTC"), user="0x0")
 
     for frame in _raw(name).splitlines() if name.endswith("l") else [_raw(name)]:
-        assert decoder.decode(frame, 1) == []
+        assert decoder.decode(frame, _NOW) == []
 
     assert decoder.unknown == {f"channel:{channel}": count}
 
@@ -371,15 +376,15 @@ def test_recorded_answers_of_order_and_leverage() -> None:
 
 def test_captured_open_orders_plain_and_frontend() -> None:
     """The same resting stop in both forms; the plain one hides that it is a trigger."""
-    plain = wire_rest.open_orders(_raw("info_openOrders.json"), _instrument("BTC"), 1)
+    plain = wire_rest.open_orders(_raw("info_openOrders.json"), _instrument("BTC"), _NOW)
     rich = wire_rest.open_orders(
-        _raw("info_frontendOpenOrders_trigger.json"), _instrument("BTC"), 1
+        _raw("info_frontendOpenOrders_trigger.json"), _instrument("BTC"), _NOW
     )
 
     assert plain == rich
     assert plain == (
         OrderUpdate(
-            recv_ns=1,
+            recv_ns=_NOW,
             venue_ms=1_784_976_343_254,
             oid=502_462_803_257,
             cloid=None,
@@ -397,21 +402,21 @@ def test_captured_open_orders_of_2023() -> None:
     """A parent with two children; the children also stand in the list by themselves."""
     body = _rest("rest_get_frontend_open_orders.json")
 
-    found = wire_rest.open_orders(body, _instrument("INJ"), 1)
+    found = wire_rest.open_orders(body, _instrument("INJ"), _NOW)
 
     assert [(order.oid, order.px_ticks, order.sz_lots) for order in found] == [
         (3_184_595_907, 920_370, 125),
         (3_184_595_906, 919_540, 125),
         (3_184_595_905, 1_000_000, 125),
     ]
-    assert wire_rest.open_orders(body, _instrument("BTC"), 1) == ()
+    assert wire_rest.open_orders(body, _instrument("BTC"), _NOW) == ()
 
 
 def test_captured_order_status() -> None:
     """Known and unknown to the venue."""
-    found = wire_rest.order_status(_raw("info_orderStatus_found.json"), _instrument("BTC"), 1)
+    found = wire_rest.order_status(_raw("info_orderStatus_found.json"), _instrument("BTC"), _NOW)
     missing = wire_rest.order_status(
-        _raw("info_orderStatus_unknownOid.json"), _instrument("BTC"), 1
+        _raw("info_orderStatus_unknownOid.json"), _instrument("BTC"), _NOW
     )
 
     assert found is not None
@@ -430,7 +435,7 @@ def test_captured_historical_orders_are_updates_like_any_other() -> None:
         instrument = Instrument(
             coin=row["order"]["coin"], asset_id=0, sz_decimals=decimals, max_leverage=5
         )
-        update = wire_rest.order_status(answer, instrument, 1)
+        update = wire_rest.order_status(answer, instrument, _NOW)
         assert update is not None
         found.append((instrument.coin, update.state, update.px_ticks, update.orig_sz_lots))
 
@@ -487,7 +492,7 @@ def test_captured_fills_with_the_accounts_own_liquidation() -> None:
         _raw("info_userFills_HYPE_with_liquidation.json"),
         _instrument("HYPE"),
         "0x109A42C3ead059b041560cb6da71058516e7ba3e",
-        1,
+        _NOW,
     )
 
     assert len(fills) == 9
@@ -508,7 +513,7 @@ def test_captured_fills_chain_from_position_to_position(name: str, coin: str) ->
 
     So the fills of one millisecond are in their true order too, and no size was rounded.
     """
-    fills = wire_rest.user_fills(_raw(name), _instrument(coin), "0x0", 1)
+    fills = wire_rest.user_fills(_raw(name), _instrument(coin), "0x0", _NOW)
 
     breaks = sum(
         before.start_position_lots + before.side * before.sz_lots != after.start_position_lots
@@ -521,7 +526,7 @@ def test_captured_fills_chain_from_position_to_position(name: str, coin: str) ->
 def test_captured_fills_with_rebate_and_cloid() -> None:
     """A negative fee is money received."""
     second, first = wire_rest.user_fills(
-        _raw("info_userFills_maker_rebate_cloid.json"), _instrument("BTC"), "0x0", 1
+        _raw("info_userFills_maker_rebate_cloid.json"), _instrument("BTC"), "0x0", _NOW
     )[::-1]
 
     assert (first.fee_usd, second.fee_usd) == (-0.000378, -0.012639)
@@ -531,8 +536,10 @@ def test_captured_fills_with_rebate_and_cloid() -> None:
 
 def test_captured_fills_of_2023_get_an_identity_of_their_own() -> None:
     """The venue sent no trade id then; two fills must still not count as one."""
-    fills = wire_rest.user_fills(_rest("rest_get_user_fills.json"), _instrument("SUI"), "0x0", 1)
-    again = wire_rest.user_fills(_rest("rest_get_user_fills.json"), _instrument("SUI"), "0x0", 2)
+    fills = wire_rest.user_fills(_rest("rest_get_user_fills.json"), _instrument("SUI"), "0x0", _NOW)
+    again = wire_rest.user_fills(
+        _rest("rest_get_user_fills.json"), _instrument("SUI"), "0x0", _NOW + 1
+    )
 
     assert len({(fill.tid, fill.oid, fill.venue_ms) for fill in fills}) == len(fills) == 242
     assert [fill.tid for fill in fills] == [fill.tid for fill in again]

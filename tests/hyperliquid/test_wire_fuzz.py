@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mmbot.core.events import Bbo, Book, Event, Fill, OrderUpdate, Trade
+from mmbot.core.events import Bbo, Book, Event, Fill, OrderUpdate, Trades
 from mmbot.core.types import Instrument
 from mmbot.errors import VenueProtocolError
 from mmbot.hyperliquid.wire import ControlFrame, Decoder
 
 _BTC = Instrument(coin="BTC", asset_id=0, sz_decimals=5, max_leverage=40)
+_NOW = 1_786_000_000_000_000_000
+"""Later than every sample."""
 _FILL = (
     '{"coin":"BTC","px":"64007.0","sz":"0.00018","side":"A","time":1784976932073,'
     '"startPosition":"-50.81882","dir":"Open Short","closedPnl":"0.0","hash":"0x00",'
@@ -71,7 +74,7 @@ _KINDS = (Event | ControlFrame).__args__
 def _decode(frame: bytes) -> list[Event | ControlFrame]:
     """Decode; whatever comes out is well typed, whatever is raised is a protocol error."""
     try:
-        decoded = Decoder(_BTC, user="0x01", reference_coin="ETH").decode(frame, 1)
+        decoded = Decoder(_BTC, user="0x01", reference_coin="ETH").decode(frame, _NOW)
     except VenueProtocolError:
         return []
     for event in decoded:
@@ -82,11 +85,15 @@ def _decode(frame: bytes) -> list[Event | ControlFrame]:
 
 def _check_integers(event: Event | ControlFrame) -> None:
     """A damaged number must not pass as a price of 0 or a size of half a lot."""
-    if isinstance(event, Fill | OrderUpdate | Trade):
+    if isinstance(event, Fill | OrderUpdate):
         assert type(event.px_ticks) is int
         assert event.px_ticks > 0
         assert type(event.sz_lots) is int
         assert event.sz_lots >= 0
+    elif isinstance(event, Trades):
+        assert all(type(ticks) is int and ticks > 0 for ticks in event.px_ticks)
+        assert all(type(lots) is int and lots >= 0 for lots in event.sz_lots)
+        assert len({len(column) for column in msgspec.structs.astuple(event)[2:]}) == 1
     elif isinstance(event, Bbo):
         for level in (event.bid, event.ask):
             assert level is None or (level.px_ticks > 0 and level.sz_lots >= 0)

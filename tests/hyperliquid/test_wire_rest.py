@@ -18,6 +18,7 @@ from mmbot.hyperliquid import wire_rest
 _COIN = "xyz:NVDA"
 _NVDA = Instrument(coin=_COIN, dex="xyz", asset_id=110_002, sz_decimals=3, max_leverage=20)
 _MS = 1_790_360_256_851
+_NOW = (_MS + 5) * 1_000_000
 _CLOID = "0x00000000000000000000000000000007"
 
 
@@ -65,9 +66,9 @@ def test_open_orders_are_those_of_our_coin() -> None:
     """Orders of other coins of the dex are not ours to cancel, nor on our grid."""
     body = _body([_order(), _order(coin="xyz:TSLA", limitPx="0.0000001")])
 
-    assert wire_rest.open_orders(body, _NVDA, 9) == (
+    assert wire_rest.open_orders(body, _NVDA, _NOW) == (
         OrderUpdate(
-            recv_ns=9,
+            recv_ns=_NOW,
             venue_ms=_MS,
             oid=556_696_349_186,
             cloid=7,
@@ -86,7 +87,7 @@ def test_open_order_without_an_original_size_uses_what_remains() -> None:
     order = _order()
     del order["origSz"]
 
-    (found,) = wire_rest.open_orders(_body([order]), _NVDA, 1)
+    (found,) = wire_rest.open_orders(_body([order]), _NVDA, _NOW)
 
     assert (found.sz_lots, found.orig_sz_lots) == (1_500, 1_500)
 
@@ -98,17 +99,36 @@ def test_fills_come_oldest_first_from_either_call(newest_first: bool) -> None:
     foreign = [_fill(_MS, 9, coin="BTC")]
 
     listed = rows[::-1] if newest_first else rows
-    fills = wire_rest.user_fills(_body(listed + foreign), _NVDA, "0x1", 1)
+    fills = wire_rest.user_fills(_body(listed + foreign), _NVDA, "0x1", _NOW)
 
     assert [fill.tid for fill in fills] == [1, 2, 3, 4]
     assert all(fill.is_snapshot for fill in fills)
+
+
+@pytest.mark.parametrize("sz", ["0.0", "0.0000001"])
+def test_a_fill_of_no_size_is_refused(sz: str) -> None:
+    """What moved nothing is no fill; something is wrong with the answer."""
+    with pytest.raises(VenueProtocolError, match=r"fill 1 of xyz:NVDA has the size"):
+        wire_rest.user_fills(_body([_fill(_MS, 1, sz=sz)]), _NVDA, "0x1", _NOW)
+
+
+def test_answers_from_the_future_are_refused() -> None:
+    """A fill or an order dated tomorrow would outrank everything that comes until then."""
+    ahead = _MS + 10_006
+    status = {"order": _order(), "status": "filled", "statusTimestamp": ahead}
+    with pytest.raises(VenueProtocolError, match="ahead of our clock"):
+        wire_rest.user_fills(_body([_fill(ahead, 1)]), _NVDA, "0x1", _NOW)
+    with pytest.raises(VenueProtocolError, match="ahead of our clock"):
+        wire_rest.open_orders(_body([_order(timestamp=ahead)]), _NVDA, _NOW)
+    with pytest.raises(VenueProtocolError, match="ahead of our clock"):
+        wire_rest.order_status(_body({"status": "order", "order": status}), _NVDA, _NOW)
 
 
 def test_order_status_is_an_update_with_what_remains() -> None:
     """The status stamp is the venue's time of the state, not of the placement."""
     order = {"order": _order(tif="Alo"), "status": "filled", "statusTimestamp": _MS + 148}
 
-    found = wire_rest.order_status(_body({"status": "order", "order": order}), _NVDA, 1)
+    found = wire_rest.order_status(_body({"status": "order", "order": order}), _NVDA, _NOW)
 
     assert found is not None
     assert (found.state, found.venue_ms, found.sz_lots) == (OrderState.FILLED, _MS + 148, 1_500)
@@ -116,7 +136,7 @@ def test_order_status_is_an_update_with_what_remains() -> None:
 
 def test_order_status_of_an_unknown_order_is_none() -> None:
     """The caller decides how long the venue may lag."""
-    assert wire_rest.order_status(b'{"status":"unknownOid"}', _NVDA, 1) is None
+    assert wire_rest.order_status(b'{"status":"unknownOid"}', _NVDA, _NOW) is None
 
 
 def test_order_status_of_another_coin_is_refused() -> None:
@@ -124,7 +144,7 @@ def test_order_status_of_another_coin_is_refused() -> None:
     order = {"order": _order(coin="xyz:TSLA"), "status": "open", "statusTimestamp": _MS}
 
     with pytest.raises(VenueProtocolError, match="xyz:TSLA, asked for xyz:NVDA"):
-        wire_rest.order_status(_body({"status": "order", "order": order}), _NVDA, 1)
+        wire_rest.order_status(_body({"status": "order", "order": order}), _NVDA, _NOW)
 
 
 def _account(positions: list[dict[str, Any]]) -> bytes:
@@ -260,9 +280,9 @@ def test_tokens_are_found_by_index_not_by_place() -> None:
 
 
 _READERS: list[Callable[[bytes], object]] = [
-    lambda body: wire_rest.open_orders(body, _NVDA, 1),
-    lambda body: wire_rest.user_fills(body, _NVDA, "0x1", 1),
-    lambda body: wire_rest.order_status(body, _NVDA, 1),
+    lambda body: wire_rest.open_orders(body, _NVDA, _NOW),
+    lambda body: wire_rest.user_fills(body, _NVDA, "0x1", _NOW),
+    lambda body: wire_rest.order_status(body, _NVDA, _NOW),
     lambda body: wire_rest.clearinghouse_state(body, _NVDA),
     wire_rest.user_rate_limit,
     wire_rest.user_fees,

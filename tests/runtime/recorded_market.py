@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmbot.core.events import Bbo, Book, Level, Trade
 from mmbot.core.types import NS_PER_MS, Side
-from mmbot.emulator.recordings import Frame, Recording
+from mmbot.emulator.recordings import Frame, Recording, messages
 
 FEED_MS = 300
 START_MS = 1_757_000_000_000
@@ -62,7 +62,7 @@ def recording(frames: Sequence[Frame], coin: str = "WLFI") -> Recording:
     """The frames as a recording."""
     return Recording(
         coin=coin,
-        frames=tuple(sorted(frames, key=lambda frame: frame.recv_ns)),
+        frames=messages(sorted(frames, key=lambda frame: frame.recv_ns)),
         happened=tuple(sorted(frames, key=lambda frame: frame.venue_ms)),
         lead_ns=0,
         duplicate_trades=0,

@@ -7,14 +7,14 @@ Nothing here exists at the venue, and no client of it calls these.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import parse_qs
 
 import msgspec
 
 from mmbot.core.types import Side, Tif
-from mmbot.emulator.canonical import BadJsonError, parse_json
 from mmbot.emulator.replies import HttpResponse, json_response
+from mmbot.emulator.schema import BadJsonError, parse_json
 from mmbot.emulator.specs import NewOrder
 from mmbot.errors import ConfigError
 
@@ -25,32 +25,42 @@ HOUSE = "0x" + "e" * 40
 """Account that trades on behalf of the person at the controls."""
 
 REQUESTS_PER_CALL = 5000
+SINCE_DIGITS = 18
+PX_FACTOR_MAX = 20.0
+"""How far, as a factor, a price may be moved from the one the asset was listed at."""
+OFF_GRID = 1e-3
+"""In ticks: above the error of a float, below a digit that does not belong."""
+
+
+_Px = Annotated[float, msgspec.Meta(gt=0, lt=1e12)]
 
 
 class Price(msgspec.Struct, forbid_unknown_fields=True):
     """Move oracle, mark and the market's fair price of a coin."""
 
     coin: str
-    px: float
+    px: _Px
 
 
 class Trade(msgspec.Struct, forbid_unknown_fields=True):
     """Trade as a taker (`Ioc`) up to a price, or rest an order (`Gtc`, `Alo`)."""
 
     coin: str
-    side: str
-    px: float
-    sz: float
-    tif: str = "Ioc"
+    side: Literal["B", "A", "buy", "sell"]
+    px: _Px
+    sz: Annotated[float, msgspec.Meta(gt=0, lt=1e9)]
+    tif: Literal["Alo", "Gtc", "Ioc"] = "Ioc"
 
 
 class Account(msgspec.Struct, forbid_unknown_fields=True):
     """Set what an account is beside its balance."""
 
     user: str
-    abstraction: str | None = None
-    volume_usd: float | None = None
-    requests_used: int | None = None
+    abstraction: (
+        Literal["default", "disabled", "unifiedAccount", "portfolioMargin", "dexAbstraction"] | None
+    ) = None
+    volume_usd: Annotated[float, msgspec.Meta(ge=0, le=1e12)] | None = None
+    requests_used: Annotated[int, msgspec.Meta(ge=0, le=10**12)] | None = None
 
 
 class Coin(msgspec.Struct, forbid_unknown_fields=True):
@@ -63,6 +73,10 @@ class Text(msgspec.Struct, forbid_unknown_fields=True):
     """A text to push."""
 
     text: str
+
+
+class Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    """No fields."""
 
 
 Route = Callable[[Any], Any]
@@ -80,7 +94,7 @@ class Control:
             "account": (Account, self._account),
             "halt": (Coin, lambda body: exchange.venue.halt(self._asset_id(body.coin))),
             "delist": (Coin, lambda body: exchange.venue.delist(self._asset_id(body.coin))),
-            "disconnect": (dict[str, Any], lambda _: exchange.disconnect()),
+            "disconnect": (Nothing, lambda _: exchange.disconnect()),
             "inject": (Text, lambda body: exchange.inject(body.text)),
         }
         self._gets: dict[str, Callable[[dict[str, list[str]]], Any]] = {
@@ -89,7 +103,7 @@ class Control:
             "faults": lambda _: msgspec.to_builtins(exchange.faults),
             "status": self._status,
             "orders": self._orders,
-            "book": lambda query: exchange.venue.l2_book(query.get("coin", [""])[0]),
+            "book": self._book,
             "accounts": lambda _: {"url": "", "accounts": exchange.test_accounts},
         }
 
@@ -102,7 +116,7 @@ class Control:
             if method == "POST" and name in self._posts:
                 kind, route = self._posts[name]
                 value = parse_json(body) if body.strip() else {}
-                done = route(msgspec.convert(value, kind, strict=False))
+                done = route(msgspec.convert(value, kind))
                 self._exchange.settle()
                 return json_response(done if done is not None else {"ok": True})
         except (BadJsonError, ConfigError, msgspec.ValidationError) as error:
@@ -121,8 +135,12 @@ class Control:
 
     def _price(self, body: Price) -> None:
         exchange, asset_id = self._exchange, self._asset_id(body.coin)
-        if not 0 < body.px < 1e12:
-            msg = f"px must be positive, got {body.px}"
+        listed_px = exchange.venue.asset(asset_id).spec.mark_px
+        low_px, high_px = listed_px / PX_FACTOR_MAX, listed_px * PX_FACTOR_MAX
+        if not low_px <= body.px <= high_px:
+            # The makers quote every price in a band of bps: far away from where the asset was
+            # listed that is none, or a billion.
+            msg = f"px of {body.coin} must be {low_px:g} to {high_px:g}, got {body.px:g}"
             raise ConfigError(msg)
         if exchange.market is not None and exchange.market_coin == body.coin:
             exchange.market.force_px(body.px)
@@ -133,20 +151,17 @@ class Control:
     def _trade(self, body: Trade) -> dict[str, Any]:
         venue, asset_id = self._exchange.venue, self._asset_id(body.coin)
         asset = venue.asset(asset_id)
-        sides = {"B": Side.BUY, "buy": Side.BUY, "A": Side.SELL, "sell": Side.SELL}
-        if body.side not in sides:
-            msg = f"side must be one of {sorted(sides)}, got {body.side!r}"
-            raise ConfigError(msg)
-        try:
-            tif = Tif(body.tif)
-        except ValueError as error:
-            msg = f"tif must be Alo, Gtc or Ioc, got {body.tif!r}"
-            raise ConfigError(msg) from error
+        lots, ticks = round(body.sz * asset.lots_per_coin), asset.ticks(body.px)
+        if not lots:
+            msg = f"sz {body.sz:g} of {body.coin} is less than one lot of {asset.sz_decimals} "
+            raise ConfigError(msg + "decimals")
+        if not asset.is_valid_px(ticks) or abs(body.px * asset.ticks_per_usd - ticks) > OFF_GRID:
+            msg = f"px {body.px!r} of {body.coin} is no valid price: five significant figures and "
+            raise ConfigError(msg + f"at most {asset.px_decimals} decimals")
         if not venue.has_account(HOUSE):
             venue.open_account(HOUSE, usd=0.0, is_house=True)
-        lots = round(body.sz * asset.lots_per_coin)
-        order = NewOrder(asset_id, sides[body.side], asset.ticks(body.px), lots, tif)
-        result = venue.submit(HOUSE, order)
+        side = Side.BUY if body.side in {"B", "buy"} else Side.SELL
+        result = venue.submit(HOUSE, NewOrder(asset_id, side, ticks, lots, Tif(body.tif)))
         return {
             "outcome": result.outcome.value,
             "oid": result.oid,
@@ -155,6 +170,9 @@ class Control:
         }
 
     def _faults(self, body: dict[str, Any]) -> Any:
+        if body.get("disconnect_per_s") and not self._exchange.has_chance:
+            msg = "disconnect_per_s needs a generator, and this exchange was started without one"
+            raise ConfigError(msg)
         self._exchange.faults.update(body)
         return msgspec.to_builtins(self._exchange.faults)
 
@@ -170,7 +188,11 @@ class Control:
     # --- reading ---
 
     def _requests(self, query: dict[str, list[str]]) -> Any:
-        since = int(query.get("since", ["0"])[0])
+        text = query.get("since", ["0"])[0]
+        if not (text.isascii() and text.isdigit() and len(text) <= SINCE_DIGITS):
+            msg = f"since must be the number of a request, got {text[:40]!r}"
+            raise ConfigError(msg)
+        since = int(text)
         rows = [row for row in self._exchange.requests if row["seq"] > since]
         return {"seen": self._exchange.requests_seen, "requests": rows[:REQUESTS_PER_CALL]}
 
@@ -197,6 +219,12 @@ class Control:
                 for dex in venue.state.dexes
             },
         }
+
+    def _book(self, query: dict[str, list[str]]) -> Any:
+        """Whole book of a coin, as `l2Book` has it."""
+        coin = query.get("coin", [""])[0]
+        self._asset_id(coin)
+        return self._exchange.venue.l2_book(coin)
 
     def _orders(self, query: dict[str, list[str]]) -> Any:
         """What rests for an account on every dex; unlike /info it costs no request weight."""

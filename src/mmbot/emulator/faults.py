@@ -7,11 +7,14 @@ themselves. What is lost after commit has happened: the order rests, and the cli
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from mmbot.errors import ConfigError
+
+_Status = Annotated[int, msgspec.Meta(ge=400, le=599)]
+_Delay = Annotated[int, msgspec.Meta(ge=0, le=600_000)]
 
 
 class Faults(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -34,25 +37,26 @@ class Faults(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         mute: Channels that are no longer pushed, while the socket lives on.
     """
 
-    refuse: list[int] = []
-    refuse_info: list[int] = []
-    answer: list[int] = []
-    drop: int = 0
-    delay_ms: int = 0
-    event_lag_ms: int = 0
+    refuse: list[_Status] = []
+    refuse_info: list[_Status] = []
+    answer: list[_Status] = []
+    drop: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
+    delay_ms: _Delay = 0
+    event_lag_ms: _Delay = 0
     is_event_first: bool = False
-    unknown_oid_lag_ms: int = 0
+    unknown_oid_lag_ms: _Delay = 0
     is_post_only: bool = False
     is_modify_reversed: bool = False
-    disconnect_per_s: float = 0.0
-    mute: list[str] = []
+    disconnect_per_s: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    mute: list[Annotated[str, msgspec.Meta(max_length=64)]] = []
 
     def update(self, changes: dict[str, Any]) -> None:
         """
         Set the named faults, leaving the others.
 
         Raises:
-            ConfigError: An unknown name or a value of the wrong kind; nothing is changed then.
+            ConfigError: An unknown name, or a value of the wrong kind or out of bounds; nothing is
+                changed then.
         """
         current = msgspec.to_builtins(self)
         try:

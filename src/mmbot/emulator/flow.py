@@ -40,7 +40,7 @@ _BLOCK_S = 60
 class FlowParams(BaseModel):
     """Figures of the fair price and of the takers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     sigma_bps_rt_s: float = Field(
         0.8, ge=0, le=100, description="Diffusion of the fair price, bps per root second."

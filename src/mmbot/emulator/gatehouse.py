@@ -47,7 +47,9 @@ def rank(action: dict[str, Any]) -> int:
     Place of an action within a block: 0 without GTC or IOC, 1 cancels, 2 with a GTC or IOC.
 
     Source: Hyperliquid docs, "Transaction ordering": cancels and post-only orders go before
-    anything that may take.
+    anything that may take; a modify ranks by its new order. Unverified, and chosen here: actions
+    of one place keep the order of their arrival, and a modify to a GTC counts as one that may
+    take although it can only rest.
     """
     if action["type"] in {"cancel", "cancelByCloid"}:
         return 1

@@ -14,7 +14,9 @@ from mmbot.emulator import market_views as market
 from mmbot.emulator import user_views as users
 from mmbot.emulator.assets import AssetState, DexState
 from mmbot.emulator.auth import Identities
-from mmbot.emulator.canonical import (
+from mmbot.emulator.limits import info_weight, rows_weight
+from mmbot.emulator.numbers import wire_u
+from mmbot.emulator.schema import (
     Field,
     SchemaError,
     address_text,
@@ -27,8 +29,6 @@ from mmbot.emulator.canonical import (
     text,
     uint,
 )
-from mmbot.emulator.limits import info_weight, rows_weight
-from mmbot.emulator.numbers import wire_u
 from mmbot.emulator.state import State
 from mmbot.emulator.subscriptions import INTERVALS_MS, is_depth_valid
 

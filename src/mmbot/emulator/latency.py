@@ -28,7 +28,7 @@ _BLOCK = 1024
 class LatencyParams(BaseModel):
     """Delays between our process and the venue."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     order_median_ms: float = Field(
         200.0, ge=0, le=60_000, description="Order entry until it is executed, median, ms."

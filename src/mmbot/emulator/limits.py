@@ -17,7 +17,7 @@ MINUTE_MS = 60_000
 class LimitParams(BaseModel):
     """Limits per IP address; None switches one off."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     weight_per_min: int | None = Field(1200, ge=1, description="REST weight per minute.")
     connections: int | None = Field(10, ge=1, description="Open sockets.")

@@ -271,7 +271,8 @@ def _modify(
     middle = len(state.events)
     result = desk.place(account, order)
     if state.is_modify_reversed:
-        # Clients see the two records of a modify in either order.
+        # Third parties saw the two records of a modify in either order. Which is the rule is
+        # unverified; without the switch the old order's cancel comes first.
         events = state.events
         events[start:] = events[middle:] + events[start:middle]
     return result, cloid
@@ -291,7 +292,12 @@ def modify_one(state: State, desk: Desk, account: Account, action: Json) -> Json
 
 
 def modify_batch(state: State, desk: Desk, account: Account, action: Json) -> Json:
-    """`batchModify`: statuses as for orders."""
+    """
+    `batchModify`: statuses as for orders.
+
+    The elements are carried out one after the other, each cancel just before its own placement;
+    that the venue does not first cancel all of them is unverified.
+    """
     always = bool(action.get("a", False))
     try:
         if not action["modifies"]:

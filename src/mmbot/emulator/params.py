@@ -12,7 +12,7 @@ from mmbot.emulator.limits import LimitParams
 class ExchangeParams(BaseModel):
     """Time and manners of the emulated exchange; its intervals were measured at the venue."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     network: Literal["a", "b"] = Field("b", description="Source in signatures: a main, b test.")
     is_network_strict: bool = Field(

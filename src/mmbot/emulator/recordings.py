@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
@@ -20,11 +20,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from mmbot.core.events import Bbo, Book, Level, Trade
+from mmbot.core.events import Bbo, Book, Level, Trade, Trades
 from mmbot.core.types import NS_PER_MS, NS_PER_S, Instrument, Side
 from mmbot.errors import ConfigError
 
 Frame = Bbo | Book | Trade
+"""What happened at the venue, trade by trade."""
+Message = Bbo | Book | Trades
+"""What the engine receives; trades that came together are one message."""
 
 _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
@@ -59,8 +62,8 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         coin: Name of the perp.
-        frames: In order of receipt; equal times by venue time, then trade, touch, book.
-        happened: The same frames in order of the venue's time.
+        frames: Messages in order of receipt; equal times by venue time, then trades, touch, book.
+        happened: The same in order of the venue's time, each trade by itself.
         lead_ns: By how much the venue's clock ran ahead of the recorder's at worst, so that
             `venue_ms * 1e6 - lead_ns` is never later than the receipt; 0 if it never did.
         duplicate_trades: Rows dropped because their trade id had come before.
@@ -70,7 +73,7 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     coin: str
-    frames: tuple[Frame, ...]
+    frames: tuple[Message, ...]
     happened: tuple[Frame, ...]
     lead_ns: int
     duplicate_trades: int
@@ -94,7 +97,7 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
         found: list[Hole] = []
         last_ns = self.start_ns
         for frame in self.frames:
-            if isinstance(frame, Trade):
+            if isinstance(frame, Trades):
                 continue
             if frame.recv_ns - last_ns > limit_ns:
                 found.append(Hole(last_ns, frame.recv_ns))
@@ -102,10 +105,36 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(found)
 
 
-def count_messages(frames: Sequence[Frame]) -> int:
-    """Pushes of the venue behind `frames`: books, touches, and trades of one receipt together."""
-    trades = {frame.recv_ns for frame in frames if isinstance(frame, Trade)}
-    return len(trades) + sum(not isinstance(frame, Trade) for frame in frames)
+def messages(frames: Iterable[Frame]) -> tuple[Message, ...]:
+    """
+    Frames in order of receipt as the messages they came in.
+
+    A recording does not say which trades shared a message; those of one receipt did.
+    """
+    found: list[Message | list[Trade]] = []
+    together: list[Trade] = []
+    for frame in frames:
+        if not isinstance(frame, Trade):
+            found.append(frame)
+        elif together and together[0].recv_ns == frame.recv_ns:
+            together.append(frame)
+        else:
+            together = [frame]
+            found.append(together)
+    return tuple([_message(item) if isinstance(item, list) else item for item in found])
+
+
+def _message(rows: list[Trade]) -> Trades:
+    times = [row.venue_ms for row in rows]
+    return Trades(
+        recv_ns=rows[0].recv_ns,
+        venue_ms=max(times),
+        times_ms=tuple(times),
+        sides=tuple([row.side for row in rows]),
+        px_ticks=tuple([row.px_ticks for row in rows]),
+        sz_lots=tuple([row.sz_lots for row in rows]),
+        tids=tuple([row.tid for row in rows]),
+    )
 
 
 def read_recording(folder: Path, instrument: Instrument) -> Recording:
@@ -143,7 +172,7 @@ def read_recording(folder: Path, instrument: Instrument) -> Recording:
     by_venue = np.lexsort((recv, kind, venue)).tolist()
     return Recording(
         coin=instrument.coin,
-        frames=tuple([frames[i] for i in by_recv]),
+        frames=messages([frames[i] for i in by_recv]),
         happened=tuple([frames[i] for i in by_venue]),
         lead_ns=max(0, int((venue * NS_PER_MS - recv).max())),
         duplicate_trades=duplicates,

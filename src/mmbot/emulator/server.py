@@ -8,21 +8,38 @@ session that is cut ends without a close frame, as the venue's do (the client se
 from __future__ import annotations
 
 import asyncio
-import json
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Final
 
-from aiohttp import WSMsgType, web
+import msgspec
+from aiohttp import ClientError, WSMsgType, web
 
+from mmbot.emulator.schema import BadJsonError, parse_json
 from mmbot.emulator.session import Session
 from mmbot.emulator.wire import Exchange, HttpResponse
-from mmbot.errors import InvariantError, LinkError
+from mmbot.errors import LinkError
 
 TICK_MAX_S = 0.25
 """Longest time between two moves of the exchange's clock, so that timers of the venue fire."""
 
 CLOSE_S = 1.0
 BODY_MAX = 4 * 2**20
+ADVANCE_MAX_MS = 7 * 86_400_000
+
+# What aiohttp has to say is of clients that hang up or speak no HTTP; whatever goes wrong inside
+# the exchange is caught here first and goes to the owner of the server.
+_UNHEARD: Final = logging.Logger("mmbot.emulator.server.clients")
+_UNHEARD.addHandler(logging.NullHandler())
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Advance(msgspec.Struct, forbid_unknown_fields=True):
+    """Let time pass on an exchange whose clock is moved by hand."""
+
+    ms: Annotated[int, msgspec.Meta(ge=0, le=ADVANCE_MAX_MS)]
 
 
 def wall_clock_ms() -> int:
@@ -52,11 +69,13 @@ class Running:
         self._clock = clock
         self._timer: asyncio.TimerHandle | None = None
         self._sockets: set[asyncio.Task[None]] = set()
-        app = web.Application(client_max_size=BODY_MAX)
+        app = web.Application(client_max_size=BODY_MAX, middlewares=[self._guarded])
         app.router.add_get("/ws", self._websocket)
         app.router.add_post("/emulator/advance", self._advance)
         app.router.add_route("*", "/{path:.*}", self._rest)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_S)
+        self._runner = web.AppRunner(
+            app, access_log=None, logger=_UNHEARD, shutdown_timeout=CLOSE_S
+        )
 
     @property
     def ws_url(self) -> str:
@@ -121,6 +140,21 @@ class Running:
 
     # REST
 
+    @web.middleware
+    async def _guarded(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPException:
+            raise
+        except (ConnectionError, ClientError, web.RequestPayloadError, web.PayloadAccessError):
+            # The client hung up, or its body is no HTTP: nobody is left to be told.
+            return web.Response(status=400)
+        except Exception as error:  # noqa: BLE001 - as for the clock, the owner hears it
+            if not self.failure.done():
+                self.failure.set_exception(error)
+            text = f"the exchange itself failed: {type(error).__name__}: {error}"
+            return web.json_response({"error": text}, status=500)
+
     async def _rest(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         self._sync()
@@ -148,8 +182,12 @@ class Running:
         clock = self._clock
         if not isinstance(clock, ManualClock):
             return web.json_response({"error": "this exchange runs on the wall clock"}, status=409)
-        ms = json.loads(await request.read())["ms"]
-        clock.now_ms += int(ms)
+        try:
+            wanted = msgspec.convert(parse_json(await request.read()), Advance)
+        except (BadJsonError, msgspec.ValidationError) as error:
+            text = f'{error}; send {{"ms": 0 to {ADVANCE_MAX_MS}}}'
+            return web.json_response({"error": text}, status=400)
+        clock.now_ms += wanted.ms
         self._sync()
         if self.failure.done():
             self.failure.result()
@@ -162,7 +200,16 @@ class Running:
         session = self.exchange.connect(_ip(request))
         if session.is_closed:
             return web.Response(status=429)
+        try:
+            return await self._serve(request, session)
+        finally:
+            # Also where the handshake itself came to nothing: the place has to be given back.
+            session.close()
+
+    async def _serve(self, request: web.Request, session: Session) -> web.StreamResponse:
         socket = web.WebSocketResponse(compress=False, max_msg_size=BODY_MAX)
+        if request.transport is None:
+            raise ConnectionResetError
         await socket.prepare(request)
         writer = asyncio.create_task(_write(request, socket, session))
         self._sockets.add(writer)
@@ -203,10 +250,7 @@ def _ip(request: web.Request) -> str:
 
 
 def _response(request: web.Request, answer: HttpResponse) -> web.StreamResponse:
-    if answer.is_dropped:
-        if request.transport is None:
-            msg = "a request without a transport"
-            raise InvariantError(msg)
+    if answer.is_dropped and request.transport is not None:
         request.transport.abort()
     headers = {} if answer.content_type is None else {"Content-Type": answer.content_type}
     return web.Response(status=answer.status, body=answer.body, headers=headers)

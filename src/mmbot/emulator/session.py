@@ -12,9 +12,12 @@ from typing import Any, Protocol
 
 import msgspec
 
-from mmbot.emulator.canonical import BadJsonError, SchemaError, parse_json, uint
 from mmbot.emulator.limits import IpUse, LimitParams
+from mmbot.emulator.schema import BadJsonError, SchemaError, parse_json, uint
 from mmbot.emulator.subscriptions import Topic, topic
+
+UNREAD_MAX = 100_000
+"""Texts that wait for a client who does not read."""
 
 
 def compact(value: Any) -> str:
@@ -100,6 +103,10 @@ class Session:
         """Queue one text; anything sent counts against the idle rule."""
         if self.is_closed:
             return
+        if len(self._out) >= UNREAD_MAX:
+            # What the venue does is not known; here one client must not fill the memory of all.
+            self.cut()
+            return
         self._out.append(text)
         self.sent_at_ms = self._host.now_ms
         if self.wake is not None and len(self._out) == 1:
@@ -177,7 +184,8 @@ class Session:
     def _post(self, message: dict[str, Any]) -> None:
         post_id = uint(message.get("id"))
         request = message.get("request")
-        if not isinstance(request, dict) or request.get("type") not in {"info", "action"}:
+        kind = request.get("type") if isinstance(request, dict) else None
+        if not isinstance(request, dict) or kind not in ("info", "action"):
             msg = "a post has a request of type info or action"
             raise SchemaError(msg)
         limit = self._limits.posts_inflight

@@ -79,7 +79,7 @@ class DexSpec(msgspec.Struct, frozen=True, kw_only=True):
 class VenueParams(BaseModel):
     """Figures of the venue's rules that are not an asset's own."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     min_notional_usd: int = Field(10, ge=0, description="Least value of an order, USD.")
     px_band_frac: float = Field(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from mmbot.emulator.canonical import (
+from mmbot.emulator.schema import (
     Field,
     Kind,
     SchemaError,

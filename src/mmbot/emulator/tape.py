@@ -45,17 +45,15 @@ from mmbot.core.events import (
     Trade,
 )
 from mmbot.core.intents import Cancel, Move, Place, Query
-from mmbot.core.types import NS_PER_MS, USD_PER_TICK_LOT, Fees, Instrument, Side, Tif, notional_usd
+from mmbot.core.types import NS_PER_MS, USD_PER_TICK_LOT, Fees, Instrument, Side, notional_usd
+from mmbot.emulator.flights import Flight, TapeOrder, refusal_of
 from mmbot.emulator.queueing import RecordedBook
-
-_MIN_NOTIONAL_USD = 10.0
-"""Smallest order that does not close a position (Hyperliquid docs, "Error responses")."""
 
 
 class RecordedVenueParams(BaseModel):
     """How orders travel and queue in a recorded market."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     order_latency_ms: float = Field(
         200,
@@ -77,7 +75,7 @@ class RecordedVenueParams(BaseModel):
 class BacktestParams(RecordedVenueParams):
     """How a recording is played. What is unset comes from `emulator/instruments.toml`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     maker_fee_bps: float | None = Field(
         None, ge=-5, le=100, description="Maker fee, bps; negative is a rebate."
@@ -88,28 +86,6 @@ class BacktestParams(RecordedVenueParams):
         default=True,
         description="Also run without hysteresis, to tell what the hysteresis saves and costs.",
     )
-
-
-class _Order(msgspec.Struct):
-    """An order of ours; `ahead_lots` is all that must trade before it, our own included."""
-
-    cloid: int
-    oid: int
-    side: Side
-    px_ticks: int
-    sz_lots: int
-    left_lots: int
-    is_reduce_only: bool
-    ahead_lots: int
-    is_crossed: bool = False
-
-
-class _Flight(msgspec.Struct):
-    """A placement or move on its way; `is_refused` once it would have met the other side."""
-
-    intent: Place | Move
-    ahead_lots: int
-    is_refused: bool
 
 
 class RecordedVenue:
@@ -145,10 +121,10 @@ class RecordedVenue:
         self._order_ns = round(params.order_latency_ms * NS_PER_MS)
         self._reply_ns = round(params.reply_latency_ms * NS_PER_MS)
         self._book = RecordedBook(params.queue_factor)
-        self._orders: dict[int, _Order] = {}
+        self._orders: dict[int, TapeOrder] = {}
         self._best: dict[Side, int | None] = {Side.BUY: None, Side.SELL: None}
-        self._flights: list[_Flight] = []
-        self._arrivals: list[tuple[int, int, _Flight | Cancel | Query]] = []
+        self._flights: list[Flight] = []
+        self._arrivals: list[tuple[int, int, Flight | Cancel | Query]] = []
         self._outcomes: list[tuple[int, int, Event]] = []
         self._known: dict[int, OrderUpdate] = {}
         self._sequence = 0
@@ -183,7 +159,7 @@ class RecordedVenue:
         intents: list[Move | Place] = [*moves, *places]
         for intent in intents:
             side, px_ticks = intent.side, intent.px_ticks
-            flight = _Flight(
+            flight = Flight(
                 intent, self._book.queue_lots(side, px_ticks), self._book.crosses(side, px_ticks)
             )
             self._flights.append(flight)
@@ -279,7 +255,7 @@ class RecordedVenue:
                 left -= lots
                 self._fill(order, lots, trade)
 
-    def _fill(self, order: _Order, lots: int, trade: Trade) -> None:
+    def _fill(self, order: TapeOrder, lots: int, trade: Trade) -> None:
         value_usd = notional_usd(order.px_ticks, lots)
         closed_usd = self._settle(order.side, order.px_ticks, lots)
         order.left_lots -= lots
@@ -323,7 +299,7 @@ class RecordedVenue:
 
     # --- requests ---------------------------------------------------------------------------------
 
-    def _execute(self, request: _Flight | Cancel | Query, at_ns: int) -> None:
+    def _execute(self, request: Flight | Cancel | Query, at_ns: int) -> None:
         if isinstance(request, Cancel):
             self._cancel(request, at_ns)
         elif isinstance(request, Query):
@@ -354,7 +330,7 @@ class RecordedVenue:
         else:
             self._tell(recv_ns, msgspec.structs.replace(known, recv_ns=recv_ns))
 
-    def _enter(self, flight: _Flight, at_ns: int) -> None:
+    def _enter(self, flight: Flight, at_ns: int) -> None:
         intent = flight.intent
         is_move = isinstance(intent, Move)
         kind = Request.MOVE if is_move else Request.PLACE
@@ -364,14 +340,21 @@ class RecordedVenue:
             text = "Cannot modify canceled or filled order"
             self._refuse(kind, intent.cloid, Rejection.GONE, text, recv_ns)
             return
-        refusal = self._refusal(flight, old)
+        refusal = refusal_of(
+            flight,
+            instrument=self._instrument,
+            book=self._book,
+            is_known=old is not None,
+            position_lots=self.position_lots,
+            own_ticks=self._best[intent.side.opposite],
+        )
         if refusal is not None:
             self._refuse(kind, intent.cloid, *refusal, recv_ns)
             return
         if old is not None:
             self._remove(old)
         self._oid += 1
-        order = _Order(
+        order = TapeOrder(
             cloid=intent.cloid,
             oid=self._oid,
             side=intent.side,
@@ -391,34 +374,7 @@ class RecordedVenue:
         if old is not None:
             self._report(old, OrderState.CANCELED, "canceled", recv_ns, self._ms(at_ns))
 
-    def _refusal(self, flight: _Flight, old: _Order | None) -> tuple[Rejection, str] | None:
-        """Why the venue refuses what has just arrived, if it does."""
-        intent, instrument = flight.intent, self._instrument
-        side, px_ticks = intent.side, intent.px_ticks
-        if isinstance(intent, Place):
-            if intent.tif is not Tif.ALO:
-                return Rejection.OTHER, "A recorded market answers post-only orders alone."
-            if old is not None:
-                return Rejection.OTHER, "Duplicate client order id."
-        if intent.sz_lots <= 0:
-            return Rejection.SIZE, "Order has zero size."
-        if not instrument.is_valid_px(px_ticks):
-            return Rejection.TICK, "Price must be divisible by tick size."
-        closes = -self.position_lots * side
-        if intent.is_reduce_only and closes <= 0:
-            return Rejection.REDUCE_ONLY, "Reduce only order would increase position."
-        is_dust = intent.is_reduce_only and intent.sz_lots >= closes
-        if notional_usd(px_ticks, intent.sz_lots) < _MIN_NOTIONAL_USD and not is_dust:
-            return Rejection.MIN_NOTIONAL, "Order must have minimum value of $10."
-        own = self._best[side.opposite]
-        if flight.is_refused or (own is not None and (px_ticks - own) * side >= 0):
-            bid, ask = (self._book.touch[touched] for touched in (Side.BUY, Side.SELL))
-            shown = "@".join(f"{instrument.px(t.px_ticks):g}" if t else "-" for t in (bid, ask))
-            text = f"Post only order would have immediately matched, bbo was {shown}."
-            return Rejection.POST_ONLY, text
-        return None
-
-    def _remove(self, order: _Order) -> None:
+    def _remove(self, order: TapeOrder) -> None:
         del self._orders[order.cloid]
         self._find_best(order.side)
         if order.is_crossed and order.left_lots:
@@ -436,7 +392,7 @@ class RecordedVenue:
         self._tell(recv_ns, Rejected(recv_ns, kind, cloid, reason, text))
 
     def _report(
-        self, order: _Order, state: OrderState, status: str, recv_ns: int, venue_ms: int
+        self, order: TapeOrder, state: OrderState, status: str, recv_ns: int, venue_ms: int
     ) -> None:
         update = OrderUpdate(
             recv_ns=recv_ns,
@@ -458,7 +414,7 @@ class RecordedVenue:
         self._sequence += 1
         heappush(self._outcomes, (recv_ns, self._sequence, event))
 
-    def _push(self, arrival_ns: int, request: _Flight | Cancel | Query) -> None:
+    def _push(self, arrival_ns: int, request: Flight | Cancel | Query) -> None:
         self._sequence += 1
         heappush(self._arrivals, (arrival_ns, self._sequence, request))
 

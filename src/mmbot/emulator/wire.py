@@ -11,31 +11,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from heapq import heappop, heappush
 from typing import Any, Protocol
 
 import msgspec
 
-from mmbot.emulator.canonical import BadJsonError, Envelope, SchemaError, envelope, parse_json
-from mmbot.emulator.canonical import elements as count_elements
-from mmbot.emulator.control import Control
-from mmbot.emulator.faults import Faults, take
+from mmbot.emulator.clerk import Clerk
+from mmbot.emulator.faults import Faults
 from mmbot.emulator.feeds import Feeds
-from mmbot.emulator.gatehouse import Gatehouse, rank
-from mmbot.emulator.info import BAD_JSON, BAD_SCHEMA, BAD_TYPE, InfoDesk
-from mmbot.emulator.limits import IpUse, action_weight
+from mmbot.emulator.gatehouse import Gatehouse
+from mmbot.emulator.info import InfoDesk
+from mmbot.emulator.limits import IpUse
 from mmbot.emulator.params import ExchangeParams
 from mmbot.emulator.pushes import Pushes
 from mmbot.emulator.replies import (
-    DROPPED,
-    JSON_TYPE,
-    NULL,
     HttpResponse,
-    faulty,
-    is_json,
-    json_response,
-    text_response,
 )
 from mmbot.emulator.session import Session
 from mmbot.emulator.subscriptions import Topic, is_depth_valid
@@ -68,14 +58,6 @@ class Chance(Protocol):
 
     def random(self) -> float:
         """A number in [0, 1)."""
-
-
-class _Action(msgspec.Struct):
-    """An action on its way into a block; `answer` takes the venue's reply, None if it is lost."""
-
-    request: Envelope
-    entry: dict[str, Any]
-    answer: Callable[[dict[str, Any] | None], None]
 
 
 class Exchange:
@@ -114,24 +96,20 @@ class Exchange:
             venue, network=self.params.network, is_strict=self.params.is_network_strict
         )
         self.faults = Faults()
-        self.requests: deque[dict[str, Any]] = deque(maxlen=self.params.requests_kept)
-        self.requests_seen = 0
         self.test_accounts: list[dict[str, str]] = []
         """Funded accounts with their worthless keys, for clients that ask at /emulator/accounts."""
         self._chance = chance
         self._feeds = Feeds(venue.state, self.gate.identities)
-        self._info = InfoDesk(venue.state, self.gate.identities)
-        self._control = Control(self)
+        self._clerk = Clerk(self, InfoDesk(venue.state, self.gate.identities))
         self._sessions: dict[Session, None] = {}
         self._uses: dict[str, IpUse] = {}
-        self._queue: list[tuple[int, int, int, _Action]] = []
         self._later: list[tuple[int, int, Callable[[], None]]] = []
         self._order = 0
         self._chance_at_ms = self.now_ms + SECOND_MS
         venue.advance(self.now_ms)
         # What was done to the venue before, such as first deposits, is nobody's news.
         venue.drain()
-        self._pushes = Pushes(venue.state, self._feeds, self.params, self.faults, self._call_later)
+        self._pushes = Pushes(venue.state, self._feeds, self.params, self.faults, self.call_later)
 
     # --- time ---
 
@@ -149,8 +127,8 @@ class Exchange:
         due: list[int] = []
         if self.market is not None:
             due.append(self.params.block_at(self.market.next_due_ms()))
-        if self._queue:
-            due.append(self._queue[0][0])
+        if self._clerk.due_ms is not None:
+            due.append(self._clerk.due_ms)
         if self._later:
             due.append(self._later[0][0])
         due.extend(self._pushes.due_ms())
@@ -164,6 +142,21 @@ class Exchange:
         return max(min(due), self.now_ms) if due else None
 
     @property
+    def requests(self) -> deque[dict[str, Any]]:
+        """The newest signed requests with what became of them."""
+        return self._clerk.requests
+
+    @property
+    def requests_seen(self) -> int:
+        """Signed requests since the start."""
+        return self._clerk.requests_seen
+
+    @property
+    def has_chance(self) -> bool:
+        """Whether there is a generator to draw disconnects with."""
+        return self._chance is not None
+
+    @property
     def session_count(self) -> int:
         """Open sessions."""
         return len(self._sessions)
@@ -175,7 +168,11 @@ class Exchange:
 
     def settle(self) -> None:
         """Take in what was done to the venue from outside; accounts hear of it at once."""
-        self._collect()
+        self.collect()
+        self.flush_users()
+
+    def flush_users(self) -> None:
+        """Tell accounts what happened to them, without waiting for the next block."""
         self._pushes.flush_users()
 
     def _move(self, now_ms: int) -> None:
@@ -183,9 +180,9 @@ class Exchange:
             self.market.advance(now_ms)
         self.venue.advance(now_ms)
         self.now_ms = now_ms
-        self._collect()
+        self.collect()
 
-    def _collect(self) -> None:
+    def collect(self) -> None:
         """Take the venue's events in; they leave at the next block."""
         events = self.venue.drain()
         if events:
@@ -193,8 +190,7 @@ class Exchange:
 
     def _step(self, now_ms: int) -> None:
         self._move(now_ms)
-        while self._queue and self._queue[0][0] <= now_ms:
-            self._execute(heappop(self._queue)[3])
+        self._clerk.carry_out_due()
         self._pushes.run_due()
         while self._later and self._later[0][0] <= now_ms:
             heappop(self._later)[2]()
@@ -202,7 +198,8 @@ class Exchange:
         if self.faults.disconnect_per_s > 0 and self._chance_at_ms <= now_ms:
             self._draw_disconnects()
 
-    def _call_later(self, delay_ms: int, action: Callable[[], None]) -> None:
+    def call_later(self, delay_ms: int, action: Callable[[], None]) -> None:
+        """Do something that much later; at once where there is no delay."""
         if delay_ms <= 0:
             action()
             return
@@ -226,7 +223,9 @@ class Exchange:
         For callers that keep the time of the wire themselves.
         """
         answers: list[HttpResponse] = []
-        self._route(method, path, content_type, body, answers.append, ip=ip, is_immediate=True)
+        self._clerk.take_in(
+            method, path, content_type, body, answers.append, ip=ip, is_immediate=True
+        )
         delay_ms = 0
         if path.partition("?")[0] == "/exchange":
             delay_ms = self.params.latency_ms + self.faults.delay_ms
@@ -243,139 +242,13 @@ class Exchange:
         ip: str = "127.0.0.1",
     ) -> None:
         """Answer a request through `on_done`, at once or when its block has come."""
-        self._route(method, path, content_type, body, on_done, ip=ip, is_immediate=False)
-
-    def _route(
-        self,
-        method: str,
-        path: str,
-        content_type: str | None,
-        body: bytes,
-        on_done: Callable[[HttpResponse], None],
-        *,
-        ip: str,
-        is_immediate: bool,
-    ) -> None:
-        path, _, query = path.partition("?")
-        if path.startswith("/emulator/"):
-            on_done(self._control.handle(method, path, query, body))
-            return
-        if path not in {"/info", "/exchange"}:
-            on_done(HttpResponse(404, None, b""))
-            return
-        if method != "POST":
-            on_done(HttpResponse(405, None, b""))
-            return
-        if not is_json(content_type):
-            on_done(text_response(415, BAD_TYPE))
-            return
-        is_info = path == "/info"
-        status = take(self.faults.refuse_info if is_info else self.faults.refuse)
-        if status is not None:
-            on_done(faulty(status))
-            return
-        try:
-            value = parse_json(body)
-        except BadJsonError:
-            on_done(text_response(400, BAD_JSON))
-            return
-        if is_info:
-            on_done(self._answer_info(value, ip))
-            return
-        answer = partial(self._answer_http, on_done, 0 if is_immediate else self.faults.delay_ms)
-        refused = self._accept(value, ip, "http", answer, is_immediate=is_immediate)
-        if refused is not None:
-            on_done(refused)
-
-    def _answer_info(self, value: Any, ip: str) -> HttpResponse:
-        use = self._use(ip)
-        try:
-            query = self._info.read(value)
-        except SchemaError:
-            return text_response(422, BAD_SCHEMA)
-        if not use.weight.spend(query.weight, self.now_ms):
-            return HttpResponse(429, JSON_TYPE, NULL)
-        reply = self._info.answer(query, unknown_oid_lag_ms=self.faults.unknown_oid_lag_ms)
-        use.weight.charge(reply.more_weight, self.now_ms)
-        return json_response(reply.value, 200 if reply.is_found else 500)
-
-    def _answer_http(
-        self,
-        on_done: Callable[[HttpResponse], None],
-        delay_ms: int,
-        response: dict[str, Any] | None,
-    ) -> None:
-        answer = DROPPED if response is None else json_response(response)
-        if response is not None:
-            status = take(self.faults.answer)
-            if status is not None:
-                answer = faulty(status)
-        self._call_later(delay_ms, partial(on_done, answer))
-
-    # --- actions ---
-
-    def _accept(
-        self,
-        value: Any,
-        ip: str,
-        transport: str,
-        answer: Callable[[dict[str, Any] | None], None],
-        *,
-        is_immediate: bool,
-    ) -> HttpResponse | None:
-        """Queue an action for its block; a refusal that needs no block is returned."""
-        try:
-            request = envelope(value)
-        except SchemaError:
-            return text_response(422, BAD_SCHEMA)
-        weight = action_weight(count_elements(request.action))
-        if not self._use(ip).weight.spend(weight, self.now_ms):
-            return HttpResponse(429, JSON_TYPE, NULL)
-        self.requests_seen += 1
-        entry = {
-            "seq": self.requests_seen,
-            "time": self.now_ms,
-            "transport": transport,
-            "ip": ip,
-            "body": value,
-        }
-        self.requests.append(entry)
-        job = _Action(request, entry, answer)
-        if is_immediate or not self.params.latency_ms:
-            self._execute(job)
-            return None
-        self._order += 1
-        due_ms = self.params.block_at(self.now_ms + self.params.latency_ms)
-        heappush(self._queue, (due_ms, rank(request.action), self._order, job))
-        return None
-
-    def _execute(self, job: _Action) -> None:
-        faults = self.faults
-        self.venue.set_switches(
-            is_post_only=faults.is_post_only, is_modify_reversed=faults.is_modify_reversed
-        )
-        verdict = self.gate.carry_out(job.request, self.now_ms)
-        job.entry |= {
-            "executed": self.now_ms,
-            "signer": verdict.signer,
-            "account": verdict.account,
-            "response": verdict.response,
-        }
-        self._collect()
-        if faults.is_event_first:
-            self._pushes.flush_users()
-        if faults.drop > 0:
-            faults.drop -= 1
-            job.answer(None)
-        else:
-            job.answer(verdict.response)
-        self._pushes.flush_users()
+        self._clerk.take_in(method, path, content_type, body, on_done, ip=ip, is_immediate=False)
 
     # --- sockets ---
 
     def connect(self, ip: str = "127.0.0.1") -> Session:
         """Open a session; beyond the limits of its address it comes closed."""
-        use, limits = self._use(ip), self.params.limits
+        use, limits = self.use(ip), self.params.limits
         is_full = limits.connections is not None and use.connections >= limits.connections
         session = Session(self, ip, use, limits)
         if is_full or not use.dials.spend(1, self.now_ms):
@@ -419,47 +292,10 @@ class Exchange:
 
     def post(self, session: Session, post_id: int, request: dict[str, Any]) -> None:
         """Carry out a request that came over a socket."""
-        kind, payload = request["type"], request.get("payload")
-        if kind == "info":
-            answer = self._answer_info(payload, session.ip)
-            if answer.status != 200:
-                self._refuse_post(session, post_id, answer)
-                return
-            query = self._info.read(payload)
-            data = {"type": query.kind, "data": msgspec.Raw(answer.body)}
-            session.answer(post_id, {"type": "info", "payload": data})
-            return
-        status = take(self.faults.refuse)
-        refused = (
-            faulty(status)
-            if status is not None
-            else self._accept(
-                payload,
-                session.ip,
-                "ws",
-                partial(self._answer_post, session, post_id),
-                is_immediate=False,
-            )
-        )
-        if refused is not None:
-            self._refuse_post(session, post_id, refused)
+        self._clerk.post(session, post_id, request)
 
-    @staticmethod
-    def _refuse_post(session: Session, post_id: int, answer: HttpResponse) -> None:
-        # The exact text is unverified; it mirrors the HTTP status and its text.
-        text = f"{answer.status} {answer.body.decode()}"
-        session.answer(post_id, {"type": "error", "payload": text})
-
-    def _answer_post(self, session: Session, post_id: int, response: dict[str, Any] | None) -> None:
-        if response is None:
-            return
-        status = take(self.faults.answer)
-        payload: dict[str, Any] = {"type": "action", "payload": response}
-        if status is not None:
-            payload = {"type": "error", "payload": f"{status} {faulty(status).body.decode()}"}
-        self._call_later(self.faults.delay_ms, partial(session.answer, post_id, payload))
-
-    def _use(self, ip: str) -> IpUse:
+    def use(self, ip: str) -> IpUse:
+        """What an address has used up."""
         use = self._uses.get(ip)
         if use is None:
             use = self._uses[ip] = IpUse(self.params.limits)

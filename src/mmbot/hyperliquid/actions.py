@@ -13,14 +13,13 @@ Source: Hyperliquid docs, "Exchange endpoint" and "Signing"; the official Python
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from itertools import repeat
 from typing import Final
 
 import msgspec
 
 from mmbot.core.intents import Move, Place
-from mmbot.core.types import PX_DECIMALS, SIGNIFICANT_FIGURES, Instrument, Side, Tif
+from mmbot.core.types import Instrument, Side, Tif
 from mmbot.errors import InvariantError
 from mmbot.hyperliquid.packing import (
     BOOL,
@@ -32,6 +31,24 @@ from mmbot.hyperliquid.packing import (
     pack_uint,
 )
 from mmbot.hyperliquid.signing import Signature
+from mmbot.hyperliquid.spelling import cloid_wire, px_wire, sz_wire
+
+__all__ = [
+    "MAX_ELEMENTS",
+    "Action",
+    "batch_modify",
+    "body",
+    "cancel",
+    "cancel_by_cloid",
+    "cloid_wire",
+    "noop",
+    "order",
+    "post_frame",
+    "px_wire",
+    "schedule_cancel",
+    "sz_wire",
+    "update_leverage",
+]
 
 MAX_ELEMENTS: Final = 200
 """Elements the venue takes in one action (measured for cancels; assumed for orders)."""
@@ -54,71 +71,6 @@ class Action(msgspec.Struct, frozen=True, gc=False):
     elements: int
 
 
-# -- numbers on the wire ----------------------------------------------------------------------
-
-
-_QUANTITY_MAX: Final = 10**18
-"""Ticks or lots beyond any market; below it every number fits a short msgpack string."""
-
-
-def _decimal(digits: str, decimals: int) -> str:
-    """Put the point `decimals` before the end of `digits`, without trailing zeros."""
-    if decimals == 0:
-        return digits
-    if len(digits) > decimals:
-        text = f"{digits[:-decimals]}.{digits[-decimals:]}"
-    else:
-        text = f"0.{digits.zfill(decimals)}"
-    return text.rstrip("0").rstrip(".") if text[-1] == "0" else text
-
-
-def px_wire(instrument: Instrument, ticks: int) -> str:
-    """
-    Write a price the way the venue does: `81359`, `0.00015`.
-
-    Raises:
-        InvariantError: The venue would refuse the price (not positive, or off its grid).
-    """
-    digits = str(ticks)
-    text = _decimal(digits, PX_DECIMALS - instrument.sz_decimals)
-    if 0 < ticks < _QUANTITY_MAX and (
-        # `is_valid_px`, told from the text at hand: five significant figures, or an integer.
-        len(digits) <= SIGNIFICANT_FIGURES
-        or len(digits.rstrip("0")) <= SIGNIFICANT_FIGURES
-        or "." not in text
-    ):
-        return text
-    msg = f"{ticks} ticks is no valid price of {instrument.coin}; round outward before sending"
-    raise InvariantError(msg)
-
-
-def sz_wire(instrument: Instrument, lots: int) -> str:
-    """
-    Write a size the way the venue does.
-
-    Raises:
-        InvariantError: The size is not positive, or beyond any market.
-    """
-    if 0 < lots < _QUANTITY_MAX:
-        return _decimal(str(lots), instrument.sz_decimals)
-    msg = f"size of an order of {instrument.coin} must be positive and sane, got {lots} lots"
-    raise InvariantError(msg)
-
-
-def cloid_wire(cloid: int) -> str:
-    """
-    Write a cloid: `0x` and 32 lower-case hex digits.
-
-    Raises:
-        InvariantError: It does not fit 128 bits.
-    """
-    try:
-        return "0x" + cloid.to_bytes(16, "big").hex()
-    except OverflowError:
-        msg = f"cloid must fit 128 bits, got {cloid:#x}"
-        raise InvariantError(msg) from None
-
-
 def _count(elements: Sequence[object], name: str) -> int:
     if not 1 <= len(elements) <= MAX_ELEMENTS:
         msg = f"{name} takes 1 to {MAX_ELEMENTS} elements, got {len(elements)}"
@@ -133,18 +85,16 @@ def _action(name: str, json: str, msgpack: str, elements: int = 1) -> Action:
 # -- orders -----------------------------------------------------------------------------------
 
 
-class _Tail(msgspec.Struct, frozen=True, gc=False):
-    """What follows the size in an order: reduce-only flag and time in force, up to the cloid."""
-
-    json: str
-    msgpack: str
+_Piece = tuple[str, str]
+"""A stretch of an order: as JSON and as msgpack."""
 
 
-def _tail(tif: Tif, *, is_reduce_only: bool) -> _Tail:
+def _tail(tif: Tif, *, is_reduce_only: bool) -> _Piece:
+    """What follows the size, up to the cloid: reduce-only flag and time in force."""
     flag = BOOL[is_reduce_only]
-    return _Tail(
-        json=f'","r":{JSON_BOOL[is_reduce_only]},"t":{{"limit":{{"tif":"{tif.value}"}}}},"c":"',
-        msgpack=f"\xa1r{flag}\xa1t\x81\xa5limit\x81\xa3tif{pack_text(tif.value)}\xa1c{CLOID_HEADER}",
+    return (
+        f'","r":{JSON_BOOL[is_reduce_only]},"t":{{"limit":{{"tif":"{tif.value}"}}}},"c":"',
+        f"\xa1r{flag}\xa1t\x81\xa5limit\x81\xa3tif{pack_text(tif.value)}\xa1c{CLOID_HEADER}",
     )
 
 
@@ -153,34 +103,83 @@ _TAILS: Final = {
 }
 """By time in force, then by the reduce-only flag."""
 
+_PIECES_MAX: Final = 4096
+"""Prices and sizes remembered of one instrument: rungs lie on a grid, so most come again."""
 
-@lru_cache(maxsize=64)
-def _heads(asset_id: int) -> tuple[dict[Side, str], dict[Side, str]]:
-    """Start of an order up to its price, by side: as JSON and as msgpack."""
-    json = {s: f'{{"a":{asset_id},"b":{JSON_BOOL[s is Side.BUY]},"p":"' for s in Side}
-    packed = {s: f"\x87\xa1a{pack_uint(asset_id)}\xa1b{BOOL[s is Side.BUY]}\xa1p" for s in Side}
-    return json, packed
+
+class _Pieces:
+    """Stretches of the orders of one asset; prices and sizes are written once and remembered."""
+
+    __slots__ = ("_instrument", "heads", "px", "sz")
+
+    def __init__(self, instrument: Instrument) -> None:
+        self._instrument = instrument
+        asset_id = instrument.asset_id
+        self.heads = {
+            side: (
+                f'{{"a":{asset_id},"b":{JSON_BOOL[side is Side.BUY]},"p":"',
+                f"\x87\xa1a{pack_uint(asset_id)}\xa1b{BOOL[side is Side.BUY]}\xa1p",
+            )
+            for side in Side
+        }
+        """Up to the price, by side."""
+        self.px: dict[int, _Piece] = {}
+        self.sz: dict[int, _Piece] = {}
+
+    def new_px(self, ticks: int) -> _Piece:
+        """Write a price, up to the size."""
+        text = px_wire(self._instrument, ticks)
+        if len(self.px) >= _PIECES_MAX:
+            self.px.clear()
+        piece = self.px[ticks] = (f'{text}","s":"', f"{FIXSTR[len(text)]}{text}\xa1s")
+        return piece
+
+    def new_sz(self, lots: int) -> _Piece:
+        """Write a size."""
+        text = sz_wire(self._instrument, lots)
+        if len(self.sz) >= _PIECES_MAX:
+            self.sz.clear()
+        piece = self.sz[lots] = (text, FIXSTR[len(text)] + text)
+        return piece
+
+
+_ASSETS_MAX: Final = 64
+_PIECES: Final[dict[tuple[str, int, int], _Pieces]] = {}
+
+
+def _pieces(instrument: Instrument) -> _Pieces:
+    # An asset has one grid, but nothing but the key may decide what is written.
+    key = (instrument.coin, instrument.asset_id, instrument.sz_decimals)
+    pieces = _PIECES.get(key)
+    if pieces is None:
+        if len(_PIECES) >= _ASSETS_MAX:
+            _PIECES.clear()
+        pieces = _PIECES[key] = _Pieces(instrument)
+    return pieces
 
 
 def _write_orders(
     instrument: Instrument, orders: Sequence[Place | Move], tifs: Iterable[Tif]
 ) -> list[tuple[str, str, str]]:
     """Write each order as JSON and as msgpack, with its cloid."""
-    json_heads, heads = _heads(instrument.asset_id)
+    pieces = _pieces(instrument)
+    heads, known_px, known_sz = pieces.heads, pieces.px, pieces.sz
     written = []
     last_tif, tails = Tif.ALO, _TAILS[Tif.ALO]
     for order, tif in zip(orders, tifs, strict=False):
         if tif is not last_tif:
             # Looked up only when it changes: hashing an enum costs as much as writing a price.
             last_tif, tails = tif, _TAILS[tif]
-        side, tail = order.side, tails[order.is_reduce_only]
-        px = px_wire(instrument, order.px_ticks)
-        sz = sz_wire(instrument, order.sz_lots)
+        ticks, lots = order.px_ticks, order.sz_lots
+        head, packed_head = heads[order.side]
+        px, packed_px = known_px.get(ticks) or pieces.new_px(ticks)
+        sz, packed_sz = known_sz.get(lots) or pieces.new_sz(lots)
+        tail, packed_tail = tails[order.is_reduce_only]
         cloid = cloid_wire(order.cloid)
         written.append(
             (
-                f'{json_heads[side]}{px}","s":"{sz}{tail.json}{cloid}"}}',
-                f"{heads[side]}{FIXSTR[len(px)]}{px}\xa1s{FIXSTR[len(sz)]}{sz}{tail.msgpack}{cloid}",
+                f'{head}{px}{sz}{tail}{cloid}"}}',
+                f"{packed_head}{packed_px}{packed_sz}{packed_tail}{cloid}",
                 cloid,
             )
         )

@@ -24,6 +24,7 @@ book; a property test holds them together.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -53,14 +54,14 @@ class BookText:
         px_exponent, sz_exponent = PX_DECIMALS - instrument.sz_decimals, instrument.sz_decimals
         self._roles = bytes.maketrans(b",sn{:", b"e%d%d0," % (px_exponent, sz_exponent))
 
-    def read(self, frame: bytes, recv_ns: int, *, is_fast: bool) -> Book | None:
+    def read(self, frame: bytes, recv_ns: int, is_fast: Callable[[int, int], bool]) -> Book | None:
         """
         Read a frame that starts with `head`; None when it is for the general decoder.
 
         Args:
             frame: The message.
             recv_ns: When we got it.
-            is_fast: What a frame without the `fast` key is.
+            is_fast: What a frame without the `fast` key is, by its numbers of bids and asks.
         """
         levels_at = frame.find(_LEVELS, len(self.head))
         end = frame.rfind(b"]]") + 2
@@ -77,18 +78,17 @@ class BookText:
             bids, asks = _NUMBERS.decode(numbers)
         except DECODE_ERRORS:
             return None
-        if _is_broken(bids) or _is_broken(asks):
+        bid_px, ask_px = bids[1::3], asks[1::3]
+        # A side is empty, or whole levels of positive price.
+        if (bids and (len(bids) % 3 != 1 or not all(bid_px))) or (
+            asks and (len(asks) % 3 != 1 or not all(ask_px))
+        ):
             return None
         flag = _TAILS[tail]
         return Book(
             recv_ns,
             int(time),
-            tuple(map(Level, bids[1::3], bids[2::3])),
-            tuple(map(Level, asks[1::3], asks[2::3])),
-            is_fast if flag is None else flag,
+            tuple(map(Level, bid_px, bids[2::3])),
+            tuple(map(Level, ask_px, asks[2::3])),
+            is_fast(len(bid_px), len(ask_px)) if flag is None else flag,
         )
-
-
-def _is_broken(numbers: list[int]) -> bool:
-    """Whether a side is neither empty nor whole levels of positive price."""
-    return bool(numbers) and (len(numbers) % 3 != 1 or not all(numbers[1::3]))

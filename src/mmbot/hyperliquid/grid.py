@@ -9,14 +9,25 @@ from __future__ import annotations
 from typing import Final
 from zlib import crc32
 
-from mmbot.core.events import Fill, Level, OrderUpdate
-from mmbot.core.types import Instrument
+from mmbot.core.events import Fill, Level, OrderUpdate, Trades
+from mmbot.core.types import Instrument, Side
 from mmbot.errors import VenueProtocolError
+from mmbot.hyperliquid.dating import check_date
 from mmbot.hyperliquid.rejections import order_state
-from mmbot.hyperliquid.wire_types import SIDES, WireFill, WireLevel, WireOrder, cloid_number
+from mmbot.hyperliquid.wire_types import (
+    SIDES,
+    WireFill,
+    WireLevel,
+    WireOrder,
+    WireTrade,
+    cloid_number,
+)
 
 _GRID_TOLERANCE: Final = 1e-3
 """In ticks or lots: far above the error of a float, far below a digit that does not belong."""
+
+# A member of an enum is a slow look-up, and a print needs one.
+_BUY, _SELL = Side.BUY, Side.SELL
 
 
 class Grid:
@@ -74,13 +85,46 @@ class Grid:
             found.append(Level(ticks, lots))
         return tuple(found)
 
+    def trades(self, rows: list[WireTrade], recv_ns: int) -> Trades:
+        """
+        Trades of one message as columns, checked; `rows` has at least one.
+
+        A sweep prints dozens of rows: nothing is made per trade but its numbers.
+        """
+        px_scale, sz_scale = self.ticks_per_usd, self.lots_per_coin
+        low, high = -_GRID_TOLERANCE, _GRID_TOLERANCE
+        ticks, lots, sides = [], [], []
+        for row in rows:
+            px, sz = row.px * px_scale, row.sz * sz_scale
+            px_ticks, sz_lots = round(px), round(sz)
+            if not (low < px - px_ticks < high and low < sz - sz_lots < high and px_ticks):
+                self.ticks(row.px)  # raises, naming the number
+                self.lots(row.sz)
+            ticks.append(px_ticks)
+            lots.append(sz_lots)
+            sides.append(_BUY if row.side == "B" else _SELL)
+        times = [row.time for row in rows]
+        tids = [row.tid for row in rows]
+        newest_ms = max(times)
+        return Trades(
+            recv_ns, newest_ms, tuple(times), tuple(sides), tuple(ticks), tuple(lots), tuple(tids)
+        )
+
     def fill(self, fill: WireFill, user: str, recv_ns: int, *, is_snapshot: bool) -> Fill:
         """
         A fill of ours.
 
         `is_liquidation` says that it was our position that was liquidated; the counterparty of a
         liquidation carries the same mark on its fill.
+
+        Raises:
+            VenueProtocolError: Off the grid, of no size, or dated in the future.
         """
+        check_date(fill.time, recv_ns, "fill")
+        sz_lots = self.lots(fill.sz)
+        if sz_lots <= 0:
+            msg = f"fill {fill.tid} of {self.instrument.coin} has the size {fill.sz}"
+            raise VenueProtocolError(msg)
         liquidated = fill.liquidation.liquidated_user if fill.liquidation is not None else ""
         return Fill(
             recv_ns=recv_ns,
@@ -90,7 +134,7 @@ class Grid:
             cloid=cloid_number(fill.cloid),
             side=SIDES[fill.side],
             px_ticks=self.ticks(fill.px),
-            sz_lots=self.lots(fill.sz),
+            sz_lots=sz_lots,
             fee_usd=fill.fee,
             closed_pnl_usd=fill.closed_pnl,
             start_position_lots=self.lots(fill.start_position),
@@ -100,7 +144,13 @@ class Grid:
         )
 
     def order(self, order: WireOrder, status: str, venue_ms: int, recv_ns: int) -> OrderUpdate:
-        """State of an order; without `origSz` the remaining size stands for the original one."""
+        """
+        State of an order; without `origSz` the remaining size stands for the original one.
+
+        Raises:
+            VenueProtocolError: Off the grid, or dated in the future.
+        """
+        check_date(venue_ms, recv_ns, "order update")
         sz_lots = self.lots(order.sz)
         return OrderUpdate(
             recv_ns=recv_ns,

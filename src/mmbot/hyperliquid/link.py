@@ -45,7 +45,7 @@ _GREETING: Final = b"Websocket connection established."
 class LinkParams(BaseModel):
     """When a connection counts as dead, and how it is replaced."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     connect_timeout_s: float = Field(
         10, gt=0, le=60, description="From dialling to the end of the WebSocket handshake, s."
@@ -264,12 +264,12 @@ class Link:
         group = self._watches.get(channel)
         if group is not None:
             if len(group) == 1:
-                group[0].seen_ns = recv_ns
+                group[0].hear(message, recv_ns)
                 return
             head = message[:HEAD_BYTES]
             for watch in group:
                 if watch.needle in head:
-                    watch.seen_ns = recv_ns
+                    watch.hear(message, recv_ns)
         elif channel == _PONG:
             self._pong_due_ns = None
         elif channel == _ACK:
@@ -291,6 +291,7 @@ class Link:
         self._up_ns = self._heard_ns = now_ns
         for watch in self._every_watch:
             watch.seen_ns = now_ns
+            watch.is_marked = False
         self._ping_due_ns = now_ns + round(params.ping_every_s * NS_PER_S)
         self._pong_due_ns = None
         self._arm(self._look_again_ns(), self._look)

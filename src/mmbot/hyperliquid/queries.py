@@ -17,9 +17,9 @@ import msgspec
 from mmbot.core.events import Event, OrderMissing, Request
 from mmbot.core.types import NS_PER_S, Instrument
 from mmbot.errors import VenueProtocolError
-from mmbot.hyperliquid.actions import cloid_wire
 from mmbot.hyperliquid.budget import Budget, info_weight
 from mmbot.hyperliquid.ports import Clock, Http, HttpReply, Scheduler, reply_error
+from mmbot.hyperliquid.spelling import cloid_wire
 from mmbot.hyperliquid.wire_rest import order_status
 
 _MARGIN_NS: Final = NS_PER_S

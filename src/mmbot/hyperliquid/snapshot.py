@@ -18,6 +18,7 @@ from mmbot.core.types import NS_PER_S, Fees, Instrument
 from mmbot.errors import LinkError, VenueError, VenueProtocolError
 from mmbot.hyperliquid import wire_rest
 from mmbot.hyperliquid.budget import Budget, info_weight
+from mmbot.hyperliquid.dating import check_date
 from mmbot.hyperliquid.ports import Clock, Http, HttpReply, Scheduler, reply_error
 from mmbot.hyperliquid.universe import fees
 
@@ -174,6 +175,8 @@ class SnapshotReader:
     def _snapshot(self, reading: _Reading, now_ns: int) -> Snapshot:
         bodies, instrument, budget = reading.bodies, self._instrument, self._budget
         account = wire_rest.clearinghouse_state(bodies[_ACCOUNT], instrument)
+        # A position from the future would be taken to hold every fill that is still to come.
+        check_date(account.venue_ms, now_ns, _ACCOUNT)
         asset = wire_rest.active_asset_data(bodies[_ASSET])
         orders = wire_rest.open_orders(bodies[_ORDERS], instrument, now_ns)
         fills: tuple[Fill, ...] = ()

@@ -39,16 +39,34 @@ _decode_error = msgspec.json.Decoder(_ErrorFrame).decode
 _decode_any = msgspec.json.Decoder(_AnyFrame).decode
 
 
-class Watch:
-    """Age of one stream that speaks on a clock, so that its silence means something."""
+_FAST_MARK: Final = b'"fast":true}}'
+"""How the venue ends a fast book, where it marks one at all (unverified)."""
 
-    __slots__ = ("limit_ns", "name", "needle", "seen_ns")
+
+class Watch:
+    """
+    Age of one stream that speaks on a clock, so that its silence means something.
+
+    The plain book comes down the same channel as the fast one. Once a book was marked as fast, none
+    without the mark counts as a sign of life.
+    """
+
+    __slots__ = ("is_marked", "limit_ns", "name", "needle", "seen_ns")
 
     def __init__(self, name: str, coin: str, limit_s: float) -> None:
         self.name = name
         self.needle = b'"' + coin.encode() + b'"'
         self.limit_ns = round(limit_s * NS_PER_S)
         self.seen_ns = 0
+        self.is_marked = False
+
+    def hear(self, message: bytes, recv_ns: int) -> None:
+        """Take a message of the channel and coin for a sign of life, if it is one."""
+        if message.endswith(_FAST_MARK):
+            self.is_marked = True
+        elif self.is_marked:
+            return
+        self.seen_ns = recv_ns
 
 
 def watches(

@@ -27,11 +27,11 @@ from mmbot.core.events import (
     OrderState,
     OrderUpdate,
     ReferencePx,
-    Trade,
 )
 from mmbot.core.types import Instrument
 from mmbot.errors import VenueProtocolError
 from mmbot.hyperliquid.book_text import BookText
+from mmbot.hyperliquid.dating import check_date
 from mmbot.hyperliquid.frames import (
     CHANNEL_OF,
     FRAME,
@@ -66,7 +66,6 @@ from mmbot.hyperliquid.replies import (
 from mmbot.hyperliquid.unknown import unknown_fields
 from mmbot.hyperliquid.wire_types import (
     DECODE_ERRORS,
-    SIDES,
     WireFill,
     WireFunding,
     WireOrderUpdate,
@@ -92,7 +91,11 @@ GREETING: Final = b"Websocket connection established."
 """Text that older servers send first; the only frame that is not JSON."""
 
 _MARKET_AUDIT_EVERY: Final = 256
-"""One market-data frame in so many is searched for unknown fields; account frames always are."""
+"""One market-data frame in so many is searched for unknown fields, beginning with the first."""
+_ACCOUNT_AUDITS: Final = 32
+"""So many frames of any other channel are all searched, then one in so many: it takes twice as long
+as to read one, just where a sweep has to be answered."""
+_FAST_LEVELS: Final = 5
 _UNKNOWN_MAX: Final = 1000
 """Distinct names kept in `Decoder.unknown`, so that a mad peer cannot fill the memory."""
 
@@ -157,9 +160,10 @@ class Decoder:
         self._coin = instrument.coin
         self._user = user.lower()
         self._reference_coin = reference_coin
-        self._book_is_fast = False
-        self._funded_to_ms: int | None = None
+        self._book_streams: set[bool] = set()
+        """Which books are subscribed: the fast one (True), the plain one (False)."""
         self._audit_in: dict[type[Frame], int] = dict.fromkeys(CHANNEL_OF, 1)
+        self._audits: dict[type[Frame], int] = dict.fromkeys(CHANNEL_OF, 0)
         self._handlers: dict[type[Frame], Callable[[Any, int], Decoded]] = {
             BboFrame: self._bbo,
             BookFrame: self._book,
@@ -188,11 +192,13 @@ class Decoder:
             for us in it.
 
         Raises:
-            VenueProtocolError: It is not JSON, or a known message that cannot be read.
+            VenueProtocolError: It is not JSON, or a known message that cannot be read or lies in
+                the future.
         """
         if frame.startswith(self._book_text.head):
-            book = self._book_text.read(frame, recv_ns, is_fast=self._book_is_fast)
+            book = self._book_text.read(frame, recv_ns, self._is_fast)
             if book is not None:
+                check_date(book.venue_ms, recv_ns, "l2Book")
                 return [book]
         try:
             message = FRAME.decode(frame)
@@ -228,7 +234,11 @@ class Decoder:
     def _audit(self, kind: type[Frame], frame: bytes) -> None:
         """Count the fields of a readable frame that we do not know, and say when to look again."""
         channel = CHANNEL_OF[kind]
-        self._audit_in[kind] = _MARKET_AUDIT_EVERY if kind in MARKET_FRAMES else 1
+        if kind in MARKET_FRAMES:
+            self._audit_in[kind] = _MARKET_AUDIT_EVERY
+        else:
+            self._audits[kind] += 1
+            self._audit_in[kind] = 1 if self._audits[kind] < _ACCOUNT_AUDITS else _ACCOUNT_AUDITS
         try:
             message = msgspec.json.decode(frame)
         except DECODE_ERRORS:
@@ -256,6 +266,7 @@ class Decoder:
 
     def _bbo(self, frame: BboFrame, recv_ns: int) -> Decoded:
         data = frame.data
+        check_date(data.time, recv_ns, "bbo")
         bid, ask = data.bbo
         if data.coin == self._reference_coin != self._coin:
             if bid is None or ask is None:
@@ -277,19 +288,33 @@ class Decoder:
         data = frame.data
         if not self._is_ours(data.coin):
             return []
+        check_date(data.time, recv_ns, "l2Book")
         bids, asks = data.levels
-        # Not every server marks the fast stream; then it is what the acknowledgement said.
-        is_fast = self._book_is_fast if data.fast is None else data.fast
+        is_fast = self._is_fast(len(bids), len(asks)) if data.fast is None else data.fast
         levels = self._grid.levels
         return [Book(recv_ns, data.time, levels(bids), levels(asks), is_fast)]
 
+    def _is_fast(self, bids: int, asks: int) -> bool:
+        """
+        Which stream a book without the `fast` flag is of (whether the venue sets it is unverified).
+
+        It is the one that is subscribed; where both are, the size tells. A plain book that is no
+        longer than a fast one holds the same levels.
+        """
+        if len(self._book_streams) == 1:
+            return True in self._book_streams
+        return bool(self._book_streams) and max(bids, asks) <= _FAST_LEVELS
+
     def _trades(self, frame: TradesFrame, recv_ns: int) -> Decoded:
-        ticks, lots = self._grid.ticks, self._grid.lots
-        return [
-            Trade(recv_ns, each.time, SIDES[each.side], ticks(each.px), lots(each.sz), each.tid)
-            for each in frame.data
-            if self._is_ours(each.coin)
-        ]
+        coin = self._coin
+        rows = frame.data
+        if {row.coin for row in rows} != {coin}:
+            rows = [row for row in rows if self._is_ours(row.coin)]
+        if not rows:
+            return []
+        trades = self._grid.trades(rows, recv_ns)
+        check_date(trades.venue_ms, recv_ns, "trades")
+        return [trades]
 
     def _ctx(self, frame: CtxFrame, recv_ns: int) -> Decoded:
         if not self._is_ours(frame.data.coin):
@@ -332,31 +357,27 @@ class Decoder:
         data = frame.data
         if not self._is_our_account(data.user):
             return []
-        return self._our_fundings(data.fundings, recv_ns, is_snapshot=data.is_snapshot)
+        return self._our_fundings(data.fundings, recv_ns)
 
-    def _our_fundings(self, rows: list[WireFunding], recv_ns: int, *, is_snapshot: bool) -> Decoded:
+    def _our_fundings(self, rows: list[WireFunding], recv_ns: int) -> Decoded:
         """
-        Give each payment once: the snapshot of the first subscription is history, that of a later
-        one may hold what was paid while the link was down.
+        Give every payment of ours, oldest first, history included.
+
+        Nothing is remembered here: each is identified by its time, so the position knows which it
+        has booked, and which its first snapshot already contained.
         """
         ours = [row for row in rows if self._is_ours(row.coin)]
-        newest_ms = max([row.time for row in ours], default=0)
-        seen_to_ms = self._funded_to_ms
-        self._funded_to_ms = max(newest_ms, seen_to_ms or 0)
-        if seen_to_ms is None:
-            if is_snapshot:
-                return []
-            seen_to_ms = -1
-        new = [row for row in ours if row.time > seen_to_ms]
-        new.sort(key=lambda row: row.time)
-        return [Funding(recv_ns, row.time, -row.usdc) for row in new]
+        ours.sort(key=lambda row: row.time)
+        if ours:
+            check_date(ours[-1].time, recv_ns, "userFundings")
+        return [Funding(recv_ns, row.time, -row.usdc) for row in ours]
 
     def _user_event(self, frame: UserFrame, recv_ns: int) -> Decoded:
         data = frame.data
         if data.fills is not None:
             return self._our_fills(data.fills, recv_ns, is_snapshot=False)
         if data.funding is not None:
-            return self._our_fundings([data.funding], recv_ns, is_snapshot=False)
+            return self._our_fundings([data.funding], recv_ns)
         # The size that was left is not told, so no OrderUpdate can be made of it.
         return [
             NonUserCancel(each.oid)
@@ -377,8 +398,12 @@ class Decoder:
     def _ack(self, frame: AckFrame, recv_ns: int) -> Decoded:  # noqa: ARG002
         data = frame.data
         subscription = data.subscription
-        if data.method == "subscribe" and subscription.get("type") == "l2Book":
-            self._book_is_fast = subscription.get("fast") is True
+        if subscription.get("type") == "l2Book" and subscription.get("coin") == self._coin:
+            is_fast = subscription.get("fast") is True
+            if data.method == "subscribe":
+                self._book_streams.add(is_fast)
+            else:
+                self._book_streams.discard(is_fast)
         return [SubscriptionAck(subscription, data.method)]
 
     def _error(self, frame: ComplaintFrame, recv_ns: int) -> Decoded:  # noqa: ARG002

@@ -23,7 +23,7 @@ import numpy as np
 from mmbot.core.engine import Engine, EngineParams
 from mmbot.core.types import NS_PER_MS, NS_PER_S, Fees, Instrument
 from mmbot.emulator.instruments import listed_instrument
-from mmbot.emulator.recordings import Recording, count_messages, read_recording
+from mmbot.emulator.recordings import Recording, read_recording
 from mmbot.emulator.tape import BacktestParams
 from mmbot.runtime.exactdiff import UNLIMITED_REQUESTS, ExactEngine
 from mmbot.runtime.outcome import (
@@ -160,7 +160,7 @@ def _result(
         equity_usd=run.capital_usd + summary.pnl_usd,
         kill=run.kill,
         end_reason=run.end_reason,
-        frames=count_messages(recording.frames[: run.frames]),
+        frames=run.frames,
         decisions=run.decisions,
         duplicate_trades=recording.duplicate_trades,
         replayed_trades=recording.replayed_trades,

@@ -24,11 +24,11 @@ from mmbot.core.events import (
     Rejected,
     RequestsLeft,
     Snapshot,
-    Trade,
+    Trades,
 )
 from mmbot.core.intents import KillReason
 from mmbot.core.types import NS_PER_MS, NS_PER_S, Fees, Instrument, notional_usd
-from mmbot.emulator.recordings import Frame, Recording
+from mmbot.emulator.recordings import Message, Recording
 from mmbot.emulator.tape import RecordedVenue, RecordedVenueParams
 from mmbot.errors import ConfigError, InvariantError
 
@@ -209,7 +209,7 @@ class Playback:
             )
         )
 
-    def _next_ns(self, frames: tuple[Frame, ...], at: int, wake_ns: int | None) -> int:
+    def _next_ns(self, frames: tuple[Message, ...], at: int, wake_ns: int | None) -> int:
         due_ns = self.venue.next_due_ns()
         times = [frames[at].recv_ns] if at < len(frames) else []
         times += [t for t in (due_ns, wake_ns) if t is not None]
@@ -218,7 +218,7 @@ class Playback:
             raise InvariantError(msg)
         return min(times)
 
-    def _step(self, read: tuple[Frame, ...], now_ns: int, wake_ns: int | None) -> Decision | None:
+    def _step(self, read: tuple[Message, ...], now_ns: int, wake_ns: int | None) -> Decision | None:
         """One read: fold what came, decide once, send once."""
         venue, engine = self.venue, self.engine
         t0 = perf_counter()
@@ -261,7 +261,7 @@ class Playback:
 
 def _first_mid_ticks(recording: Recording) -> float:
     for frame in recording.frames:
-        if isinstance(frame, Trade):
+        if isinstance(frame, Trades):
             continue
         if isinstance(frame, Book):
             if frame.bids and frame.asks:
