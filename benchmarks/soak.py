@@ -37,32 +37,15 @@ from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # as a script it has no package
+from benchmarks import demo
+
 EVERY_S: Final = 5.0
 GROWTH_MB_MAX: Final = 10.0
 GAP_USD_MAX: Final = 0.0001
 MAGIC: Final = "0x6d6d"
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 NOTES: Final = "MMBOT_SOAK_NOTES"
-COIN: Final = "HYPE"
-
-CONFIG: Final = """\
-mode = "emulator"
-
-[instrument]
-coin = "HYPE"
-
-[risk]
-capital_usd = 100
-leverage = 10
-max_position_usd = 400
-loss_limit_frac = 0.5
-drawdown_limit_frac = 0.5
-soft_limit_frac = 0.4
-soft_release_frac = 0.3
-
-[emulator]
-scenario = "demo"
-"""
 
 Sample = tuple[int, int, set[tuple[str, int]]]
 """Asked at, answered at (ms since the epoch), and what rested: cloid and oid."""
@@ -173,21 +156,6 @@ def books(ledger: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def start_exchange(seed: int) -> tuple[subprocess.Popen[str], str, str]:
-    """Start `mmbot exchange`; returns it, its address and the first test account."""
-    command = [sys.executable, "-m", "mmbot", "exchange", "--json", "--until-stdin-closes"]
-    command += ["--scenario", "demo", "--seed", str(seed), "--coin", COIN, "--equity-usd", "100"]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        sys.exit(f"the exchange did not start: exit code {process.wait()}")
-    told = json.loads(line)
-    return process, told["url"], told["accounts"][0]["address"]
-
-
 def watch(
     run: subprocess.Popen[str], exchange: subprocess.Popen[str], url: str, user: str
 ) -> tuple[list[tuple[float, float, float]], list[Sample]]:
@@ -212,10 +180,9 @@ def watch(
 def soak(minutes: float, seed: int, scratch: Path) -> dict[str, Any]:
     """One run from start to summary."""
     config = scratch / "soak.toml"
-    config.write_text(CONFIG, "utf-8")
+    config.write_text(demo.CONFIG, "utf-8")
     notes = scratch / "notes.jsonl"
-    exchange, url, user = start_exchange(seed)
-    try:
+    with demo.exchange(seed) as (exchange, url, user):
         command = [sys.executable, str(Path(__file__).resolve()), "--child"]
         command += ["--config", str(config), "--for", f"{minutes * 60:.3f}s"]
         command += ["--run-dir", str(scratch / "run"), "--set", f"state_dir={scratch / 'state'}"]
@@ -240,10 +207,6 @@ def soak(minutes: float, seed: int, scratch: Path) -> dict[str, Any]:
         left = resting(url, user)
         ledger = ask(url, "/emulator/ledger", user=user)
         exchange_cpu_s = cpu_s(exchange.pid) - cpu_began_s
-    finally:
-        assert exchange.stdin is not None
-        exchange.stdin.close()
-        exchange.wait(timeout=20)
     summary = json.loads((scratch / "run" / "summary.json").read_text("utf-8"))
     noted = [json.loads(line) for line in notes.read_text("utf-8").splitlines()]
     log = (scratch / "run" / "log.jsonl").read_text("utf-8").splitlines()

@@ -30,29 +30,13 @@ from time import monotonic, thread_time_ns
 from typing import Any, Final
 from unittest import mock
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # as a script it has no package
+from benchmarks import demo
+
 LIMIT_US: Final = 1000.0
 WORST_KEPT: Final = 20
 _CHANNEL: Final = re.compile(rb'"channel":"(\w+)"').finditer
 PROTOCOL_CALLS: Final = ("connection_made", "data_received", "eof_received", "connection_lost")
-
-CONFIG: Final = """\
-mode = "emulator"
-
-[instrument]
-coin = "HYPE"
-
-[risk]
-capital_usd = 100
-leverage = 10
-max_position_usd = 400
-loss_limit_frac = 0.5
-drawdown_limit_frac = 0.5
-soft_limit_frac = 0.4
-soft_release_frac = 0.3
-
-[emulator]
-scenario = "demo"
-"""
 
 
 class Probe:
@@ -234,29 +218,16 @@ def child(report: Path, kind: str, arguments: list[str]) -> None:
 
 def measure(kind: str, seconds: float, seed: int, scratch: Path) -> dict[str, Any]:
     """One run on one kind of loop."""
-    command = [sys.executable, "-m", "mmbot", "exchange", "--json", "--until-stdin-closes"]
-    command += ["--scenario", "demo", "--seed", str(seed), "--coin", "HYPE", "--equity-usd", "100"]
-    exchange = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    assert exchange.stdin is not None
-    assert exchange.stdout is not None
-    try:
-        line = exchange.stdout.readline()
-        if not line:
-            sys.exit(f"the exchange did not start: exit code {exchange.wait()}")
-        config = scratch / "stalls.toml"
-        config.write_text(CONFIG, "utf-8")
-        report = scratch / f"{kind}.json"
-        run_dir = scratch / f"run-{kind}"
-        command = [sys.executable, str(Path(__file__).resolve()), "--child", str(report), kind]
-        command += ["--config", str(config), "--for", f"{seconds}s", "--run-dir", str(run_dir)]
-        command += ["--set", f"emulator.url={json.loads(line)['url']}"]
-        command += ["--set", f"state_dir={scratch / 'state'}"]
+    config = scratch / "stalls.toml"
+    config.write_text(demo.CONFIG, "utf-8")
+    report = scratch / f"{kind}.json"
+    run_dir = scratch / f"run-{kind}"
+    command = [sys.executable, str(Path(__file__).resolve()), "--child", str(report), kind]
+    command += ["--config", str(config), "--for", f"{seconds}s", "--run-dir", str(run_dir)]
+    command += ["--set", f"state_dir={scratch / 'state'}"]
+    with demo.exchange(seed) as served:
+        command += ["--set", f"emulator.url={served.url}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-    finally:
-        exchange.stdin.close()
-        exchange.wait(timeout=20)
     if done.returncode != 0:
         sys.exit(f"the run ended with exit code {done.returncode}:\n{done.stderr[-2000:]}")
     summary = json.loads((run_dir / "summary.json").read_text("utf-8"))

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import os
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mmbot.config import Config, dump_toml, load, parse
 from mmbot.errors import ConfigError, Exit
@@ -202,3 +208,119 @@ def test_the_schema_describes_every_key() -> None:
     ]
 
     assert bare == []
+
+
+# -- whatever somebody writes ----------------------------------------------------------------------
+
+SECTIONS = {
+    "": Config,
+    **{
+        name: field.annotation
+        for name, field in Config.model_fields.items()
+        if hasattr(field.annotation, "model_fields")
+    },
+}
+LEAVES = [(section, name) for section, model in SECTIONS.items() for name in model.model_fields]  # type: ignore[union-attr]
+ODD = st.one_of(
+    st.floats(),
+    st.integers(-(10**400), 10**400),
+    st.sampled_from(
+        [10**400, -(10**400), "nan", "inf", "1e999", "", " ", "\0", "a\nb", "~nobody/x"]
+    ),
+    st.text(max_size=80),
+    st.text(alphabet="./:@[]?#0x~\\\"'\x7f", max_size=40),
+    st.booleans(),
+    st.lists(st.floats(), max_size=4),
+    st.dictionaries(st.text(max_size=5), st.integers(), max_size=2),
+    st.dates(),
+)
+
+
+@settings(max_examples=600, deadline=None)
+@given(leaf=st.sampled_from(LEAVES), value=ODD)
+def test_any_value_of_any_key_is_taken_or_refused_in_words(
+    leaf: tuple[str, str], value: object
+) -> None:
+    """Nothing but a `ConfigError` may come out, and no number that is none may stay in."""
+    tree: dict[str, Any] = tomllib.loads(GOOD)
+    section, name = leaf
+    node = tree.setdefault(section, {}) if section else tree
+    node[name] = value
+    try:
+        config = parse(tree, "bot.toml")
+    except ConfigError as error:
+        assert "bot.toml: " in str(error)  # noqa: PT017 - that it is raised is not the claim
+        return
+    assert load_again(config) == config
+    assert all(math.isfinite(number) for number in numbers(config.model_dump()))
+
+
+def load_again(config: Config) -> Config:
+    """What is written beside a run is what ran."""
+    return parse(tomllib.loads(dump_toml(config)), "bot.toml")
+
+
+def numbers(tree: object) -> Iterator[float]:
+    """Every float in nested tables and lists."""
+    if isinstance(tree, float):
+        yield tree
+    elif isinstance(tree, dict):
+        for value in tree.values():
+            yield from numbers(value)
+    elif isinstance(tree, list | tuple):
+        for value in tree:
+            yield from numbers(value)
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        ("gateway.query_delays_s=[0.5, nan]", "finite number"),
+        ("gateway.query_delays_s=[0.5, inf]", "finite number"),
+        ("market.sigma_bps_rt_s=nan", "market.sigma_bps_rt_s = nan: is not a finite number"),
+        ("risk.max_position_usd=nan", "risk.max_position_usd = nan"),
+        ('log.dir="a\\u0000b"', "log.dir = 'a\\x00b': holds a NUL character"),
+        ('log.dir="~nobody-here/x"', "home is not known"),
+        ("log.dir=", "log.dir = '': is empty"),
+        ("state_dir=", "state_dir = '': is empty"),
+        ("emulator.url=http://" + "xyz" * 70, "is not the address of a host"),
+        ("emulator.url=http://h:99999", "is not the address of a host"),
+        ("emulator.url=http://[::1", "is not the address of a host"),
+        ("emulator.url=http://a..b", "is not the address of a host"),
+        ("emulator.url=http://me:pw@host", "is not the address of a host"),
+        ("risk.leverage=5\nrisk.capital_usd=1", "holds a line break"),
+    ],
+)
+def test_what_no_system_could_use_is_refused_by_name(tmp_path: Path, item: str, said: str) -> None:
+    """Key, value, remedy; before it reaches a file system, a resolver or a formula."""
+    assert said in complaint(tmp_path, GOOD, item)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("a pipe", "is a pipe or a device"),
+        ("a device", "is a pipe or a device"),
+        ("not UTF-8", "is not UTF-8 text"),
+        ("huge", "bytes are no configuration"),
+        ("deep", "nested too deeply"),
+        ("NUL", "cannot be a file name"),
+    ],
+)
+def test_what_is_no_configuration_file_is_named(tmp_path: Path, kind: str, said: str) -> None:
+    """A pipe could be waited for without end; none of the others is a traceback."""
+    path = tmp_path / "bot.toml"
+    if kind == "a pipe":
+        os.mkfifo(path)
+    elif kind == "a device":
+        path = Path("/dev/zero")
+    elif kind == "not UTF-8":
+        path.write_bytes(GOOD.encode() + b"# caf\xe9\n")
+    elif kind == "huge":
+        path.write_bytes(b"#" * 2_000_000)
+    elif kind == "deep":
+        path.write_text("x = " + "[" * 20_000)
+    else:
+        path = tmp_path / "a\0b"
+    with pytest.raises(ConfigError, match=said):
+        load(path)

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
+import select
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from time import monotonic
+
+import msgspec
+import pytest
 
 from mmbot.logs import LogWriter, Record, make_logger, utc
+
+PATIENCE_S = 20.0
 
 
 def show(record: Record) -> str | None:
     return f"seen {record['event']}" if record["level"] != "debug" else None
+
+
+def wait(is_seen: Callable[[], object]) -> None:
+    """Wait until `is_seen()` holds."""
+    until = monotonic() + PATIENCE_S
+    while not is_seen():
+        assert monotonic() < until
+        select.select([], [], [], 0.005)
 
 
 def test_records_are_lines_with_numbers_as_numbers(tmp_path: Path) -> None:
@@ -96,3 +117,144 @@ def test_a_screen_on_a_full_disk_does_not_stop_the_file(tmp_path: Path) -> None:
         screen.buffer.raw.close()  # type: ignore[attr-defined]  # what is buffered has no place to go
 
     assert len(path.read_text().splitlines()) == 2
+
+
+def test_facts_of_a_struct_are_spread_by_the_writer(tmp_path: Path) -> None:
+    """The loop hands the struct over and goes on."""
+
+    class Facts(msgspec.Struct, frozen=True):
+        fair_px: float
+        rungs: tuple[int, ...]
+
+    path = tmp_path / "log.jsonl"
+    writer = LogWriter(path, None, show)
+    make_logger(writer, lambda: 0).info("quote.moved", facts=Facts(26.2, (1, 2)), extra=1)
+    writer.close()
+
+    row = json.loads(path.read_text("utf-8"))
+    assert row["event"] == "quote.moved"
+    assert (row["fair_px"], row["rungs"], row["extra"]) == (26.2, [1, 2], 1)
+    assert "facts" not in row
+
+
+def test_what_comes_before_the_file_is_in_it_first(tmp_path: Path) -> None:
+    """A start waits for the venue before it knows where its log lies."""
+    path = tmp_path / "log.jsonl"
+    writer = LogWriter(None, None, show)
+    log = make_logger(writer, lambda: 0)
+    log.info("first")
+    writer.open(path)
+    log.info("second")
+    writer.close()
+
+    assert [json.loads(line)["event"] for line in path.read_text().splitlines()] == [
+        "first",
+        "second",
+    ]
+
+
+def test_two_writers_never_share_a_file(tmp_path: Path) -> None:
+    """Two runs in one folder would make one story of two."""
+    path = tmp_path / "log.jsonl"
+    first = LogWriter(path, None, show)
+    second = LogWriter(None, None, show)
+    with pytest.raises(BlockingIOError):
+        second.open(path)
+    second.close()
+    first.close()
+
+
+def _full_pipe() -> tuple[int, int]:
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(write_end, b"\n" * 4096)
+    os.set_blocking(write_end, True)
+    return read_end, write_end
+
+
+def test_a_paused_screen_misses_lines_and_says_how_many(tmp_path: Path) -> None:
+    """The file has every record at once; the screen catches up when it can, and is honest."""
+    path = tmp_path / "log.jsonl"
+    read_end, write_end = _full_pipe()
+    with os.fdopen(write_end, "w") as screen:
+        writer = LogWriter(path, screen, show)
+        log = make_logger(writer, lambda: 0)
+        for number in range(2000):
+            event = f"e{number}"
+            log.info(event)
+        wait(lambda: path.exists() and len(path.read_bytes().splitlines()) == 2000)
+        shown = bytearray()
+        reader = threading.Thread(target=_drain, args=(read_end, shown))
+        reader.start()
+        wait(lambda: b"seen e100\n" in shown)
+        log.info("after")
+        writer.close()
+    reader.join()
+
+    lines = [line for line in shown.decode().splitlines() if line]
+    notices = [line for line in lines if line.startswith("... ")]
+    seen = [line for line in lines if line.startswith("seen")]
+    assert seen[0] == "seen e0"
+    assert seen[-1] == "seen after"
+    assert sum(int(notice.split()[1]) for notice in notices) + len(seen) == 2001
+    assert "lines were not shown" in notices[0]
+
+
+def _drain(read_end: int, into: bytearray) -> None:
+    while part := os.read(read_end, 1 << 16):
+        into += part
+    os.close(read_end)
+
+
+def test_a_screen_that_takes_nothing_does_not_keep_the_program(tmp_path: Path) -> None:
+    """It ends, soon, with the file complete."""
+    path = tmp_path / "log.jsonl"
+    read_end, write_end = _full_pipe()
+    screen = os.fdopen(write_end, "w")
+    writer = LogWriter(path, screen, show)
+    for number in range(1000):
+        make_logger(writer, lambda: 0).info(f"e{number}")
+    writer.close()
+
+    assert len(path.read_text().splitlines()) == 1000
+    os.close(read_end)
+    screen.close()
+
+
+def test_a_full_disk_loses_records_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread goes on: when there is room again the log does too, with whole lines."""
+    screen = io.StringIO()
+    written: list[bytes] = []
+    is_full = True
+
+    def write(fd: int, data: bytes) -> int:
+        if is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written.append(bytes(data))
+        return len(data)
+
+    with tempfile.TemporaryDirectory() as folder:
+        writer = LogWriter(Path(folder) / "log.jsonl", screen, show)
+        monkeypatch.setattr("mmbot.logs.os.write", write)
+        log = make_logger(writer, lambda: 0)
+        log.info("lost")
+        wait(lambda: "No space left" in screen.getvalue())
+        is_full = False
+        log.info("kept")
+        writer.close()
+
+    assert [json.loads(line)["event"] for line in b"".join(written).splitlines()] == ["kept"]
+    assert "1 records were lost" in screen.getvalue()
+
+
+def test_a_screen_of_another_encoding_is_no_reason_to_stop(tmp_path: Path) -> None:
+    """An ASCII terminal shows a question mark, not a traceback."""
+    path = tmp_path / "screen"
+    with path.open("w", encoding="ascii") as screen:
+        writer = LogWriter(None, screen, show)
+        writer.say("quote “here”")
+        writer.close()
+
+    assert path.read_text("ascii") == "quote ?here?\n"

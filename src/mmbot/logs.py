@@ -2,50 +2,156 @@
 Structured logs: one JSON object a line, numbers as numbers, UTC, written by a thread of its own.
 
 The event loop only puts a record into a queue, so a slow disk or terminal never delays a quote. The
-same records feed the screen through a renderer the caller passes in.
+same records feed the screen through a renderer the caller passes in. The screen has a second
+thread: a paused pager stops neither the file nor the program, it only misses lines.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
 import queue
+import select
 import sys
 import threading
 from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TextIO
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import msgspec
-import structlog
+
+if TYPE_CHECKING:
+    import structlog
 
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 Record = Mapping[str, Any]
 Renderer = Callable[[Record], str | None]
 
+FACTS: Final = "facts"
+"""A `msgspec.Struct` under this name is spread into the record, by the thread that writes it."""
+
 _STOP: Final = object()
 _CLOSE_S: Final = 5.0
+_SCREEN_CLOSE_S: Final = 2.0
+_SCREEN_LINES: Final = 500
+"""Lines that wait for a screen which takes none; more are dropped and counted."""
+_KEPT_RECORDS: Final = 1000
+"""Records that wait for a file which is not open yet."""
+_BATCH: Final = 64
+_STDERR_WAIT_MS: Final = 1000
 _encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+class ScreenWriter:
+    """
+    Lines for a person, on a thread of its own.
+
+    What the stream does not take in time is dropped; the next line that gets through says how many
+    were. A descriptor is written to directly: a text stream keeps what it could not write, and the
+    interpreter would wait for it at its end.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._fd: int | None = None
+        with suppress(OSError, ValueError, AttributeError):
+            self._fd = stream.fileno()
+        self._encoding = getattr(stream, "encoding", None) or "utf-8"
+        self._queue: queue.Queue[object] = queue.Queue(_SCREEN_LINES)
+        self._dropped = 0
+        self._is_gone = False
+        self._thread = threading.Thread(target=self._work, name="screen", daemon=True)
+        self._thread.start()
+
+    def put(self, line: str) -> None:
+        """Queue one line, or drop it; returns at once. From one thread only."""
+        if self._dropped:
+            line = f"{self._missed()}\n{line}"
+        try:
+            self._queue.put_nowait(line)
+            self._dropped = 0
+        except queue.Full:
+            self._dropped += 1
+
+    def close(self, timeout_s: float = _SCREEN_CLOSE_S) -> None:
+        """Show what is queued; gives up on a screen that takes nothing."""
+        until = monotonic() + timeout_s
+        with suppress(queue.Full):
+            if self._dropped:
+                self._queue.put(self._missed(), timeout=timeout_s)
+            self._queue.put(_STOP, timeout=max(0.0, until - monotonic()))
+        self._thread.join(max(0.0, until - monotonic()))
+
+    def _missed(self) -> str:
+        return f"... {self._dropped} lines were not shown, the screen took none; the log has them"
+
+    def _work(self) -> None:
+        while (item := self._queue.get()) is not _STOP:
+            if self._is_gone:
+                continue
+            try:
+                self._write(f"{item}\n")
+            except (OSError, ValueError):
+                # The reader of a pipe went away, its disk is full, or it was closed.
+                self._is_gone = True
+
+    def _write(self, text: str) -> None:
+        if self._fd is None:
+            self._stream.write(text)
+            self._stream.flush()
+            return
+        data = memoryview(text.encode(self._encoding, "replace"))
+        while data:
+            try:
+                data = data[os.write(self._fd, data) :]
+            except BlockingIOError:
+                # Somebody who shares the terminal made it non-blocking.
+                poll = select.poll()
+                poll.register(self._fd, select.POLLOUT)
+                poll.poll()
 
 
 class LogWriter:
     """
-    Write records to a file and lines to a screen, in order, on a background thread.
+    Write records to a file and lines to a screen, in order, on background threads.
 
     Args:
-        path: The `log.jsonl` to append to, or None for a program without a run directory.
+        path: The `log.jsonl` to append to; None while there is no run directory (see `open`).
         screen: Stream a person reads, or None.
         render: Turns a record into the line shown, or None to keep it off the screen.
     """
 
     def __init__(self, path: Path | None, screen: TextIO | None, render: Renderer) -> None:
-        self._file = path.open("ab") if path is not None else None
-        self._screen = screen
+        self._fd: int | None = None
+        self._kept: list[bytes] = []
+        self._lost = 0
+        self._is_torn = False
+        self._screen = ScreenWriter(screen) if screen is not None else None
         self._render = render
         self._queue: queue.SimpleQueue[object] = queue.SimpleQueue()
+        if path is not None:
+            self.open(path)
         self._thread = threading.Thread(target=self._work, name="log-writer", daemon=True)
         self._thread.start()
+
+    def open(self, path: Path) -> None:
+        """
+        Append to this file from now on, first what was put before.
+
+        Raises:
+            OSError: It cannot be opened; `BlockingIOError` if another run writes it.
+        """
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            raise
+        self._queue.put(fd)
 
     def put(self, record: Record) -> None:
         """Queue one record; returns at once."""
@@ -60,43 +166,79 @@ class LogWriter:
         Write what is queued and close the file.
 
         A screen that takes nothing any more (a paused pager) must not keep the program from
-        ending, so this gives up after a while.
+        ending, so this gives up after a while. A second call does nothing.
         """
         self._queue.put(_STOP)
         self._thread.join(_CLOSE_S)
+        if self._screen is not None:
+            self._screen.close()
 
     def _work(self) -> None:
-        while True:
-            item = self._queue.get()
-            if item is _STOP:
-                break
+        batch: list[bytes] = []
+        while (item := self._queue.get()) is not _STOP:
             if isinstance(item, str):
                 self._show(item)
+            elif isinstance(item, int):
+                self._append(batch)
+                self._fd = item
+                batch, self._kept = self._kept, []
             else:
-                self._write(item)  # type: ignore[arg-type]
-        if self._file is not None:
-            self._file.close()
-
-    def _write(self, record: Record) -> None:
-        if self._file is not None:
-            self._file.write(_encode(record) + b"\n")
-            # Flushed to the kernel, not to the disk: a reader sees it, and nobody waits for it.
-            if self._queue.empty():
-                self._file.flush()
-        line = self._render(record)
-        if line is not None:
-            self._show(line)
+                record = spread(item)  # type: ignore[arg-type]
+                batch.append(_encode(record) + b"\n")
+                line = self._render(record)
+                if line is not None:
+                    self._show(line)
+            # Handed to the kernel, not to the disk: a reader sees it, and nobody waits for it.
+            if len(batch) >= _BATCH or self._queue.empty():
+                self._append(batch)
+                batch.clear()
+        self._append(batch)
+        if self._fd is not None:
+            with suppress(OSError):  # a network disk may say here that it is full
+                os.close(self._fd)
 
     def _show(self, line: str) -> None:
-        if self._screen is None:
+        if self._screen is not None:
+            self._screen.put(line)
+
+    def _append(self, lines: list[bytes]) -> None:
+        if self._fd is None:
+            self._kept.extend(lines)
+            del self._kept[:-_KEPT_RECORDS]
             return
+        if not lines:
+            return
+        data = b"".join(lines)
+        if self._is_torn:
+            data = b"\n" + data  # what a full disk cut in the middle stays a line of its own
+        done = 0
         try:
-            self._screen.write(line + "\n")
-            if self._queue.empty():
-                self._screen.flush()
-        except (OSError, ValueError):
-            # The reader of a pipe went away, its disk is full, or it was closed: the file has it.
-            self._screen = None
+            while done < len(data):
+                done += os.write(self._fd, memoryview(data)[done:])
+        except OSError as error:
+            if not self._lost:
+                self._show(f"LOG      not written: {error.strerror}; records are being lost")
+            self._lost += len(lines)
+            self._is_torn = self._is_torn or done > 0
+            return
+        self._is_torn = False
+        if self._lost:
+            self._show(f"LOG      written again; {self._lost} records were lost")
+            self._lost = 0
+
+
+def spread(record: Record) -> dict[str, Any]:
+    """
+    A record as it is written: the instant as text, the facts of a struct as keys.
+
+    The loop leaves both to the thread that writes, which has the time.
+    """
+    facts = record.get(FACTS)
+    plain = {key: value for key, value in record.items() if key != FACTS}
+    plain["at"] = utc(record["at"])
+    if facts is not None:
+        plain.update(msgspec.structs.asdict(facts))
+    return plain
 
 
 def utc(now_ns: int) -> str:
@@ -109,18 +251,20 @@ def make_logger(
     writer: LogWriter, clock: Callable[[], int], level: str = "info"
 ) -> structlog.typing.FilteringBoundLogger:
     """
-    Return a structlog logger that stamps `at` (UTC) and hands records to `writer`.
+    Return a structlog logger that stamps `at` and hands records to `writer`.
 
     Args:
-        writer: Where the records go.
+        writer: Where the records go; it makes text of the instant and keys of `facts`.
         clock: Nanoseconds since the epoch; simulated in a simulated run.
         level: Lowest level kept, a key of `LEVELS`.
     """
+    # It takes as long to load as the rest of a command, and most of them log nothing.
+    import structlog  # noqa: PLC0415
 
     def stamp(
         _logger: Any, method: str, event: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
-        return {"at": utc(clock()), "level": method, "event": event.pop("event"), **event}
+        return {"at": clock(), "level": method, "event": event.pop("event"), **event}
 
     def deliver(
         _logger: Any, _method: str, event: MutableMapping[str, Any]
@@ -138,8 +282,17 @@ def make_logger(
 
 
 def stderr_line(text: str) -> None:
-    """One line to a person on standard error, for what goes wrong before a run has a log."""
-    # Nobody may be listening any more; the exit code still says what happened.
-    with suppress(OSError):
+    """
+    One line to a person on standard error, for what goes wrong outside the log of a run.
+
+    Nobody may be listening any more, or the terminal may be stopped; neither may keep the program
+    from ending, and the exit code still says what happened.
+    """
+    with suppress(OSError, ValueError, AttributeError):
+        with suppress(OSError, ValueError):
+            poll = select.poll()
+            poll.register(sys.stderr.fileno(), select.POLLOUT)
+            if not poll.poll(_STDERR_WAIT_MS):
+                return
         sys.stderr.write(text + "\n")
         sys.stderr.flush()

@@ -6,6 +6,7 @@ from typing import Final
 
 from knobs import core_scenarios as core
 from knobs import program_scenarios as program
+from knobs import start_scenarios as begin
 from knobs import venue_scenarios as venue
 from knobs.liveness import HERE, Knob, Values
 
@@ -43,6 +44,7 @@ LOGGED: Final[Values] = (("log.dir", f"{HERE}/logs-a"),)
 TABLE: Final[dict[str, Knob]] = {
     "mode": Knob("live", program.run, LOGGED),
     "state_dir": Knob(f"{HERE}/state-b", program.reset, LATCHED),
+    "start.retry_s": Knob(10, begin.venue_stays_busy),
     "instrument.coin": Knob("BTC", venue.trading),
     "instrument.dex": Knob("hyna", venue.trading),
     "account.address": Knob("0x" + "cd" * 20, venue.trading),

@@ -30,7 +30,7 @@ from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.logs import LogWriter, make_logger
 from mmbot.runtime.child import exchange_arguments
-from mmbot.runtime.live import set_leverage
+from mmbot.runtime.leverage import set_leverage
 from mmbot.runtime.pipe import PipeDialer, PipeHttp, SimLoop
 from mmbot.runtime.preflight import failures, read_facts
 from mmbot.runtime.trader import CLOID_MAGIC, Ending, Ports, Trader

@@ -17,9 +17,9 @@ from mmbot.errors import VenueError
 from mmbot.hyperliquid.ports import HttpReply
 from mmbot.hyperliquid.signing import Signer
 from mmbot.hyperliquid.universe import Universe
-from mmbot.logs import LogWriter, make_logger
-from mmbot.runtime.live import summarise
+from mmbot.logs import LogWriter, make_logger, spread
 from mmbot.runtime.pipe import PipeDialer, PipeHttp, SimLoop
+from mmbot.runtime.summary import summarise
 from mmbot.runtime.trader import CLOID_MAGIC, Ending, Ports, Trader, is_ours
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
@@ -38,7 +38,7 @@ class Records:
 
     def put(self, record: Mapping[str, Any]) -> None:
         """Take one record."""
-        self.all.append(dict(record))
+        self.all.append(spread(record))
 
     def named(self, event: str) -> list[Mapping[str, Any]]:
         """Records of one event."""

@@ -10,7 +10,13 @@ import pytest
 
 from mmbot.config import Config, load
 from mmbot.errors import ConfigError
-from mmbot.runtime.rundir import LATEST, make_run_dir, write_summary
+from mmbot.runtime.rundir import (
+    LATEST,
+    describe_run,
+    make_run_dir,
+    point_latest,
+    write_summary,
+)
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
 NOW_NS = 1_791_484_300 * 10**9
@@ -26,9 +32,13 @@ def test_latest_names_the_newest_run(tmp_path: Path) -> None:
     config = config_in(tmp_path)
 
     first = make_run_dir(config, None, NOW_NS)
+    point_latest(first)
     assert (first.parent / LATEST).resolve() == first.resolve()
     second = make_run_dir(config, None, NOW_NS)
+    assert (first.parent / LATEST).resolve() == first.resolve(), "it has not begun yet"
+    point_latest(second)
     third = make_run_dir(config, None, NOW_NS + 10**9)
+    point_latest(third)
 
     assert first.name == "HYPE-20261008T183140Z"
     assert second.name == first.name + "-2"
@@ -46,6 +56,7 @@ def test_the_effective_configuration_lies_in_it(tmp_path: Path) -> None:
     config = config_in(tmp_path, "risk.max_position_usd=300", "instrument.dex=hyna")
 
     path = make_run_dir(config, None, NOW_NS)
+    describe_run(config, path)
 
     assert path.name.startswith("hyna-HYPE-")
     assert tomllib.loads((path / "config.toml").read_text())["risk"]["max_position_usd"] == 300
@@ -70,6 +81,17 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"cannot write the run directory .*logs"):
         make_run_dir(config_in(tmp_path), None, NOW_NS)
+    with pytest.raises(ConfigError, match=r"cannot write the run directory .*nowhere"):
+        describe_run(config_in(tmp_path), tmp_path / "nowhere")
+
+
+def test_a_name_that_is_taken_for_latest_is_said(tmp_path: Path) -> None:
+    """A folder of that name is somebody's, and is not replaced."""
+    path = make_run_dir(config_in(tmp_path), None, NOW_NS)
+    (path.parent / LATEST).mkdir()
+
+    with pytest.raises(ConfigError, match="latest"):
+        point_latest(path)
 
 
 def test_the_summary_is_written_whole(tmp_path: Path) -> None:

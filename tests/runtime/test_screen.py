@@ -8,12 +8,9 @@ from typing import Any
 import pytest
 
 from mmbot.config import load
-from mmbot.core.types import Instrument
 from mmbot.runtime.screen import Screen, banner, summary_lines
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
-HYPE = Instrument(coin="HYPE", asset_id=159, sz_decimals=2, max_leverage=10)
-USER = "0x" + "ab" * 20
 
 
 def record(event: str, level: str = "info", *, second: str = "10:00:00", **facts: Any) -> Any:
@@ -23,7 +20,7 @@ def record(event: str, level: str = "info", *, second: str = "10:00:00", **facts
 
 def lines(mode: str, *sets: str, is_colour: bool = False) -> list[str]:
     """The banner of a mode."""
-    return banner(load(CONFIG, [f"mode={mode}", *sets]), HYPE, USER, is_colour=is_colour)
+    return banner(load(CONFIG, [f"mode={mode}", *sets]), is_colour=is_colour)
 
 
 def test_each_mode_has_a_first_line_of_its_own() -> None:
@@ -41,7 +38,6 @@ def test_each_mode_has_a_first_line_of_its_own() -> None:
         assert "REAL MONEY" not in "".join(lines(mode))
     for shown in (embedded, live):
         assert len(shown[0]) == len(shown[1]) == len(shown[2])
-        assert USER in shown[3]
         assert "position limit 400 USD" in shown[3]
 
 
@@ -65,7 +61,7 @@ QUOTE: dict[str, Any] = {
 
 def test_quotes_are_shown_once_a_second_and_fills_always() -> None:
     """A ladder that moves ten times a second would hide what was traded."""
-    screen = Screen(HYPE, is_colour=False)
+    screen = Screen(is_colour=False)
     fill = record(
         "fill.booked", side="buy", sz=0.5, px=26.15, fee_usd=0.0019, position_sz=0.5, is_taker=False
     )
@@ -91,7 +87,7 @@ def test_quotes_are_shown_once_a_second_and_fills_always() -> None:
 
 def test_a_side_that_is_not_quoted_is_shown_as_none() -> None:
     """Never a price that does not rest."""
-    screen = Screen(HYPE, is_colour=False)
+    screen = Screen(is_colour=False)
     line = screen.render(
         record("quote.moved", **{**QUOTE, "touch_ask_px": None, "touch_ask_bps": None})
     )
@@ -101,7 +97,7 @@ def test_a_side_that_is_not_quoted_is_shown_as_none() -> None:
 
 def test_a_fill_as_taker_and_a_kill_stand_out() -> None:
     """What must not happen is said in capitals."""
-    screen = Screen(HYPE, is_colour=True)
+    screen = Screen(is_colour=True)
     fill = screen.render(
         record(
             "fill.booked",
@@ -123,9 +119,23 @@ def test_a_fill_as_taker_and_a_kill_stand_out() -> None:
     assert "KILL     loss 3.1 USD, limit 3" in kill
 
 
+def test_what_a_start_waits_for_is_said() -> None:
+    """A person who sees nothing move for a minute wants to know why."""
+    screen = Screen(is_colour=False)
+    waiting = screen.render(
+        record("venue.retried", "warning", error="/info meta: HTTP 429", for_s=42.4)
+    )
+    assert waiting is not None
+    assert "HTTP 429; trying again for up to 42 s" in waiting
+    left = screen.render(record("orders.left_over", "warning", orders=3))
+    assert left is not None
+    assert "3 of an earlier run still rest" in left
+    assert screen.render(record("run.refused", "error", error="said at the end")) is None
+
+
 def test_what_has_no_line_of_its_own_is_shown_from_a_warning_on() -> None:
     """The screen never hides what went wrong, and never shows a traceback."""
-    screen = Screen(HYPE, is_colour=False)
+    screen = Screen(is_colour=False)
 
     assert screen.render(record("session.started", equity_usd=1.0)) is None
     line = screen.render(record("order.adopted", "warning", oid=7, cloid=None, ratio=0.123456789))

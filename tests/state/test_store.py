@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -116,3 +117,32 @@ def test_accounts_and_instruments_have_files_of_their_own(tmp_path: Path) -> Non
     assert one != store_path(tmp_path, "live", "0xAB", "hyna:HYPE")
     assert one == store_path(tmp_path, "testnet", "0xab", "hyna:HYPE")
     assert ":" not in one.name
+
+
+@pytest.mark.parametrize("what", ["the folder", "the file", "another file in its place"])
+def test_a_latch_survives_the_removal_of_its_file(tmp_path: Path, what: str) -> None:
+    """SQLite would write to a file without a name: latched for nobody, and nobody told."""
+    path = tmp_path / "state" / "x.sqlite"
+    other = tmp_path / "other.sqlite"
+    Store(other).close()
+    with Store(path) as store:
+        if what == "the folder":
+            shutil.rmtree(path.parent)
+        elif what == "the file":
+            path.unlink()
+        else:
+            other.replace(path)
+        store.latch(LOSS)
+
+    with Store(path) as store:
+        assert store.latched() == LOSS
+
+
+def test_a_latch_that_has_no_place_any_more_is_an_error(tmp_path: Path) -> None:
+    """Said, not swallowed: only a person can keep the next run from starting."""
+    folder = tmp_path / "state"
+    with Store(folder / "x.sqlite") as store:
+        shutil.rmtree(folder)
+        folder.write_text("a file where the folder was")
+        with pytest.raises(StateError, match="cannot use the safety state"):
+            store.latch(LOSS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import ctypes
 import json
 import os
 import select
@@ -10,7 +12,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -25,6 +27,8 @@ STILL = (
 
 PATIENCE_S = 40.0
 """How long a test waits for an event before it fails; it passes as soon as the event is there."""
+_KIND_S = 10.0
+"""How long a process left behind may take to end by itself."""
 
 
 class Exchange:
@@ -148,19 +152,70 @@ def _call(url: str, payload: dict[str, Any] | None) -> Any:
         return json.load(response)
 
 
+_STARTED: list[subprocess.Popen[str]] = []
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+@atexit.register
+def _end_all() -> None:
+    """Nothing that was started here outlives the tests, whatever became of them."""
+    for process in _STARTED:
+        if process.poll() is None:
+            process.kill()
+
+
+def _die_with_the_tests() -> None:
+    """In the child: a test run that is killed cannot clean up, so the kernel does it."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def start(
-    *arguments: str, env: dict[str, str] | None = None, new_group: bool = False
+    *arguments: str,
+    env: dict[str, str] | None = None,
+    new_group: bool = False,
+    stdin: int = subprocess.PIPE,
+    stdout: int = subprocess.PIPE,
+    stderr: int = subprocess.PIPE,
+    shell: str = "",
 ) -> subprocess.Popen[str]:
-    """Start `mmbot` with these arguments, in a process group of its own if asked."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "mmbot", *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+    """
+    Start `mmbot` with these arguments, in a process group of its own if asked.
+
+    `shell` is a line of shell that begins the program as "$@", such as `exec "$@" 0<&-`.
+    """
+    command = [sys.executable, "-m", "mmbot", *arguments]
+    if shell:
+        command = ["/bin/sh", "-c", shell, "sh", *command]
+    process = subprocess.Popen(
+        command,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
         text=True,
         env={**os.environ, "MMBOT_KEY": "", **(env or {})},
         process_group=0 if new_group else None,
+        preexec_fn=_die_with_the_tests,  # noqa: PLW1509 - one call, nothing that could hold a lock
     )
+    _STARTED.append(process)
+    return process
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """End a process that a test leaves behind, first kindly, and wait until it is gone."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(_KIND_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None and not stream.closed:
+            with suppress(OSError):
+                stream.close()
+    process.wait()
+    _STARTED.remove(process)
 
 
 @contextmanager
@@ -169,15 +224,14 @@ def exchange(*arguments: str, sets: Sequence[str] = ()) -> Iterator[Exchange]:
     process = start(
         "exchange", "--json", "--port=0", *arguments, *(f"--set={item}" for item in sets)
     )
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        raise AssertionError(process.communicate()[1])
     try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            raise AssertionError(process.communicate()[1])
         yield Exchange(process, json.loads(line))
     finally:
-        process.terminate()
-        process.communicate(timeout=PATIENCE_S)
+        end(process)
 
 
 @contextmanager
@@ -188,8 +242,10 @@ def daemon(
     sets: Sequence[str] = (),
     env: dict[str, str] | None = None,
     new_group: bool = False,
+    stdout: int = subprocess.PIPE,
+    shell: str = "",
 ) -> Iterator[Daemon]:
-    """A running daemon; killed if the test leaves it running."""
+    """A running daemon; ended if the test leaves it running."""
     process = start(
         "run",
         f"--config={config}",
@@ -198,10 +254,12 @@ def daemon(
         *arguments,
         env=env,
         new_group=new_group,
+        stdout=stdout,
+        shell=shell,
     )
     try:
         yield Daemon(process, run_dir)
     finally:
         if process.poll() is None:
             process.kill()
-        process.communicate()
+        end(process)

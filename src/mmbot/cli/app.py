@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import version
 from typing import Annotated, Final, NoReturn
@@ -16,6 +20,7 @@ from mmbot.logs import stderr_line
 
 TRACEBACK_ENV: Final = "MMBOT_TRACEBACK"
 """Set to anything, it lets the traceback of a bug through."""
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 COMMANDS: Final = ("run", "check", "backtest", "reset", "exchange")
 """Each is a function of the same name in a module of the same name."""
 
@@ -63,19 +68,46 @@ def build(arguments: Sequence[str]) -> typer.Typer:
 
 def main() -> NoReturn:
     """Run a command; an error of ours is one message and its exit code, never a traceback."""
+    code = _run(sys.argv[1:])
+    _flush()
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
-        build(sys.argv[1:])(standalone_mode=True)
+        app = build(arguments)
+        gc.freeze()
+        gc.enable()
+        if list(arguments[:1]) != ["run"]:
+            # `run` has handlers of its own as soon as there is something to end.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        app(list(arguments), standalone_mode=True)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else Exit.OK
     except MmbotError as error:
         for line in str(error).splitlines():
             stderr_line(f"mmbot: {line}")
-        sys.exit(error.exit_code)
+        return error.exit_code
     except KeyboardInterrupt:
         # A command that has begun says itself what an interrupt ended.
         stderr_line("mmbot: interrupted before anything was begun")
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            # From the help or the version, which the command line's library prints.
+            stderr_line(f"mmbot: standard output: {error.strerror}; write it elsewhere")
+            return Exit.FAILED
         if os.environ.get(TRACEBACK_ENV):
             raise
         stderr_line(f"mmbot: internal error: {type(error).__name__}: {error}")
         stderr_line(f"mmbot: this is a bug; with {TRACEBACK_ENV}=1 it shows where it happened")
-        sys.exit(Exit.FAILED)
-    sys.exit(Exit.OK)
+        return Exit.FAILED
+    return Exit.OK
+
+
+def _flush() -> None:
+    """Let what standard output could not take go, or the interpreter complains about it."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

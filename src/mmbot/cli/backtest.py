@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from mmbot.cli.options import AsJson, ConfigFile, Overrides
+from mmbot.cli.options import AsJson, ConfigFile, Overrides, echo
 from mmbot.config import load
 from mmbot.logs import stderr_line
 from mmbot.runtime.backtest import render, run_backtest
@@ -40,4 +40,4 @@ def backtest(
         params=settings.backtest,
         on_progress=progress,
     )
-    typer.echo(msgspec.json.encode(result).decode() if as_json else render(result))
+    echo(msgspec.json.encode(result).decode() if as_json else render(result))

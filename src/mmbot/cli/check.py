@@ -12,13 +12,13 @@ import msgspec
 import typer
 
 from mmbot.cli.keys import find_key
-from mmbot.cli.options import AsJson, Overrides
+from mmbot.cli.options import AsJson, Overrides, echo
 from mmbot.config import Config, dump_toml, load
 from mmbot.errors import ConfigError, Exit
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
-from mmbot.runtime.live import open_venue
 from mmbot.runtime.preflight import Facts, Ladder, preview, read_facts
+from mmbot.runtime.venues import open_venue
 
 
 def check(
@@ -35,7 +35,7 @@ def check(
 ) -> None:
     """Check configuration, key, instrument, fees, balance, clock and budget; print the ladder."""
     if schema:
-        typer.echo(json.dumps(Config.model_json_schema(), indent=2))
+        echo(json.dumps(Config.model_json_schema(), indent=2))
         return
     if config is None:
         raise ConfigError("--config FILE: missing; name the configuration to check")
@@ -46,7 +46,7 @@ def check(
         return
     facts, ladder = asyncio.run(_look(settings, key))
     if as_json:
-        typer.echo(msgspec.json.encode({"facts": facts, "ladder": ladder}, enc_hook=str).decode())
+        echo(msgspec.json.encode({"facts": facts, "ladder": ladder}, enc_hook=str).decode())
     else:
         _show(settings, facts, ladder)
     if any(not row.is_ok for row in facts.rows):
@@ -62,22 +62,22 @@ async def _look(settings: Config, key: bytes | None) -> tuple[Facts, Ladder]:
 def _offline(settings: Config, key: bytes | None, *, as_json: bool) -> None:
     address = Signer(key, is_mainnet=False).address if key is not None else None
     if as_json:
-        typer.echo(json.dumps({"config": settings.model_dump(mode="json"), "signer": address}))
+        echo(json.dumps({"config": settings.model_dump(mode="json"), "signer": address}))
         return
-    typer.echo(dump_toml(settings))
-    typer.echo(f"# signing address: {address or 'none needed or none given'}")
+    echo(dump_toml(settings))
+    echo(f"# signing address: {address or 'none needed or none given'}")
 
 
 def _show(settings: Config, facts: Facts, ladder: Ladder) -> None:
     for row in facts.rows:
-        typer.echo(f"{'ok  ' if row.is_ok else 'FAIL'}  {row.name:<12}  {row.text}")
-    typer.echo("")
-    typer.echo(f"ladder at fair {ladder.fair_px:.6g} ({settings.mode}, {facts.instrument.coin})")
+        echo(f"{'ok  ' if row.is_ok else 'FAIL'}  {row.name:<12}  {row.text}")
+    echo("")
+    echo(f"ladder at fair {ladder.fair_px:.6g} ({settings.mode}, {facts.instrument.coin})")
     for rung in ladder.rungs:
-        typer.echo(
+        echo(
             f"  {rung.side:<4}  {rung.px:>12g}  {rung.sz:>10g}  {rung.usd:>8.2f} USD  "
             f"{rung.depth_bps:>6.2f} bps"
         )
-    typer.echo("  each touch, in bps from fair:")
+    echo("  each touch, in bps from fair:")
     for name, value in ladder.terms.items():
-        typer.echo(f"    {name:<24}  {'absent' if value is None else f'{value:.3f}'}")
+        echo(f"    {name:<24}  {'absent' if value is None else f'{value:.3f}'}")

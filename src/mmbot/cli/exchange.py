@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 import os
 import random
 import signal
+import stat
 import sys
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, TextIO
 
 import typer
 
-from mmbot.cli.options import AsJson, Overrides
-from mmbot.config import market_overrides
+from mmbot.cli.options import AsJson, Overrides, echo
 from mmbot.emulator.scenarios import SCENARIOS, build_venue
 from mmbot.emulator.server import Running, serve, wall_clock_ms
 from mmbot.emulator.wire import Exchange, ExchangeParams
@@ -44,6 +45,8 @@ def exchange(
     as_json: AsJson = False,
 ) -> None:
     """Serve an emulated Hyperliquid on loopback: REST, WebSocket, a market and test accounts."""
+    if not math.isfinite(equity_usd):
+        raise ConfigError(f"--equity-usd {equity_usd}: is not an amount; write a number of USD")
     if scenario not in SCENARIOS:
         known = ", ".join(sorted(SCENARIOS))
         raise ConfigError(f"--scenario {scenario}: is not a scenario; use one of: {known}")
@@ -56,7 +59,7 @@ def exchange(
     venue, market = build_venue(
         coin,
         scenario,
-        overrides=market_overrides(overrides or ()),
+        overrides=_overrides(overrides),
         seed=seed,
         now_ms=now_ms,
         accounts=[(account["address"], equity_usd) for account in accounts],
@@ -73,6 +76,24 @@ def exchange(
     asyncio.run(_serve(emulated, port, accounts, until_stdin_closes, as_json))
 
 
+def _overrides(texts: list[str] | None) -> dict[str, Any]:
+    if not texts:
+        return {}
+    # The daemon waits for its exchange, and all of the configuration takes long to load.
+    from mmbot.config import market_overrides  # noqa: PLC0415
+
+    return market_overrides(texts)
+
+
+def _is_open_ended(stream: TextIO) -> bool:
+    """Whether a stream is of the kind that somebody may close later."""
+    try:
+        mode = os.fstat(stream.fileno()).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stream.isatty()
+
+
 def test_key(seed: int, number: int) -> bytes:
     """Key of a test account: the same for a seed, worthless everywhere else."""
     return hashlib.sha256(f"mmbot emulated account {seed}/{number}".encode()).digest()
@@ -85,6 +106,11 @@ async def _serve(
     until_stdin_closes: bool,
     as_json: bool,
 ) -> None:
+    if until_stdin_closes and not _is_open_ended(sys.stdin):
+        raise ConfigError(
+            "--until-stdin-closes: standard input is closed, a file or a device, so nothing would "
+            "be waited for; give it a pipe, or leave the option out"
+        )
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
 
@@ -95,11 +121,11 @@ async def _serve(
     loop.add_signal_handler(signal.SIGTERM, end)
     loop.add_signal_handler(signal.SIGINT, end)
     running = await serve(emulated, port=port)
-    _announce(running, accounts, as_json=as_json)
-    if until_stdin_closes:
-        os.set_blocking(sys.stdin.fileno(), False)
-        loop.add_reader(sys.stdin.fileno(), _on_stdin, end)
     try:
+        _announce(running, accounts, as_json=as_json)
+        if until_stdin_closes:
+            os.set_blocking(sys.stdin.fileno(), False)
+            loop.add_reader(sys.stdin.fileno(), _on_stdin, end)
         await asyncio.wait([ended, running.failure], return_when=asyncio.FIRST_COMPLETED)
         if running.failure.done():
             running.failure.result()
@@ -110,17 +136,22 @@ async def _serve(
 def _on_stdin(end: object) -> None:
     """The parent writes nothing; readable with nothing to read is its end of the pipe gone."""
     assert callable(end)
-    if os.read(sys.stdin.fileno(), 1024) == b"":
+    try:
+        said = os.read(sys.stdin.fileno(), 1024)
+    except BlockingIOError:
+        return
+    except OSError:
+        said = b""  # a terminal that is gone
+    if said == b"":
         end()
 
 
 def _announce(running: Running, accounts: list[dict[str, str]], *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps({"url": running.url, "accounts": accounts}))
+        echo(json.dumps({"url": running.url, "accounts": accounts}))
     else:
-        typer.echo(f"url        {running.url}   websocket {running.ws_url}")
+        echo(f"url        {running.url}   websocket {running.ws_url}")
         for account in accounts:
-            typer.echo(f"account    {account['address']}   key {account['private_key']}")
-        typer.echo("           the keys are generated for this exchange and worth nothing")
-        typer.echo("           Ctrl+C stops")
-    sys.stdout.flush()
+            echo(f"account    {account['address']}   key {account['private_key']}")
+        echo("           the keys are generated for this exchange and worth nothing")
+        echo("           Ctrl+C stops")

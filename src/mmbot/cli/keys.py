@@ -50,6 +50,8 @@ def _read(path: Path) -> str:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise ConfigError(f"{where}: is a directory; name the key file itself")
+        if not stat.S_ISREG(mode):
+            raise ConfigError(f"{where}: is a pipe or a device; name a file of mode 0600")
         if mode & 0o077:
             raise ConfigError(
                 f"{where}: mode {stat.S_IMODE(mode):04o} lets others read it; chmod 600 it"

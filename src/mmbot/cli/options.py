@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from mmbot.errors import ConfigError
+from mmbot.errors import ConfigError, MmbotError
 
 ConfigFile = Annotated[
     Path, typer.Option("--config", metavar="FILE", help="Configuration file (TOML).")
@@ -21,9 +22,49 @@ Overrides = Annotated[
         help="Override one key, for example risk.max_position_usd=300.",
     ),
 ]
+RunDir = Annotated[
+    str | None,
+    typer.Option(
+        "--run-dir", metavar="DIR", help="Folder of this run; default: a new one below log.dir."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 
+_SPAN_S_MAX: Final = 366 * 86_400.0
 _SECONDS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+def folder(text: str | None, option: str) -> Path | None:
+    """
+    The folder an option names; None where it is not given.
+
+    Raises:
+        ConfigError: Nothing that could be one.
+    """
+    if text is None:
+        return None
+    if not text:
+        raise ConfigError(f"{option}: is empty; name a folder, or leave the option out")
+    if "\n" in text or "\r" in text:
+        raise ConfigError(f"{option} {text!r}: holds a line break; name another folder")
+    return Path(text)
+
+
+def echo(text: str) -> None:
+    """
+    One line or more on standard output.
+
+    Raises:
+        MmbotError: It takes none, because its disk is full for instance. A reader of a pipe that
+            went away is left to the caller of the command, which ends without a word.
+    """
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise MmbotError(f"standard output: {error.strerror}; write it elsewhere") from None
 
 
 def duration_s(text: str) -> float:
@@ -34,6 +75,7 @@ def duration_s(text: str) -> float:
         ConfigError: Not a positive span.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
-    if match is None or float(match[1]) <= 0:
-        raise ConfigError(f"--for {text}: write a span such as 90s, 25m or 2h")
-    return float(match[1]) * _SECONDS[match[2]]
+    span_s = float(match[1]) * _SECONDS[match[2]] if match is not None else 0.0
+    if not 0 < span_s <= _SPAN_S_MAX:
+        raise ConfigError(f"--for {text}: write a span such as 90s, 25m or 2h, of a year at most")
+    return span_s

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mmbot.cli.keys import find_key
-from mmbot.cli.options import ConfigFile, Overrides, duration_s
-from mmbot.config import load
-from mmbot.errors import Exit
-from mmbot.logs import stderr_line
-from mmbot.runtime import live
+from mmbot.cli.options import ConfigFile, Overrides, RunDir, duration_s, folder
+from mmbot.config import load, require_available
+from mmbot.logs import LogWriter
+from mmbot.runtime.child import Child
+from mmbot.runtime.screen import Screen, banner
 
 
 def run(
@@ -23,22 +23,24 @@ def run(
     span: Annotated[
         str | None, typer.Option("--for", metavar="SPAN", help="End by itself after 90s, 25m, 2h.")
     ] = None,
-    run_dir: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder of this run; default: a new one below log.dir."),
-    ] = None,
+    run_dir: RunDir = None,
 ) -> None:
     """Make the market until Ctrl+C or SIGTERM; SIGUSR1 trips the kill switch."""
     settings = load(config, overrides or ())
-    options = live.Options(
-        key=find_key(settings, os.environ),
-        duration_s=duration_s(span) if span is not None else None,
-        run_dir=run_dir,
-    )
-    try:
-        code = live.run(settings, options, sys.stdout)
-    except KeyboardInterrupt:
-        # Before the loop had its signal handlers: nothing was begun.
-        stderr_line("mmbot: Ctrl+C before the first order; nothing was sent")
-        code = Exit.OK
-    raise typer.Exit(code)
+    require_available(settings)
+    key = find_key(settings, os.environ)
+    span_s = duration_s(span) if span is not None else None
+    chosen = folder(run_dir, "--run-dir")
+    is_colour = sys.stdout.isatty()
+    writer = LogWriter(None, sys.stdout, Screen(is_colour=is_colour).render)
+    for line in banner(settings, is_colour=is_colour):
+        writer.say(line)
+    # The exchange loads at the same time as the rest of the daemon does.
+    child = Child(settings) if settings.is_embedded else None
+
+    gc.disable()
+    from mmbot.runtime import live  # noqa: PLC0415 - takes as long as all of the above
+
+    gc.enable()
+    options = live.Options(key=key, duration_s=span_s, run_dir=chosen)
+    raise typer.Exit(live.run(settings, options, writer, child))

@@ -9,9 +9,11 @@ reason, the exchange ends.
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import msgspec
@@ -21,6 +23,7 @@ from mmbot.errors import VenueError
 
 _START_TIMEOUT_S: Final = 20.0
 _STOP_TIMEOUT_S: Final = 5.0
+_COMPLAINTS_KEPT: Final = 50
 
 
 class TestAccount(msgspec.Struct, frozen=True):
@@ -40,50 +43,113 @@ class ExchangeInfo(msgspec.Struct, frozen=True):
     pid: int = 0
 
 
-@asynccontextmanager
-async def embedded_exchange(config: Config) -> AsyncIterator[ExchangeInfo]:
+class Child:
     """
-    Start an emulated exchange for this configuration, yield what it printed, end it.
+    An emulated exchange that is starting, or runs.
+
+    It is started without an event loop, so that it loads while the daemon still loads itself.
+
+    Raises:
+        VenueError: The system starts no process any more.
+    """
+
+    def __init__(self, config: Config) -> None:
+        command = [sys.executable, "-m", "mmbot", "exchange", *exchange_arguments(config)]
+        try:
+            self.process = subprocess.Popen(  # noqa: S603 - this program, with checked figures
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise VenueError(f"the embedded exchange cannot be started: {error.strerror}") from None
+        self._lines: list[bytes] = []
+        self._complaints: list[bytes] = []
+        self._said = threading.Event()
+        """Set by its first line, or by the end of its output."""
+        self._readers = [
+            threading.Thread(target=read, name="embedded-exchange", daemon=True)
+            for read in (self._read_lines, self._read_complaints)
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def _read_lines(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if not self._lines:
+                self._lines.append(line)
+                self._said.set()
+        self._said.set()
+
+    def _read_complaints(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self._complaints.append(line)
+            del self._complaints[:-_COMPLAINTS_KEPT]
+
+    def wait_ready(self) -> ExchangeInfo:
+        """
+        What it printed once it was ready.
+
+        Raises:
+            VenueError: It did not start; what it said is in the message.
+        """
+        if not self._said.wait(_START_TIMEOUT_S):
+            raise VenueError(
+                f"the embedded exchange said nothing for {_START_TIMEOUT_S:g} s; the machine may "
+                "be overloaded; try again"
+            )
+        if not self._lines:
+            code = self.process.wait()
+            self._readers[1].join(_STOP_TIMEOUT_S)
+            said = b"".join(self._complaints).decode("utf-8", "replace").strip().splitlines()
+            why = said[-1] if said else f"exit code {code}"
+            raise VenueError(f"the embedded exchange did not start: {why}")
+        info = msgspec.json.decode(self._lines[0], type=ExchangeInfo)
+        return msgspec.structs.replace(info, pid=self.process.pid)
+
+    def end(self) -> None:
+        """Close its standard input, and wait until it is gone."""
+        assert self.process.stdin is not None
+        with suppress(OSError):
+            self.process.stdin.close()
+        if not self._lines:
+            self.process.kill()  # it has nothing yet that could be ended kindly
+        try:
+            self.process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        for reader in self._readers:
+            reader.join(_STOP_TIMEOUT_S)
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+@asynccontextmanager
+async def embedded_exchange(
+    config: Config, child: Child | None = None
+) -> AsyncIterator[ExchangeInfo]:
+    """
+    An emulated exchange for this configuration, until this context ends.
+
+    Args:
+        child: One that was started already.
 
     Raises:
         VenueError: It did not start; what it said is in the message.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "mmbot",
-        "exchange",
-        *exchange_arguments(config),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stderr is not None
-    complaints = asyncio.create_task(process.stderr.read())
+    if child is None:
+        child = Child(config)
+    # In threads of their own: the loop goes on, and a cancelled wait ends with the process.
     try:
-        try:
-            async with asyncio.timeout(_START_TIMEOUT_S):
-                line = await process.stdout.readline()
-        except TimeoutError:
-            raise VenueError("the embedded exchange said nothing for 20 s; see its log") from None
-        if not line:
-            said = (await complaints).decode("utf-8", "replace").strip().splitlines()
-            why = said[-1] if said else f"exit code {await process.wait()}"
-            raise VenueError(f"the embedded exchange did not start: {why}")
-        info = msgspec.json.decode(line, type=ExchangeInfo)
-        yield msgspec.structs.replace(info, pid=process.pid)
+        yield await asyncio.to_thread(child.wait_ready)
     finally:
-        process.stdin.close()
-        try:
-            async with asyncio.timeout(_STOP_TIMEOUT_S):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-        await complaints
+        await asyncio.to_thread(child.end)
 
 
 def exchange_arguments(config: Config) -> list[str]:

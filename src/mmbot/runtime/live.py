@@ -12,41 +12,53 @@ import gc
 import os
 import random
 import signal
-import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 import msgspec
 
 from mmbot.config import Config
-from mmbot.core.types import NS_PER_S
+from mmbot.core.types import NS_PER_S, Instrument
 from mmbot.errors import (
     CheckError,
     ConfigError,
     Exit,
     KillLatchedError,
-    LinkError,
+    MmbotError,
     StateError,
     VenueError,
 )
-from mmbot.hyperliquid import wire_rest
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.logs import LogWriter, make_logger, stderr_line
 from mmbot.runtime.aio import AioDialer, AioScheduler, wall_clock_ns
-from mmbot.runtime.child import ExchangeInfo, embedded_exchange
-from mmbot.runtime.preflight import Facts, failures, read_facts
-from mmbot.runtime.rundir import LATEST, make_run_dir, write_summary
-from mmbot.runtime.screen import Screen, banner, summary_lines
-from mmbot.runtime.trader import CLOID_MAGIC, Ending, Ports, Trader
-from mmbot.state.store import Store, store_path
+from mmbot.runtime.child import Child
+from mmbot.runtime.ending import CLOID_MAGIC, Ending
+from mmbot.runtime.leftovers import Leftovers
+from mmbot.runtime.leverage import set_leverage
+from mmbot.runtime.patience import PatientRest
+from mmbot.runtime.preflight import Facts, account_of, failures, read_facts, read_instrument
+from mmbot.runtime.rundir import describe_run, make_run_dir, point_latest, write_summary
+from mmbot.runtime.screen import summary_lines
+from mmbot.runtime.summary import started_facts, summarise
+from mmbot.runtime.trader import Ports, Trader
+from mmbot.runtime.venues import Venue, market_lock, open_venue, state_path
+from mmbot.state.lock import RunLock
+from mmbot.state.store import Store
 
-TESTNET_URL: Final = "https://api.hyperliquid-testnet.xyz"
-_LEVERAGE_TIMEOUT_S: Final = 10.0
 _GC_EVERY_S: Final = 30.0
+_STOPS: Final = {
+    signal.SIGINT: "Ctrl+C",
+    signal.SIGTERM: "SIGTERM",
+    signal.SIGHUP: "SIGHUP, the terminal was closed",
+}
+_SECOND_DAEMON: Final = (
+    "two would cancel each other's orders; stop that one first (kill {pid}), or trade another "
+    "account or coin"
+)
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,103 +69,91 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     run_dir: Path | None = None
 
 
-class Venue(msgspec.Struct, frozen=True):
-    """Where the venue is and with which key it is traded."""
+def run(config: Config, options: Options, writer: LogWriter, child: Child | None = None) -> Exit:
+    """
+    Trade until stopped; returns the exit code.
 
-    url: str
-    key: bytes
+    Args:
+        config: The configuration.
+        options: What the command line adds.
+        writer: Log and screen; the file is opened here, and it is closed when all is said.
+        child: The embedded exchange, if it was started already.
 
-    @property
-    def ws_url(self) -> str:
-        """Address of the socket."""
-        return "ws" + self.url.removeprefix("http") + "/ws"
-
-
-def run(config: Config, options: Options, screen: TextIO) -> Exit:
-    """Trade until stopped; returns the exit code. Errors before a run begins are raised."""
+    Raises:
+        MmbotError: The run did not begin; the message says why.
+    """
     try:
         import uvloop  # noqa: PLC0415 - absent on platforms it has no wheel for
 
         factory: Callable[[], asyncio.AbstractEventLoop] | None = uvloop.new_event_loop
     except ImportError:
         factory = None
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(_run(config, options, screen))
-
-
-@asynccontextmanager
-async def open_venue(config: Config, key: bytes | None) -> AsyncIterator[Venue]:
-    """
-    Reach the venue of this mode; the embedded exchange lives as long as this context.
-
-    Raises:
-        ConfigError: No key where one is needed, or a mode that is not available.
-        VenueError: The exchange did not start or did not answer.
-    """
-    if config.mode == "live":
-        raise ConfigError(
-            'mode = "live": not available yet: it waits for the self-test and the full kill '
-            'switch; use mode = "testnet" or "emulator"'
-        )
-    if config.mode == "testnet":
-        if key is None:
-            raise ConfigError(
-                f'mode = "testnet": no signing key: set the environment variable '
-                f"{config.account.key_env}, or account.key_file to a file of mode 0600"
-            )
-        yield Venue(TESTNET_URL, key)
-        return
-    if config.emulator.url:
-        url = config.emulator.url.rstrip("/")
-        yield Venue(url, key if key is not None else await _test_key(url))
-        return
-    async with embedded_exchange(config) as info:
-        yield Venue(info.url, bytes.fromhex(info.accounts[0].private_key.removeprefix("0x")))
-
-
-async def _test_key(url: str) -> bytes:
-    """Key of the first funded test account of an emulated exchange that runs already."""
-    async with Rest(url) as rest:
-        body = await rest.get("/emulator/accounts")
     try:
-        info = msgspec.json.decode(body, type=ExchangeInfo)
-    except msgspec.DecodeError:
-        raise LinkError(
-            f"emulator.url = {url}: answers, but is not an emulated exchange of mmbot; "
-            "start one with mmbot exchange"
-        ) from None
-    return bytes.fromhex(info.accounts[0].private_key.removeprefix("0x"))
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(_run(config, options, writer, child))
+    finally:
+        writer.close()
 
 
-def state_path(config: Config, run_dir: Path | None, user: str) -> Path:
-    """
-    Where the safety state of this configuration lies.
-
-    With the embedded exchange it is in the run directory (the newest run when none is named):
-    that account exists no longer than the exchange does.
-    """
-    coin = config.instrument.wire_coin
-    if config.mode == "emulator" and not config.emulator.url:
-        return (run_dir or config.log.dir / LATEST) / "state.sqlite"
-    return store_path(config.state_dir.expanduser(), config.mode, user, coin)
+async def _run(config: Config, options: Options, writer: LogWriter, child: Child | None) -> Exit:
+    state = _Run(config, options, writer)
+    state.catch_signals()
+    try:
+        async with AsyncExitStack() as stack:
+            return await state.trade(stack, child)
+    except asyncio.CancelledError:
+        if state.interrupted is None:
+            raise
+        sent = "only cancels were sent" if state.has_cleared else "nothing was sent"
+        stderr_line(f"mmbot: {state.interrupted} before the first order; {sent}")
+        return Exit.OK
+    except MmbotError as error:
+        state.log.error("run.refused", error=str(error), exit_code=int(error.exit_code))
+        raise
+    finally:
+        state.ignore_signals()
 
 
 class _Run:
     """One run: its folder, its log, its trader, and what the signals do."""
 
-    def __init__(self, config: Config, options: Options, screen: TextIO) -> None:
+    def __init__(self, config: Config, options: Options, writer: LogWriter) -> None:
         self.config = config
         self.options = options
-        self.screen = screen
+        self.writer = writer
+        self.log = make_logger(writer, wall_clock_ns, config.log.level)
         self.loop = asyncio.get_running_loop()
         self.task = asyncio.current_task()
         self.ended: asyncio.Future[Ending] = self.loop.create_future()
         self.trader: Trader | None = None
         self.interrupted: str | None = None
+        self.has_cleared = False
+        self._latches: list[Future[None]] = []
         self._is_stopping = False
         self._is_kill_ordered = False
 
-    def on_signal(self, name: str) -> None:
+    # -- signals ----------------------------------------------------------------------------
+
+    def catch_signals(self) -> None:
+        """
+        Every usual way to end a program ends it with its orders cancelled.
+
+        A hang-up that whoever started us has switched off (`nohup`) stays off. Ctrl+Z would leave
+        the orders alone in the market, so it does nothing.
+        """
+        for number, name in _STOPS.items():
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                self.loop.add_signal_handler(number, self._on_signal, name)
+        self.loop.add_signal_handler(signal.SIGUSR1, self._on_kill_signal)
+        self.loop.add_signal_handler(signal.SIGTSTP, self._on_suspend)
+
+    def ignore_signals(self) -> None:
+        """All is done; what still comes must not tear the last lines apart."""
+        for number in (*_STOPS, signal.SIGUSR1, signal.SIGTSTP):
+            self.loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
+
+    def _on_signal(self, name: str) -> None:
         """First: stop cleanly. Second: end now, the cancels are sent."""
         if self.trader is None:
             self.interrupted = name
@@ -165,19 +165,14 @@ class _Run:
             self._is_stopping = True
             self.trader.stop(name)
 
-    def on_kill_signal(self) -> None:
+    def _on_kill_signal(self) -> None:
         """SIGUSR1: the operator trips the kill switch, from the first moment there is one."""
         self._is_kill_ordered = True
         if self.trader is not None:
             self.trader.kill("operator: SIGUSR1")
 
-    def begin(self, trader: Trader) -> None:
-        """From here on a signal ends the run through its trader, and what crashes as well."""
-        self.trader = trader
-        self.loop.set_exception_handler(self._on_crash)
-        trader.start()
-        if self._is_kill_ordered:
-            self.on_kill_signal()
+    def _on_suspend(self) -> None:
+        self.log.warning("run.not_suspended", why="its orders would be left alone; Ctrl+C stops")
 
     def _on_crash(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A callback raised: the trader cancels everything, and the log has the traceback."""
@@ -187,188 +182,172 @@ class _Run:
         else:
             stderr_line(f"mmbot: internal error: {context.get('message')}: {error}")
 
-    def on_time_up(self) -> None:
+    def _on_time_up(self) -> None:
         """`--for` has passed."""
         assert self.trader is not None
         self._is_stopping = True
         self.trader.stop("--for elapsed")
 
+    def _on_wait(self, error: VenueError, left_s: float) -> None:
+        self.log.warning("venue.retried", error=str(error), for_s=round(left_s, 1))
 
-async def _run(config: Config, options: Options, screen: TextIO) -> Exit:
-    state = _Run(config, options, screen)
-    for number, name in ((signal.SIGINT, "Ctrl+C"), (signal.SIGTERM, "SIGTERM")):
-        state.loop.add_signal_handler(number, state.on_signal, name)
-    state.loop.add_signal_handler(signal.SIGUSR1, state.on_kill_signal)
-    try:
-        async with AsyncExitStack() as stack:
-            venue = await stack.enter_async_context(open_venue(config, options.key))
-            signer = Signer(venue.key, is_mainnet=False)
-            rest = await stack.enter_async_context(Rest(venue.url))
-            facts = await read_facts(config, rest, signer)
-            return await _trade(state, stack, venue, rest, signer, facts)
-    except asyncio.CancelledError:
-        if state.interrupted is None:
-            raise
-        stderr_line(f"mmbot: {state.interrupted} before the first order; nothing was sent")
-        return Exit.OK
+    # -- from start to end ------------------------------------------------------------------
 
+    async def trade(self, stack: AsyncExitStack, child: Child | None) -> Exit:
+        """
+        Begin, trade, end.
 
-async def _trade(
-    state: _Run,
-    stack: AsyncExitStack,
-    venue: Venue,
-    rest: Rest,
-    signer: Signer,
-    facts: Facts,
-) -> Exit:
-    config = state.config
-    for row in failures(facts):
-        raise CheckError(f"{row.name}: {row.text}")
-    started_ns = wall_clock_ns()
-    run_dir = make_run_dir(config, state.options.run_dir, started_ns)
-    store = stack.enter_context(Store(state_path(config, run_dir, facts.user)))
-    latched = store.latched()
-    if latched is not None:
-        raise KillLatchedError(
-            f"the kill switch is latched: {latched.text}; look at why, then: mmbot reset"
+        What earlier runs left resting is cancelled before anything that can fail for another
+        reason than a venue that does not answer.
+        """
+        config = self.config
+        started_ns = wall_clock_ns()
+        venue = await stack.enter_async_context(
+            open_venue(config, self.options.key, self._on_wait, child)
         )
-    is_colour = state.screen.isatty()
-    view = Screen(facts.instrument, is_colour=is_colour)
-    writer = LogWriter(run_dir / "log.jsonl", state.screen, view.render)
-    stack.callback(writer.close)
-    for line in banner(config, facts.instrument, facts.user, is_colour=is_colour):
-        writer.say(line)
-    writer.say(f"logs     {run_dir}")
-    log = make_logger(writer, wall_clock_ns, config.log.level)
-    log.info("run.started", **_started_facts(config, facts))
-    latches = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="latch"))
-    pending: list[Future[None]] = []
-    trader = Trader(
-        config,
-        facts.instrument,
-        signer=signer,
-        user=facts.user,
-        ports=Ports(wall_clock_ns, AioScheduler(state.loop), AioDialer(state.loop), rest),
-        url=venue.ws_url,
-        cloid_prefix=new_cloid_prefix(),
-        log=log,
-        latch=lambda reason: pending.append(latches.submit(store.latch, reason)),
-        on_end=state.ended.set_result,
-        jitter=random.Random(os.urandom(8)),  # noqa: S311 - spreads reconnects, guards nothing
-    )
-    # A signal until here ends the program without a stop: no order was sent.
-    await set_leverage(trader, rest, facts.user, config.risk.leverage)
-    state.begin(trader)
-    _freeze_garbage(state.loop)
-    if state.options.duration_s is not None:
-        state.loop.call_later(state.options.duration_s, state.on_time_up)
-    ending = await state.ended
-    for latch in pending:
+        signer = Signer(venue.key, is_mainnet=False)
+        user = account_of(config, signer)
+        run_dir: Path | None = None
+        if config.is_embedded:  # its state lies in the run directory, so that comes first
+            run_dir = make_run_dir(config, self.options.run_dir, started_ns)
+        state = state_path(config, run_dir, user)
+        lock = stack.enter_context(market_lock(config, state, user, _SECOND_DAEMON))
+        rest = await stack.enter_async_context(Rest(venue.url))
+        reads = PatientRest(rest, venue.url, retry_s=config.start.retry_s, on_wait=self._on_wait)
+        reads.orders_may_rest = lock.may_rest
+        instrument = await read_instrument(config, reads)
+        await self._clear(reads, rest, instrument, signer, user)
+        if lock.problem is not None:
+            raise lock.problem
+        if run_dir is None:
+            run_dir = make_run_dir(config, self.options.run_dir, started_ns)
+        self._open_log(run_dir)
+        store = stack.enter_context(Store(state))
+        latched = store.latched()
+        if latched is not None:
+            raise KillLatchedError(
+                f"the kill switch is latched: {latched.text}; look at why, then: mmbot reset"
+            )
+        facts = await read_facts(config, reads, signer, instrument)
+        for row in failures(facts):
+            raise CheckError(f"{row.name}: {row.text}")
+        if self.options.run_dir is None:
+            point_latest(run_dir)
+        for line in (f"account  {facts.user}", f"logs     {run_dir}"):
+            self.writer.say(line)
+        trader = self._assemble(stack, store, facts, venue, signer, rest)
+        # A signal until here ends the program without a stop: no order was sent.
+        await set_leverage(trader, reads, user, config.risk.leverage, retry_s=config.start.retry_s)
+        self._begin(trader, lock)
+        ending = await self.ended
+        await self._conclude(trader, ending, lock, run_dir)
+        return ending.exit_code
+
+    async def _clear(
+        self, reads: PatientRest, rest: Rest, instrument: Instrument, signer: Signer, user: str
+    ) -> None:
+        if self.config.is_embedded:
+            return  # its account is as new as the exchange
+        leftovers = Leftovers(
+            reads,
+            instrument,
+            signer=signer,
+            user=user,
+            http=rest,
+            clock=wall_clock_ns,
+            scheduler=AioScheduler(self.loop),
+            params=self.config.gateway,
+            retry_s=self.config.start.retry_s,
+            log=self.log,
+        )
+        self.has_cleared = await leftovers.cancel() > 0
+
+    def _open_log(self, run_dir: Path) -> None:
+        describe_run(self.config, run_dir)
+        path = run_dir / "log.jsonl"
         try:
-            await asyncio.wrap_future(latch)
-        except StateError as error:
-            # The run is over and everything is cancelled; only a person can stop the next one.
-            log.critical("killswitch.unlatched", error=str(error))
-            stderr_line(f"mmbot: the kill switch tripped but is NOT latched: {error}")
-    summary = summarise(trader, ending, (wall_clock_ns() - started_ns) / NS_PER_S)
-    if ending.final is not None:
-        log.info("run.verified", resting_orders=0)
-    else:
-        log.error("run.unverified", may_rest=ending.resting_orders)
-    log.info("run.ended", **summary)
-    try:
-        write_summary(run_dir, summary)
-    except OSError as error:
-        stderr_line(f"mmbot: summary.json could not be written to {run_dir}: {error.strerror}")
-    for line in summary_lines(summary):
-        writer.say(line)
-    writer.say(f"  summary: {run_dir / 'summary.json'}")
-    if ending.error:
-        stderr_line(f"mmbot: {ending.error}")
-    if ending.final is None:
-        stderr_line(
-            "mmbot: the venue did not confirm that nothing rests; "
-            f"{ending.resting_orders} orders could not be verified as cancelled: "
-            "look at the account before the next run"
+            self.writer.open(path)
+        except BlockingIOError:
+            raise ConfigError(
+                f"--run-dir {run_dir}: another run writes {path.name} there"
+            ) from None
+        except OSError as error:
+            raise ConfigError(f"cannot write {path}: {error.strerror}; mend that first") from None
+
+    def _assemble(
+        self,
+        stack: AsyncExitStack,
+        store: Store,
+        facts: Facts,
+        venue: Venue,
+        signer: Signer,
+        rest: Rest,
+    ) -> Trader:
+        config = self.config
+        self.log.info("run.started", **started_facts(config, facts))
+        latches = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="latch"))
+        return Trader(
+            config,
+            facts.instrument,
+            signer=signer,
+            user=facts.user,
+            ports=Ports(wall_clock_ns, AioScheduler(self.loop), AioDialer(self.loop), rest),
+            url=venue.ws_url,
+            cloid_prefix=new_cloid_prefix(),
+            log=self.log,
+            latch=lambda reason: self._latches.append(latches.submit(store.latch, reason)),
+            on_end=self.ended.set_result,
+            jitter=random.Random(os.urandom(8)),  # noqa: S311 - spreads reconnects, guards nothing
         )
-    return ending.exit_code
 
+    def _begin(self, trader: Trader, lock: RunLock) -> None:
+        """From here on a signal ends the run through its trader, and what crashes as well."""
+        lock.orders_may_rest(may_rest=True)
+        self.trader = trader
+        self.loop.set_exception_handler(self._on_crash)
+        trader.start()
+        if self._is_kill_ordered:
+            self._on_kill_signal()
+        _freeze_garbage(self.loop)
+        if self.options.duration_s is not None:
+            self.loop.call_later(self.options.duration_s, self._on_time_up)
 
-async def set_leverage(trader: Trader, rest: Rest, user: str, wanted: int) -> None:
-    """
-    Set the leverage of the instrument and read it back: the venue lowers it silently at times.
-
-    Raises:
-        VenueError: The venue refuses it, or holds another one afterwards.
-    """
-    instrument = trader.instrument
-    leverage = min(wanted, instrument.max_leverage)
-    is_cross = not instrument.only_isolated
-    done: asyncio.Future[VenueError | None] = asyncio.get_running_loop().create_future()
-    trader.gateway.update_leverage(leverage, is_cross=is_cross, on_done=done.set_result)
-    try:
-        async with asyncio.timeout(_LEVERAGE_TIMEOUT_S):
-            refusal = await done
-    except TimeoutError:
-        raise VenueError(
-            f"the venue did not answer the leverage request within {_LEVERAGE_TIMEOUT_S:g} s; "
-            "try again"
-        ) from None
-    if refusal is not None:
-        raise VenueError(f"risk.leverage = {wanted}: the venue refuses it: {refusal}")
-    payload = {"type": "activeAssetData", "user": user, "coin": instrument.coin}
-    held = wire_rest.active_asset_data(await rest.info(payload)).leverage
-    if held.value != leverage or held.is_cross != is_cross:
-        raise VenueError(
-            f"risk.leverage = {wanted}: the venue holds {held.type} {held.value}x instead of "
-            f"{'cross' if is_cross else 'isolated'} {leverage}x; set it by hand and look why"
-        )
-    trader.log.info("leverage.set", leverage=leverage, is_cross=is_cross)
+    async def _conclude(self, trader: Trader, ending: Ending, lock: RunLock, run_dir: Path) -> None:
+        """Latch, sum up, and say whatever a person has to know."""
+        for latch in self._latches:
+            try:
+                await asyncio.wrap_future(latch)
+            except StateError as error:
+                # The run is over and everything is cancelled; only a person can stop the next one.
+                self.log.critical("killswitch.unlatched", error=str(error))
+                stderr_line(f"mmbot: the kill switch tripped but is NOT latched: {error}")
+        summary = summarise(trader, ending, (wall_clock_ns() - trader.started_ns) / NS_PER_S)
+        if ending.final is not None:
+            lock.orders_may_rest(may_rest=False)
+            self.log.info("run.verified", resting_orders=0)
+        else:
+            self.log.error("run.unverified", may_rest=ending.resting_orders)
+        self.log.info("run.ended", **summary)
+        try:
+            write_summary(run_dir, summary)
+        except OSError as error:
+            stderr_line(f"mmbot: summary.json could not be written to {run_dir}: {error.strerror}")
+        for line in summary_lines(summary):
+            self.writer.say(line)
+        self.writer.say(f"  summary: {run_dir / 'summary.json'}")
+        if ending.error:
+            stderr_line(f"mmbot: {ending.error}")
+        if ending.final is None:
+            stderr_line(
+                "mmbot: the venue did not confirm that nothing rests; "
+                f"{ending.resting_orders} orders could not be verified as cancelled: "
+                "look at the account before the next run"
+            )
 
 
 def new_cloid_prefix() -> int:
     """High 64 bits of a run's cloids: our mark, then 48 bits no other run has."""
     return CLOID_MAGIC << 48 | int.from_bytes(os.urandom(6))
-
-
-def summarise(trader: Trader, ending: Ending, duration_s: float) -> dict[str, Any]:
-    """
-    The run summary: the ledger from fills alone, checked against the venue's own account.
-
-    `ledger_gap_usd` is the change of the venue's equity less the sum of the ledger at the same
-    mark; it is None when the venue could not be asked.
-    """
-    engine = trader.engine
-    figures = msgspec.structs.asdict(engine.summary())
-    final = ending.final
-    gap_usd: float | None = None
-    if final is not None and trader.start_equity_usd is not None:
-        ledger_usd = engine.position.pnl_usd(trader.instrument.ticks(final.mark_px))
-        gap_usd = final.equity_usd - trader.start_equity_usd - ledger_usd
-    return {
-        "duration_s": round(duration_s, 3),
-        **figures,
-        "resting_orders": ending.resting_orders,
-        "equity_usd": final.equity_usd if final is not None else None,
-        "ledger_gap_usd": gap_usd,
-        "kill": msgspec.to_builtins(ending.kill),
-        "end_reason": ending.reason,
-    }
-
-
-def _started_facts(config: Config, facts: Facts) -> dict[str, object]:
-    return {
-        "mode": config.mode,
-        "coin": facts.instrument.coin,
-        "asset_id": facts.instrument.asset_id,
-        "user": facts.user,
-        "equity_usd": facts.equity_usd,
-        "capital_usd": config.risk.capital_usd,
-        "max_position_usd": config.risk.max_position_usd,
-        "maker_fee_bps": facts.fees.maker_bps,
-        "taker_fee_bps": facts.fees.taker_bps,
-        "python": sys.version.split()[0],
-    }
 
 
 def _freeze_garbage(loop: asyncio.AbstractEventLoop) -> None:
@@ -387,14 +366,3 @@ def _freeze_garbage(loop: asyncio.AbstractEventLoop) -> None:
         loop.call_later(_GC_EVERY_S, sweep)
 
     loop.call_later(_GC_EVERY_S, sweep)
-
-
-__all__ = [
-    "Options",
-    "Venue",
-    "new_cloid_prefix",
-    "open_venue",
-    "run",
-    "state_path",
-    "summarise",
-]

@@ -20,11 +20,11 @@ from mmbot.core.types import NS_PER_MS, Fees, Instrument, notional_usd
 from mmbot.errors import ConfigError, VenueError
 from mmbot.hyperliquid import wire_rest
 from mmbot.hyperliquid.grid import Grid
-from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.hyperliquid.universe import Universe, fees
 from mmbot.hyperliquid.wire_types import WireBook
 from mmbot.runtime.aio import wall_clock_ns
+from mmbot.runtime.patience import Reads
 
 CLOCK_SKEW_MS_MAX: Final = 10_000
 """Beyond this the venue's clock and ours disagree by more than an order's expiry allows."""
@@ -83,17 +83,20 @@ class Ladder(msgspec.Struct, frozen=True):
     terms: dict[str, float | None]
 
 
-async def read_facts(config: Config, rest: Rest, signer: Signer) -> Facts:
+async def read_facts(
+    config: Config, rest: Reads, signer: Signer, instrument: Instrument | None = None
+) -> Facts:
     """
-    Read instrument, account, fees, budget and clock.
+    Read account, fees, budget and clock; the instrument too, unless it was read before.
 
     Raises:
         ConfigError: The instrument or its reference is unknown or delisted.
         VenueError: The venue cannot be reached, or refuses.
     """
-    instrument = await read_instrument(config, rest)
+    if instrument is None:
+        instrument = await read_instrument(config, rest)
     await _check_reference(config, rest)
-    user = (config.account.address or signer.address).lower()
+    user = account_of(config, signer)
     coin, dex = instrument.coin, instrument.dex
     bodies = await asyncio.gather(
         rest.info({"type": "userRole", "user": signer.address}),
@@ -141,12 +144,17 @@ async def read_facts(config: Config, rest: Rest, signer: Signer) -> Facts:
     )
 
 
+def account_of(config: Config, signer: Signer) -> str:
+    """Address of the account traded: the key's own, unless the key is an agent's."""
+    return (config.account.address or signer.address).lower()
+
+
 def failures(facts: Facts) -> list[Row]:
     """What keeps a run from beginning."""
     return [row for row in facts.rows if not row.is_ok]
 
 
-async def read_instrument(config: Config, rest: Rest) -> Instrument:
+async def read_instrument(config: Config, rest: Reads) -> Instrument:
     """
     Look the configured perp up in the venue's own lists.
 
@@ -157,7 +165,7 @@ async def read_instrument(config: Config, rest: Rest) -> Instrument:
     return universe.instrument(config.instrument.wire_coin)
 
 
-async def _universe(rest: Rest, dex: str, key: str) -> Universe:
+async def _universe(rest: Reads, dex: str, key: str) -> Universe:
     """The perps of a dex; `key` is what the configuration names it by."""
     if not dex:
         return Universe.parse(await rest.info({"type": "meta", "dex": ""}), None, "")
@@ -173,7 +181,7 @@ async def _universe(rest: Rest, dex: str, key: str) -> Universe:
     return Universe.parse(meta, dexs, dex, spot_meta=spot)
 
 
-async def _check_reference(config: Config, rest: Rest) -> None:
+async def _check_reference(config: Config, rest: Reads) -> None:
     """The venue would answer a stream of an unknown coin by hanging up, naming nothing."""
     coin = config.reference.coin
     if not coin:
@@ -185,7 +193,7 @@ async def _check_reference(config: Config, rest: Rest) -> None:
         raise ConfigError(f"reference.coin = {coin!r}: the venue has no such live perp; {hint}")
 
 
-async def preview(config: Config, rest: Rest, facts: Facts) -> Ladder:
+async def preview(config: Config, rest: Reads, facts: Facts) -> Ladder:
     """
     The orders an engine with this configuration would place on the present book.
 

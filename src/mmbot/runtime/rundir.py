@@ -15,7 +15,7 @@ LATEST: Final = "latest"
 
 def make_run_dir(config: Config, chosen: Path | None, now_ns: int) -> Path:
     """
-    Create the folder of a run, with the effective configuration in it.
+    Create the folder of a run.
 
     Args:
         config: The configuration; `log.dir` is the parent when nothing is chosen.
@@ -23,37 +23,70 @@ def make_run_dir(config: Config, chosen: Path | None, now_ns: int) -> Path:
         now_ns: Start of the run.
 
     Raises:
-        ConfigError: The folder cannot be made or written.
+        ConfigError: The folder cannot be made.
     """
     try:
-        path = chosen if chosen is not None else _fresh(config, now_ns)
-        path.mkdir(parents=True, exist_ok=True)
+        if chosen is None:
+            return _fresh(config, now_ns)
+        chosen.mkdir(parents=True, exist_ok=True)
+        return chosen
+    except (OSError, ValueError) as error:
+        raise _unwritable(chosen or config.log.dir, error) from None
+
+
+def describe_run(config: Config, path: Path) -> None:
+    """
+    Write the effective configuration into the folder of a run.
+
+    Raises:
+        ConfigError: The folder cannot be written.
+    """
+    try:
         (path / "config.toml").write_text(dump_toml(config), "utf-8")
-    except OSError as error:
-        where = chosen or config.log.dir
-        raise ConfigError(f"cannot write the run directory {where}: {error.strerror}") from None
-    if chosen is None:
-        _point_latest(path)
-    return path
+    except (OSError, ValueError) as error:
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError | ValueError) -> ConfigError:
+    why = error.strerror if isinstance(error, OSError) else str(error)
+    return ConfigError(
+        f"cannot write the run directory {str(path)!r}: {why}; name another with --run-dir "
+        "or log.dir"
+    )
 
 
 def _fresh(config: Config, now_ns: int) -> Path:
     at = datetime.fromtimestamp(now_ns / 1e9, tz=UTC)
     market = config.instrument.wire_coin.replace(":", "-")
     stem = config.log.dir / f"{market}-{at:%Y%m%dT%H%M%SZ}"
+    stem.parent.mkdir(parents=True, exist_ok=True)
     path, number = stem, 2
-    while path.exists():
-        path = stem.with_name(f"{stem.name}-{number}")
-        number += 1
-    return path
+    while True:
+        try:
+            # Two runs that begin in the same second must not share a folder.
+            path.mkdir()
+        except FileExistsError:
+            path = stem.with_name(f"{stem.name}-{number}")
+            number += 1
+        else:
+            return path
 
 
-def _point_latest(path: Path) -> None:
-    """Make `latest` name this run; the rename is atomic, so a reader never finds it missing."""
+def point_latest(path: Path) -> None:
+    """
+    Make `latest` name this run; the rename is atomic, so a reader never finds it missing.
+
+    Raises:
+        ConfigError: It cannot be made, because something else has the name for instance.
+    """
     link = path.parent / LATEST
     fresh = path.parent / f".{LATEST}-{path.name}"
-    fresh.symlink_to(path.name)
-    fresh.replace(link)
+    try:
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(path.name)
+        fresh.replace(link)
+    except OSError as error:
+        raise _unwritable(link, error) from None
 
 
 def write_summary(path: Path, summary: dict[str, Any]) -> None:

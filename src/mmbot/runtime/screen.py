@@ -12,7 +12,6 @@ from typing import Any, Final
 import msgspec
 
 from mmbot.config import Config
-from mmbot.core.types import Instrument
 from mmbot.logs import Record
 
 _RESET: Final = "\x1b[0m"
@@ -28,8 +27,7 @@ QUOTE_LINE_EVERY_S: Final = 1.0
 class Screen:
     """Render log records as lines for a person; keeps back quote moves that come too fast."""
 
-    def __init__(self, instrument: Instrument, *, is_colour: bool) -> None:
-        self._instrument = instrument
+    def __init__(self, *, is_colour: bool) -> None:
         self._is_colour = is_colour
         self._quoted_at = ""
         self._renderers: dict[str, Callable[[Record], str | None]] = {
@@ -41,6 +39,17 @@ class Screen:
             "snapshot.read": self._snapshot,
             "order.rejected": lambda r: f"order    refused ({r['reason']}): {r['text']}",
             "killswitch.tripped": lambda r: f"KILL     {r['text']}",
+            "venue.retried": lambda r: (
+                f"venue    {r['error']}; trying again for up to {r['for_s']:.0f} s"
+            ),
+            "orders.left_over": lambda r: (
+                f"orders   {r['orders']} of an earlier run still rest: cancelling them"
+            ),
+            "orders.left_over_cancelled": lambda r: (
+                f"orders   the venue confirms: {r['orders']} old orders cancelled"
+            ),
+            # The exit says it, after everything else.
+            "run.refused": lambda _: None,
             "run.stopping": lambda r: (
                 f"stop     {r['reason']}: cancelling {r['live_orders']} orders"
             ),
@@ -94,9 +103,9 @@ class Screen:
         )
 
 
-def banner(config: Config, instrument: Instrument, user: str, *, is_colour: bool) -> list[str]:
-    """The first lines: mode, unmistakable when money is real, instrument, account, limits."""
-    coin = instrument.coin
+def banner(config: Config, *, is_colour: bool) -> list[str]:
+    """The first lines, before anything is reached: mode, unmistakable for money, coin, limits."""
+    coin = config.instrument.wire_coin
     match config.mode:
         case "emulator":
             title = f" EMULATOR  {coin} on an emulated exchange: no key, no network, no money "
@@ -112,12 +121,7 @@ def banner(config: Config, instrument: Instrument, user: str, *, is_colour: bool
         title = f"{style}{title}{_RESET}"
     risk = config.risk
     limits = f"capital {risk.capital_usd:g} USD  position limit {risk.max_position_usd:g} USD"
-    return [
-        rule,
-        title,
-        rule,
-        f"account  {user}  {limits}  Ctrl+C stops",
-    ]
+    return [rule, title, rule, f"limits   {limits}  Ctrl+C stops"]
 
 
 def summary_lines(summary: dict[str, Any]) -> list[str]:

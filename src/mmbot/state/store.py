@@ -3,6 +3,8 @@ Safety state that outlives the process: one SQLite file per account and instrume
 
 It holds the kill latch. The file is WAL, so a process killed at any write leaves the last committed
 state. A file that is damaged, or that some other program made, is reported and never overwritten.
+A file that is removed under a running program is made again when the switch trips: SQLite would go
+on writing to what has no name any more.
 """
 
 from __future__ import annotations
@@ -55,6 +57,10 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._open()
+
+    def _open(self) -> None:
+        path = self.path
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if not path.exists():
@@ -63,6 +69,7 @@ class Store:
             self._db = sqlite3.connect(
                 path, timeout=5, isolation_level=None, check_same_thread=False
             )
+            self._file = _identity(path)
         except (OSError, sqlite3.Error) as error:
             raise StateError(_unusable(path, str(error))) from error
         try:
@@ -98,11 +105,28 @@ class Store:
             raise StateError(_unusable(self.path, f"the latch cannot be read: {error}")) from error
 
     def latch(self, reason: KillReason) -> None:
-        """Latch the kill switch; the first reason stays until a reset."""
+        """
+        Latch the kill switch; the first reason stays until a reset.
+
+        Raises:
+            StateError: It is not latched: nothing at `path` would refuse the next run.
+        """
+        if not self._is_in_place():
+            # Removed or replaced since the start, so what is open would be latched for nobody.
+            self._db.close()
+            self._open()
         blob = msgspec.json.encode(reason)
         with self._transaction() as db:
             db.execute("INSERT OR IGNORE INTO kill_latch VALUES (1, ?)", (blob,))
             db.execute("INSERT INTO latch_history VALUES (?, 'tripped', ?)", (reason.at_ns, blob))
+        if not self._is_in_place():
+            raise StateError(_unusable(self.path, "the file vanished while it was written"))
+
+    def _is_in_place(self) -> bool:
+        try:
+            return _identity(self.path) == self._file
+        except OSError:
+            return False
 
     def reset(self, now_ns: int) -> KillReason | None:
         """Clear the latch and return why it was set, or None when it was not."""
@@ -140,6 +164,12 @@ class Store:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Which file a name means."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _create(path: Path) -> None:

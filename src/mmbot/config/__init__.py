@@ -7,17 +7,27 @@ applies `--set`, and turns what is wrong into a sentence a person can act on.
 
 from __future__ import annotations
 
-import difflib
+import math
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from mmbot.config.toml import dump, override, read_text
+from mmbot.config.words import UnfitError, explain, near, refuse, show
 from mmbot.core.book import BookParams
 from mmbot.core.engine import EngineParams
 from mmbot.core.estimators.volatility import VolatilityParams
@@ -32,18 +42,54 @@ from mmbot.errors import ConfigError
 from mmbot.hyperliquid.gateway import GatewayParams
 from mmbot.hyperliquid.link import LinkParams
 
+__all__ = [
+    "AccountParams",
+    "BacktestParams",
+    "Config",
+    "EmulatorParams",
+    "InstrumentParams",
+    "LogParams",
+    "ReferenceParams",
+    "StartParams",
+    "dump_toml",
+    "load",
+    "market_overrides",
+    "parse",
+    "require_available",
+    "show",
+]
+
 Mode = Literal["emulator", "testnet", "live"]
 
 _FROZEN: Final = ConfigDict(frozen=True, extra="forbid")
 
-_MAY_BE_A_KEY: Final = re.compile(r"[0-9a-fA-F]{41,}")
-"""Longer than an address: somebody put a secret where it does not belong."""
+_HOST_LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+"""RFC 1123, with the underscore that container networks use."""
 
-REMEDIES: Final = {
-    "risk.capital_usd": "set the money this bot may risk, for example capital_usd = 100",
-    "instrument.coin": 'name the perp as the venue does, for example coin = "HYPE"',
-}
-"""What to do about a key that has no default."""
+
+def _usable(path: Path) -> Path:
+    """A path that the system can at least be asked for."""
+    text = str(path)
+    if "\0" in text:
+        raise UnfitError("holds a NUL character, which no file name has; remove it")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UnfitError("is not valid text (UTF-8); use another name") from None
+    try:
+        path.expanduser()
+    except RuntimeError:
+        raise UnfitError("begins with a ~ whose home is not known; write it out") from None
+    return path
+
+
+def _not_empty(value: object) -> object:
+    if value == "":
+        raise UnfitError("is empty; name a folder or a file, or leave the key out")
+    return value
+
+
+UsablePath = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(_usable)]
 
 
 class InstrumentParams(BaseModel):
@@ -97,7 +143,7 @@ class AccountParams(BaseModel):
         pattern=r"^[A-Z][A-Z0-9_]*$",
         description="Environment variable that holds the signing key (hex).",
     )
-    key_file: Path | None = Field(
+    key_file: UsablePath | None = Field(
         None,
         description="File of mode 0600 that holds the signing key, read if the variable is unset.",
     )
@@ -122,6 +168,42 @@ class EmulatorParams(BaseModel):
         50, ge=0, le=10_000, description="Time from an action's arrival to its execution, ms."
     )
 
+    @field_validator("url")
+    @classmethod
+    def _host_can_be_one(cls, url: str) -> str:
+        if not url.strip("/"):
+            return url
+        unfit = UnfitError("is not the address of a host; write it as http://127.0.0.1:3001")
+        try:
+            parts = urlsplit(url)
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            raise unfit from None
+        if parts.username is not None or parts.query or parts.fragment:
+            raise unfit
+        if not host or not ("[" in parts.netloc or _is_host(host)):
+            raise unfit
+        return url
+
+
+def _is_host(name: str) -> bool:
+    labels = name.removesuffix(".").split(".")
+    return len(name) <= 253 and all(_HOST_LABEL.fullmatch(label) for label in labels)
+
+
+class StartParams(BaseModel):
+    """How a run begins."""
+
+    model_config = _FROZEN
+
+    retry_s: float = Field(
+        70,
+        ge=0,
+        le=600,
+        description="How long a start goes on asking a venue that is overloaded, down, or away "
+        "while orders of an earlier run may rest, s. The venue's limit is per minute.",
+    )
+
 
 class LogParams(BaseModel):
     """What the log keeps."""
@@ -131,7 +213,7 @@ class LogParams(BaseModel):
     level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest level written."
     )
-    dir: Path = Field(Path("logs"), description="Folder of the run directories.")
+    dir: UsablePath = Field(Path("logs"), description="Folder of the run directories.")
 
 
 class Config(BaseModel):
@@ -140,9 +222,10 @@ class Config(BaseModel):
     model_config = _FROZEN
 
     mode: Mode = Field("emulator", description="emulator: no key, no network; testnet; live.")
-    state_dir: Path = Field(
+    state_dir: UsablePath = Field(
         Path("~/.local/state/mmbot"), description="Folder of the safety state (kill latch)."
     )
+    start: StartParams = StartParams()
     instrument: InstrumentParams
     account: AccountParams = AccountParams()
     risk: RiskParams
@@ -160,6 +243,11 @@ class Config(BaseModel):
     )
     backtest: BacktestParams = BacktestParams()
     log: LogParams = LogParams()
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the exchange begins and ends with the run."""
+        return self.mode == "emulator" and not self.emulator.url.strip("/")
 
     @property
     def engine(self) -> EngineParams:
@@ -180,11 +268,18 @@ class Config(BaseModel):
         return MarketParams.model_validate({**base.model_dump(), **self.market})
 
     @model_validator(mode="after")
+    def _numbers_are_finite(self) -> Self:
+        for key, value in _numbers(self.model_dump()):
+            if not math.isfinite(value):
+                refuse(key, value, "is not a finite number", "write one")
+        return self
+
+    @model_validator(mode="after")
     def _limits_agree(self) -> Self:
         risk = self.risk
         geared_usd = risk.capital_usd * risk.leverage
         if risk.max_position_usd > geared_usd:
-            _refuse(
+            refuse(
                 "risk.max_position_usd",
                 risk.max_position_usd,
                 f"contradicts risk.capital_usd x risk.leverage = {geared_usd:g}",
@@ -192,7 +287,7 @@ class Config(BaseModel):
             )
         side_usd = risk.side_budget_frac * risk.max_position_usd
         if side_usd < MIN_NOTIONAL_USD:
-            _refuse(
+            refuse(
                 "risk.side_budget_frac",
                 risk.side_budget_frac,
                 f"leaves {side_usd:g} USD a side, below the venue's minimum order of "
@@ -205,7 +300,7 @@ class Config(BaseModel):
     def _market_is_known(self) -> Self:
         if self.emulator.scenario not in SCENARIOS:
             known = ", ".join(sorted(SCENARIOS))
-            _refuse(
+            refuse(
                 "emulator.scenario",
                 self.emulator.scenario,
                 "is not a scenario",
@@ -216,17 +311,21 @@ class Config(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(["market", *(str(part) for part in first["loc"])])
-            remedy = _near(str(first["loc"][-1]), MarketParams.model_fields) if first["loc"] else ""
-            _refuse(key, first["input"], first["msg"], remedy or "see mmbot check --schema")
+            remedy = near(str(first["loc"][-1]), MarketParams.model_fields) if first["loc"] else ""
+            refuse(key, first["input"], first["msg"], remedy or "see mmbot check --schema")
         return self
 
 
-class _RefusedError(ValueError):
-    """A contradiction between keys, already worded."""
-
-
-def _refuse(key: str, value: object, why: str, remedy: str) -> None:
-    raise _RefusedError(f"{key} = {show(value)}: {why}; {remedy}")
+def _numbers(tree: object, key: str = "") -> Iterator[tuple[str, float]]:
+    """Every float of nested tables and lists, with its dotted key."""
+    if isinstance(tree, float):
+        yield key, tree
+    elif isinstance(tree, Mapping):
+        for name, value in tree.items():
+            yield from _numbers(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(tree, list | tuple):
+        for value in tree:
+            yield from _numbers(value, key)
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -237,19 +336,13 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
         ConfigError: With the file, each key, its value, the bound and the remedy.
     """
     try:
-        text = path.read_text("utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; see configs/ for templates") from None
-    except IsADirectoryError:
-        raise ConfigError(f"{path}: is a directory; name a .toml file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
-    try:
-        tree = tomllib.loads(text)
+        tree = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: nested too deeply to be a configuration") from None
     for item in overrides:
-        _override(tree, item)
+        override(tree, item)
     return parse(tree, str(path))
 
 
@@ -258,8 +351,22 @@ def parse(tree: Mapping[str, Any], source: str) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        lines = [f"{source}: {_explain(item)}" for item in error.errors()]
+        lines = [f"{source}: {explain(Config, item)}" for item in error.errors()]
         raise ConfigError("\n".join(lines)) from None
+
+
+def require_available(config: Config) -> None:
+    """
+    Refuse a mode that is not finished.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if config.mode == "live":
+        raise ConfigError(
+            'mode = "live": not available yet: it waits for the self-test and the full kill '
+            'switch; use mode = "testnet" or "emulator"'
+        )
 
 
 def market_overrides(overrides: Sequence[str]) -> dict[str, Any]:
@@ -271,79 +378,16 @@ def market_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     """
     tree: dict[str, Any] = {}
     for item in overrides:
-        _override(tree, item)
+        override(tree, item)
     if strangers := sorted(tree.keys() - {"market"}):
         raise ConfigError(f"--set {show(strangers[0])}: an exchange takes market.key=value alone")
     market = tree.get("market", {})
     if not isinstance(market, dict):
         raise ConfigError("--set market: write it as market.key=value")
+    for key, value in _numbers(market, "market"):
+        if not math.isfinite(value):
+            raise ConfigError(f"--set {key}={value}: is not a finite number; write one")
     return market
-
-
-def _override(tree: dict[str, Any], item: str) -> None:
-    """Apply one `section.key=value`; the value is TOML, or a bare word taken as a string."""
-    key, sign, text = item.partition("=")
-    path = [part.strip() for part in key.split(".")]
-    if not sign or not all(path):
-        raise ConfigError(f"--set {show(item)}: write it as section.key=value")
-    value: object = text
-    # An address is hex digits to TOML, and text to everyone else.
-    if not text.startswith("0x"):
-        with suppress(tomllib.TOMLDecodeError):
-            value = tomllib.loads(f"value = {text}")["value"]
-    node = tree
-    for part in path[:-1]:
-        child = node.setdefault(part, {})
-        if not isinstance(child, dict):
-            raise ConfigError(f"--set {show(item)}: {part} is a value, not a section")
-        node = child
-    node[path[-1]] = value
-
-
-def _explain(item: ErrorDetails) -> str:
-    key = ".".join(str(part) for part in item["loc"])
-    if _MAY_BE_A_KEY.search(key):
-        key = show(key)
-    kind = item["type"]
-    if isinstance(cause := item.get("ctx", {}).get("error"), _RefusedError):
-        return str(cause)
-    if kind == "extra_forbidden":
-        near = _near(str(item["loc"][-1]), _fields_at(item["loc"][:-1]))
-        return f"{key} = {show(item['input'])}: unknown key; {near or 'remove it'}"
-    if kind == "missing":
-        remedy = REMEDIES.get(key, f"add it to section [{key.rpartition('.')[0] or key}]")
-        return f"{key}: missing; {remedy}"
-    if kind == "value_error":
-        # A model's own check: its sentence begins with the key it is about.
-        return f"{key}.{item['ctx']['error']}"
-    why = item["msg"][:1].lower() + item["msg"][1:]
-    return f"{key} = {show(item['input'])}: {why}; change it within that bound"
-
-
-def _fields_at(loc: tuple[int | str, ...]) -> Mapping[str, object]:
-    model: Any = Config
-    for part in loc:
-        field = model.model_fields.get(part)
-        if field is None or not hasattr(field.annotation, "model_fields"):
-            return {}
-        model = field.annotation
-    fields: Mapping[str, object] = model.model_fields
-    return fields
-
-
-def _near(name: str, known: Mapping[str, object]) -> str:
-    match = difflib.get_close_matches(name, known, n=1)
-    if match:
-        return f"did you mean {match[0]}?"
-    return f"the keys here are: {', '.join(known)}" if known else ""
-
-
-def show(value: object) -> str:
-    """A value as a message shows it: cut when long, and left out where it may be a key."""
-    text = repr(value)
-    if _MAY_BE_A_KEY.search(text):
-        return "(not shown: it may be a key; keys come from the environment or a key file)"
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def dump_toml(config: Config) -> str:
@@ -352,28 +396,4 @@ def dump_toml(config: Config) -> str:
 
     There is no secret in a configuration: it names where the key is, not the key.
     """
-    plain = config.model_dump(mode="json", exclude_none=True)
-    lines: list[str] = []
-    _table(plain, (), lines)
-    return "\n".join(lines).lstrip("\n") + "\n"
-
-
-def _table(values: Mapping[str, Any], path: tuple[str, ...], lines: list[str]) -> None:
-    scalars = {key: value for key, value in values.items() if not isinstance(value, dict)}
-    if path and (scalars or not values):
-        lines.extend(("", f"[{'.'.join(path)}]"))
-    lines.extend(f"{key} = {_toml(value)}" for key, value in scalars.items())
-    for key, value in values.items():
-        if isinstance(value, dict):
-            _table(value, (*path, key), lines)
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
-    if isinstance(value, list):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    return repr(value)
+    return dump(config.model_dump(mode="json", exclude_none=True))

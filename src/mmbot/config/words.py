@@ -1,0 +1,83 @@
+"""What is wrong with a configuration, in sentences that a person can act on."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+_MAY_BE_A_KEY: Final = re.compile(r"[0-9a-fA-F]{41,}")
+"""Longer than an address: somebody put a secret where it does not belong."""
+
+REMEDIES: Final = {
+    "risk.capital_usd": "set the money this bot may risk, for example capital_usd = 100",
+    "instrument.coin": 'name the perp as the venue does, for example coin = "HYPE"',
+}
+"""What to do about a key that has no default."""
+
+
+class UnfitError(ValueError):
+    """What is wrong with one value, and what to do about it; the key is put in front."""
+
+
+class RefusedError(ValueError):
+    """A contradiction between keys, already worded."""
+
+
+def refuse(key: str, value: object, why: str, remedy: str) -> None:
+    """Raise `RefusedError` in the usual form."""
+    raise RefusedError(f"{key} = {show(value)}: {why}; {remedy}")
+
+
+def explain(model: type[BaseModel], item: ErrorDetails) -> str:
+    """One complaint of pydantic about `model`: key, value, bound, remedy."""
+    key = ".".join(str(part) for part in item["loc"])
+    if _MAY_BE_A_KEY.search(key):
+        key = show(key)
+    kind = item["type"]
+    if isinstance(cause := item.get("ctx", {}).get("error"), RefusedError):
+        return str(cause)
+    if isinstance(cause, UnfitError):
+        return f"{key} = {show(item['input'])}: {cause}"
+    if kind == "extra_forbidden":
+        hint = near(str(item["loc"][-1]), _fields_at(model, item["loc"][:-1]))
+        return f"{key} = {show(item['input'])}: unknown key; {hint or 'remove it'}"
+    if kind == "missing":
+        remedy = REMEDIES.get(key, f"add it to section [{key.rpartition('.')[0] or key}]")
+        return f"{key}: missing; {remedy}"
+    if kind == "value_error":
+        # A model's own check: its sentence begins with the key it is about.
+        return f"{key}.{item['ctx']['error']}"
+    why = item["msg"][:1].lower() + item["msg"][1:]
+    return f"{key} = {show(item['input'])}: {why}; change it within that bound"
+
+
+def _fields_at(root: type[BaseModel], loc: tuple[int | str, ...]) -> Mapping[str, object]:
+    model: Any = root
+    for part in loc:
+        field = model.model_fields.get(part)
+        if field is None or not hasattr(field.annotation, "model_fields"):
+            return {}
+        model = field.annotation
+    fields: Mapping[str, object] = model.model_fields
+    return fields
+
+
+def near(name: str, known: Mapping[str, object]) -> str:
+    """The known name that was probably meant, or all of them."""
+    match = difflib.get_close_matches(name, known, n=1)
+    if match:
+        return f"did you mean {match[0]}?"
+    return f"the keys here are: {', '.join(known)}" if known else ""
+
+
+def show(value: object) -> str:
+    """A value as a message shows it: cut when long, and left out where it may be a key."""
+    text = repr(value)
+    if _MAY_BE_A_KEY.search(text):
+        return "(not shown: it may be a key; keys come from the environment or a key file)"
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,257 @@
+"""
+How a run ends: cancel everything, look with the venue that nothing rests, say how it ended.
+
+The engine takes part as long as it can be trusted: it sends the cancels and hears of every verdict.
+The end itself is not its matter, so that a broken engine ends as cleanly as a sound one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+from mmbot.core.engine import Engine
+from mmbot.core.events import Event, Snapshot
+from mmbot.core.intents import KillReason
+from mmbot.core.types import NS_PER_MS, NS_PER_S
+from mmbot.errors import Exit
+from mmbot.hyperliquid.gateway import Gateway
+from mmbot.hyperliquid.ports import Clock, Scheduler
+from mmbot.hyperliquid.snapshot import SnapshotReader
+from mmbot.runtime.telling import Teller
+
+CLOID_MAGIC: Final = 0x6D6D
+"""Top 16 bits of every cloid of ours: a leftover of an earlier run is known by them."""
+_ACK_WAIT_NS: Final = 700 * NS_PER_MS
+"""How long a stop waits for the venue to acknowledge the cancels before it looks for itself."""
+_VERIFY_EVERY_NS: Final = 400 * NS_PER_MS
+_READ_LAG_NS: Final = NS_PER_S
+"""A reading may trail what is committed by about a second (protocol notes, gotcha 7)."""
+_GIVE_UP_NS: Final = 20 * NS_PER_S
+"""A stop that cannot be verified for this long ends and says what may still rest."""
+_REREAD_NS: Final = NS_PER_S
+"""How long a stop waits for fills that the account knows and we do not."""
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    How a run ended.
+
+    `final` is the last reading of the account; None means that the venue did not answer, and
+    `resting_orders` then counts what may still rest.
+    """
+
+    reason: str
+    exit_code: Exit
+    kill: KillReason | None
+    final: Snapshot | None
+    resting_orders: int
+    error: str | None = None
+
+
+class Phase(Enum):
+    """Where a run stands."""
+
+    TRADING = "trading"
+    CANCELLING = "cancelling"
+    VERIFYING = "verifying"
+    ENDED = "ended"
+
+
+class Closing:
+    """
+    The last part of a run, from the first word of its end to `on_end`.
+
+    Args:
+        emit: Folds an event into the engine and lets it decide.
+        is_link_up: Whether fills still come by the stream.
+        release: Closes every connection, once, just before `on_end`.
+        lifetime_ns: How long a placement may wait before the venue refuses it.
+
+    Attributes:
+        is_broken: The engine is not asked any more; what it holds is cancelled over its head.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        gateway: Gateway,
+        snapshot: SnapshotReader,
+        clock: Clock,
+        scheduler: Scheduler,
+        teller: Teller,
+        emit: Callable[[Event], None],
+        is_link_up: Callable[[], bool],
+        release: Callable[[], None],
+        on_end: Callable[[Ending], None],
+        lifetime_ns: int,
+    ) -> None:
+        self.phase = Phase.TRADING
+        self.kill: KillReason | None = None
+        self.is_broken = False
+        self._engine = engine
+        self._gateway = gateway
+        self._snapshot = snapshot
+        self._clock = clock
+        self._scheduler = scheduler
+        self._teller = teller
+        self._emit = emit
+        self._is_link_up = is_link_up
+        self._release = release
+        self._on_end = on_end
+        self._lifetime_ns = lifetime_ns + _READ_LAG_NS
+        self._quiet_at_ns = 0
+        """From then on nothing sent so far can come to rest: it rests already or has expired."""
+        self._reason = ""
+        self._exit = Exit.OK
+        self._error: str | None = None
+        self._is_reread = False
+        self._readings = 0
+
+    @property
+    def is_trading(self) -> bool:
+        """No word of an end yet."""
+        return self.phase is Phase.TRADING
+
+    @property
+    def is_over(self) -> bool:
+        """Whether `on_end` was called."""
+        return self.phase is Phase.ENDED
+
+    def something_was_sent(self) -> None:
+        """A placement or move left; until it has expired it may come to rest."""
+        self._quiet_at_ns = self._clock() + self._lifetime_ns
+
+    def begin(self, reason: str, code: Exit, error: str | None = None) -> None:
+        """The end begins; the cancels follow, by whoever says so."""
+        self.phase = Phase.CANCELLING
+        self._reason = reason
+        self._exit = code
+        self._error = error
+        now_ns = self._clock()
+        live = len(self._engine.orders.slots)
+        self._teller.log.info("run.stopping", reason=reason, live_orders=live)
+        self._scheduler.call_at(now_ns + _ACK_WAIT_NS, self._on_ack_deadline)
+        self._scheduler.call_at(now_ns + _GIVE_UP_NS, self.force)
+
+    def killed(self, reason: KillReason) -> None:
+        """The kill switch tripped, before the end began or during it."""
+        self.kill = reason
+        if self.is_trading:
+            self.begin(f"kill: {reason.trigger}", Exit.KILLED)
+        else:
+            self._exit = Exit.KILLED
+
+    def broken(self, error: str, code: Exit) -> None:
+        """The engine cannot be trusted any more: cancel all that may rest, look, end."""
+        self.is_broken = True
+        if self.is_trading:
+            self.begin("invariant", code)
+        self._error = error
+        self._exit = max(self._exit, code)
+
+    def cancel_over_the_engine(self) -> None:
+        """Cancel whatever the broken engine held."""
+        self._gateway.cancel_all(list(self._engine.orders.slots))
+        self.verify()
+
+    def after_decision(self) -> None:
+        """Every cancel is acknowledged: look at once, there is nothing to wait for."""
+        if self.phase is Phase.CANCELLING and not self._engine.orders.slots:
+            self.verify()
+
+    def verify(self) -> None:
+        """Read the account to see that nothing rests."""
+        if self.phase in (Phase.CANCELLING, Phase.VERIFYING):
+            self.phase = Phase.VERIFYING
+            # With the link up every fill has come by the stream; without it they are read as well.
+            self._snapshot.start(is_brief=self._is_link_up())
+
+    def force(self) -> None:
+        """End now; the cancels were sent, their outcome is not waited for."""
+        if self.phase is not Phase.ENDED:
+            self._end(None)
+
+    # -- readings ---------------------------------------------------------------------------
+
+    def read(self, final: Snapshot) -> bool:
+        """
+        Take a reading of the account; False if it is not one for the end.
+
+        What it shows resting is cancelled again at once. That it shows nothing counts only when
+        nothing can come to rest any more: every order has its verdict, or what was sent last has
+        expired before the reading began.
+        """
+        if self.phase is not Phase.VERIFYING:
+            return False
+        self._readings += 1
+        ours = [order for order in final.open_orders if is_ours(order.cloid)]
+        for order in ours:
+            self._teller.log.warning("order.still_resting", oid=order.oid, status=order.status)
+        if ours:
+            self._gateway.cancel_all([order.cloid for order in ours if order.cloid is not None])
+        position = self._engine.position
+        if not ours and not self._is_reread and final.position_lots != position.lots:
+            # A fill has not reached us, and a brief reading has none: the ledger is closed with
+            # the fills if they can be had soon.
+            self._is_reread = True
+            number = self._readings
+            self._snapshot.start()
+            self._scheduler.call_at(
+                self._clock() + _REREAD_NS, lambda: self._settle_for(final, number)
+            )
+            return True
+        self._settle_for(final, self._readings, is_clean=not ours)
+        return True
+
+    def not_read(self) -> bool:
+        """A reading failed; False if it was not one for the end."""
+        if self.phase is not Phase.VERIFYING:
+            return False
+        self._again()
+        return True
+
+    def _settle_for(self, final: Snapshot, number: int, *, is_clean: bool = True) -> None:
+        """End with a reading, unless a newer one came or something may still come to rest."""
+        if self.phase is not Phase.VERIFYING or self._readings != number:
+            return
+        if not self.is_broken:
+            self._emit(final)
+        is_quiet = final.requested_at_ns >= self._quiet_at_ns
+        if is_clean and (is_quiet or not self._engine.orders.slots):
+            self._end(final)
+        else:
+            self._again()
+
+    def _again(self) -> None:
+        self._scheduler.call_at(self._clock() + _VERIFY_EVERY_NS, self.verify)
+
+    def _on_ack_deadline(self) -> None:
+        if self.phase is Phase.CANCELLING:
+            self.verify()
+
+    def _end(self, final: Snapshot | None) -> None:
+        resting = 0 if final is not None else len(self._engine.orders.slots)
+        self.phase = Phase.ENDED
+        self._teller.tell()
+        self._release()
+        code = self._exit if final is not None else max(self._exit, Exit.FAILED)
+        self._on_end(
+            Ending(
+                reason=self._reason or "forced",
+                exit_code=Exit(code),
+                kill=self.kill,
+                final=final,
+                resting_orders=resting,
+                error=self._error,
+            )
+        )
+
+
+def is_ours(cloid: int | None) -> bool:
+    """Whether an order was made by this program, in this run or an earlier one."""
+    return cloid is not None and cloid >> 112 == CLOID_MAGIC

@@ -1,0 +1,84 @@
+"""
+What was decided is told after it was sent: the log waits, the orders do not.
+
+The loop writes to a socket when the callback that asked for it returns, so whatever is done before
+that is time on the way of an order. A decision is therefore told at the loop's next turn, or before
+the next event is folded, whichever comes first: the log keeps the order in which things happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from mmbot.core.engine import Decision
+from mmbot.hyperliquid.ports import Clock, Scheduler
+
+Log = structlog.typing.FilteringBoundLogger
+
+
+class Teller:
+    """
+    The log of a trader, with the decisions that are still to be told in front of it.
+
+    Args:
+        log: Where it all goes.
+        unknown: What the decoder did not know, with counts; each is told once.
+    """
+
+    def __init__(
+        self, log: Log, clock: Clock, scheduler: Scheduler, unknown: Mapping[str, int]
+    ) -> None:
+        self._log = log
+        self._clock = clock
+        self._scheduler = scheduler
+        self._unknown = unknown
+        self._seen_unknown: set[str] = set()
+        self._untold: list[Decision] = []
+        self._is_asked = False
+
+    @property
+    def log(self) -> Log:
+        """The log, once it has everything that was decided before."""
+        if self._untold:
+            self.tell()
+        return self._log
+
+    def later(self, decision: Decision) -> None:
+        """Tell this at the loop's next turn, when what it sent has left."""
+        if not _says_something(decision) and len(self._unknown) == len(self._seen_unknown):
+            return
+        self._untold.append(decision)
+        if not self._is_asked:
+            self._is_asked = True
+            self._scheduler.call_at(self._clock(), self._on_turn)
+
+    def tell(self) -> None:
+        """Tell what is left to be told."""
+        untold, self._untold = self._untold, []
+        for decision in untold:
+            self._one(decision)
+
+    def _on_turn(self) -> None:
+        self._is_asked = False
+        self.tell()
+
+    def _one(self, decision: Decision) -> None:
+        log = self._log
+        for note in decision.notes:
+            getattr(log, note.level)(note.event, **note.facts)
+        if decision.diagnostics is not None:
+            if decision.batch is not None:
+                log.info("quote.moved", facts=decision.diagnostics)
+            else:
+                log.debug("quote.held", facts=decision.diagnostics)
+        if len(self._unknown) != len(self._seen_unknown):
+            for what in sorted(self._unknown.keys() - self._seen_unknown):
+                self._seen_unknown.add(what)
+                log.warning("frame.unknown", what=what)
+
+
+def _says_something(decision: Decision) -> Any:
+    return decision.notes or decision.diagnostics is not None

@@ -1,0 +1,128 @@
+"""Which venue a configuration means: its address, its key, and where our state about it lies."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from mmbot.config import Config, require_available
+from mmbot.errors import ConfigError, LinkError
+from mmbot.hyperliquid.rest import Rest
+from mmbot.runtime.child import Child, ExchangeInfo, embedded_exchange
+from mmbot.runtime.patience import OnWait, PatientRest
+from mmbot.runtime.rundir import LATEST
+from mmbot.state.lock import RunLock
+from mmbot.state.store import store_path
+
+TESTNET_URL: Final = "https://api.hyperliquid-testnet.xyz"
+
+
+class Venue(msgspec.Struct, frozen=True):
+    """Where the venue is and with which key it is traded."""
+
+    url: str
+    key: bytes
+
+    @property
+    def ws_url(self) -> str:
+        """Address of the socket."""
+        return "ws" + self.url.removeprefix("http") + "/ws"
+
+
+@asynccontextmanager
+async def open_venue(
+    config: Config,
+    key: bytes | None,
+    on_wait: OnWait | None = None,
+    child: Child | None = None,
+) -> AsyncIterator[Venue]:
+    """
+    Reach the venue of this mode; the embedded exchange lives as long as this context.
+
+    Args:
+        config: The configuration.
+        key: The signing key, where there is one.
+        on_wait: Hears of refused reads; without it none is tried again.
+        child: The embedded exchange, if it was started already.
+
+    Raises:
+        ConfigError: No key where one is needed, or a mode that is not available.
+        VenueError: The exchange did not start or did not answer.
+    """
+    require_available(config)
+    if config.mode == "testnet":
+        if key is None:
+            raise ConfigError(
+                f'mode = "testnet": no signing key: set the environment variable '
+                f"{config.account.key_env}, or account.key_file to a file of mode 0600"
+            )
+        yield Venue(TESTNET_URL, key)
+        return
+    if config.emulator.url:
+        url = config.emulator.url.rstrip("/")
+        yield Venue(url, key if key is not None else await _test_key(config, url, on_wait))
+        return
+    async with embedded_exchange(config, child) as info:
+        yield Venue(info.url, bytes.fromhex(info.accounts[0].private_key.removeprefix("0x")))
+
+
+async def _test_key(config: Config, url: str, on_wait: OnWait | None) -> bytes:
+    """Key of the first funded test account of an emulated exchange that runs already."""
+    retry_s = config.start.retry_s if on_wait is not None else 0.0
+    async with Rest(url) as rest:
+        reads = PatientRest(rest, url, retry_s=retry_s, on_wait=on_wait)
+        body = await reads.get("/emulator/accounts")
+    try:
+        info = msgspec.json.decode(body, type=ExchangeInfo)
+    except msgspec.DecodeError:
+        raise LinkError(
+            f"emulator.url = {url}: answers, but is not an emulated exchange of mmbot; "
+            "start one with mmbot exchange"
+        ) from None
+    return bytes.fromhex(info.accounts[0].private_key.removeprefix("0x"))
+
+
+def state_path(config: Config, run_dir: Path | None, user: str) -> Path:
+    """
+    Where the safety state of this configuration lies.
+
+    With the embedded exchange it is in the run directory (the newest run when none is named):
+    that account exists no longer than the exchange does.
+    """
+    if config.is_embedded:
+        return (run_dir or config.log.dir / LATEST) / "state.sqlite"
+    coin = config.instrument.wire_coin
+    return store_path(config.state_dir.expanduser(), config.mode, user, coin)
+
+
+def market_lock(config: Config, state: Path, user: str, remedy: str) -> RunLock:
+    """
+    The lock of this account and instrument, beside the safety state at `state`.
+
+    Raises:
+        CheckError: Another process trades it.
+    """
+    coin = config.instrument.wire_coin
+    if config.is_embedded:
+        name, what = None, f"the run directory {state.parent}"
+    else:
+        name = f"{environment(config)} {user.lower()} {coin}"
+        what = f"{coin} of account {user} ({environment(config)})"
+    path = state.with_name(state.name + ".lock")
+    return RunLock(path, name, what=what, remedy=remedy)
+
+
+def environment(config: Config) -> str:
+    """Name of the venue; of an emulated one its address, in one spelling for each host."""
+    if config.mode != "emulator":
+        return config.mode
+    parts = urlsplit(config.emulator.url)
+    host = parts.hostname or ""
+    if host in ("localhost", "::1"):
+        host = "127.0.0.1"
+    return f"{host}:{parts.port or 80}"
