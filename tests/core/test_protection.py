@@ -212,3 +212,22 @@ def test_the_record_of_a_decision_is_of_its_moment() -> None:
     it.decide()
     assert decision.diagnostics == at_once
     assert at_once is not None
+
+
+def test_a_venue_out_of_reach_is_not_stormed_with_cancels() -> None:
+    """A cancel that fails at once is repeated by the clock, not by its own failure."""
+    it = Rig()
+    it.settle()
+    it.apply(LinkLost(it.now_ns, "reset"))
+    sent = 0
+    for _ in range(100):
+        it.fault = Fault.LOST_BEFORE
+        batch = it.decide().batch
+        sent += 0 if batch is None else len(batch.cancels)
+        it.wait(0.05)
+    # Six orders, five seconds: once a second each.
+    assert 6 <= sent <= 6 * 6
+    it.fault = None
+    it.wait(1.1)
+    it.decide()
+    assert not it.resting

@@ -201,6 +201,9 @@ class Orders(Reports):
         slot = self.slots.get(event.cloid)
         if slot is None or slot.state is not _PENDING[event.request]:
             return
+        if event.request is Request.CANCEL:
+            # With the venue out of reach it fails at once, and would be sent again at once.
+            slot.retry_ns = event.recv_ns + _CANCEL_RETRY_NS
         self._step(slot, _UNANSWERED[event.request], event.recv_ns)
 
     def on_missing(self, event: OrderMissing) -> None:
