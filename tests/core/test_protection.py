@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from core.rig import Fault, Rig, params
 from mmbot.core.events import Bbo, Level, LinkLost, LinkUp
 from mmbot.core.intents import Move, Place
-from mmbot.core.types import Mode, Side
+from mmbot.core.types import NS_PER_S, Mode, Side
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -231,3 +231,17 @@ def test_a_venue_out_of_reach_is_not_stormed_with_cancels() -> None:
     it.wait(1.1)
     it.decide()
     assert not it.resting
+
+
+def test_a_cancel_that_may_be_repeated_hides_no_later_one() -> None:
+    """The wake-up is for the next of them, not for the first there ever was."""
+    it = Rig()
+    it.settle()
+    first, second = it.side(Side.BUY)[:2]
+    slots = it.engine.orders.slots
+    slots[first.cloid].retry_ns = it.now_ns - NS_PER_S
+    slots[second.cloid].retry_ns = it.now_ns + NS_PER_S // 10
+    it.decide()
+    wake = it.engine.wake_at_ns()
+    assert wake is not None
+    assert wake <= it.now_ns + NS_PER_S // 10

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mmbot.core.diagnostics import Capture, Diagnostics, diagnose
 from mmbot.core.engine import Decision
 from mmbot.hyperliquid.websocket import WsSocket
 from mmbot.runtime.simulation import SimHandle
@@ -39,6 +40,12 @@ def test_orders_leave_a_turn_of_the_loop_before_the_log_hears_of_them(
         seen.append(record["event"])
 
     monkeypatch.setattr(run.log, "put", noted)
+
+    def diagnosed(capture: Capture) -> Diagnostics:
+        seen.append("diagnosed")
+        return diagnose(capture)
+
+    monkeypatch.setattr("mmbot.core.engine.diagnose", diagnosed)
     run.start()
     run.run(20)
 
@@ -48,6 +55,9 @@ def test_orders_leave_a_turn_of_the_loop_before_the_log_hears_of_them(
         before = seen[:at]
         sent_at = len(before) - 1 - before[::-1].index("sent")
         assert "turn" in seen[sent_at:at], seen[max(0, at - 10) : at + 1]
+        # The record is put together after that turn as well, and once.
+        assert seen[sent_at:at].count("diagnosed") == 1
+        assert "turn" in seen[sent_at : sent_at + seen[sent_at:at].index("diagnosed")]
 
 
 def test_nothing_is_lost_and_nothing_is_out_of_order() -> None:

@@ -578,7 +578,7 @@ class Engine:
         times: list[int | None] = [
             self.orders.query_at_ns(),
             self.risk.wake_at_ns(),
-            self._retry_at_ns(),
+            self._retry_at_ns(now_ns),
         ]
         if age_ns is not None and self.risk.mode is not Mode.HALTED:
             times.append(now_ns - age_ns + self._stale_kill_ns)
@@ -596,12 +596,13 @@ class Engine:
             times.append(self._reconciler.ready_at_ns(now_ns))
         return min((at for at in times if at is not None and at > now_ns), default=None)
 
-    def _retry_at_ns(self) -> int | None:
+    def _retry_at_ns(self, now_ns: int) -> int | None:
+        """When the next cancel may be repeated; one that may already hides no later one."""
         return min(
             (
                 slot.retry_ns
                 for slot in self.orders.slots.values()
-                if slot.retry_ns and slot.state in CANCELLABLE
+                if slot.retry_ns > now_ns and slot.state in CANCELLABLE
             ),
             default=None,
         )

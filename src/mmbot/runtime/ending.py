@@ -16,6 +16,7 @@ import msgspec
 from mmbot.core.engine import Engine
 from mmbot.core.events import Event, Snapshot
 from mmbot.core.intents import KillReason
+from mmbot.core.orders import READ_LAG_NS
 from mmbot.core.types import NS_PER_MS, NS_PER_S
 from mmbot.errors import Exit
 from mmbot.hyperliquid.gateway import Gateway
@@ -28,8 +29,6 @@ CLOID_MAGIC: Final = 0x6D6D
 _ACK_WAIT_NS: Final = 700 * NS_PER_MS
 """How long a stop waits for the venue to acknowledge the cancels before it looks for itself."""
 _VERIFY_EVERY_NS: Final = 400 * NS_PER_MS
-_READ_LAG_NS: Final = NS_PER_S
-"""A reading may trail what is committed by about a second (protocol notes, gotcha 7)."""
 _GIVE_UP_NS: Final = 20 * NS_PER_S
 """A stop that cannot be verified for this long ends and says what may still rest."""
 _REREAD_NS: Final = NS_PER_S
@@ -103,7 +102,7 @@ class Closing:
         self._is_link_up = is_link_up
         self._release = release
         self._on_end = on_end
-        self._lifetime_ns = lifetime_ns + _READ_LAG_NS
+        self._lifetime_ns = lifetime_ns + READ_LAG_NS
         self._quiet_at_ns = 0
         """From then on nothing sent so far can come to rest: it rests already or has expired."""
         self._reason = ""

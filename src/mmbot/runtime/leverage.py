@@ -48,7 +48,13 @@ async def set_leverage(
 
 async def _ask(trader: Trader, leverage: int, *, is_cross: bool) -> VenueError | None:
     done: asyncio.Future[VenueError | None] = asyncio.get_running_loop().create_future()
-    trader.gateway.update_leverage(leverage, is_cross=is_cross, on_done=done.set_result)
+
+    def settle(refusal: VenueError | None) -> None:
+        # An answer that comes after we gave up has nobody to tell.
+        if not done.done():
+            done.set_result(refusal)
+
+    trader.gateway.update_leverage(leverage, is_cross=is_cross, on_done=settle)
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             return await done

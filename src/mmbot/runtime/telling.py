@@ -69,11 +69,13 @@ class Teller:
         log = self._log
         for note in decision.notes:
             getattr(log, note.level)(note.event, **note.facts)
-        if decision.diagnostics is not None:
+        # Put together here and once: what was decided has left by now.
+        facts = decision.diagnostics
+        if facts is not None:
             if decision.batch is not None:
-                log.info("quote.moved", facts=decision.diagnostics)
+                log.info("quote.moved", facts=facts)
             else:
-                log.debug("quote.held", facts=decision.diagnostics)
+                log.debug("quote.held", facts=facts)
         if len(self._unknown) != len(self._seen_unknown):
             for what in sorted(self._unknown.keys() - self._seen_unknown):
                 self._seen_unknown.add(what)
@@ -81,4 +83,4 @@ class Teller:
 
 
 def _says_something(decision: Decision) -> Any:
-    return decision.notes or decision.diagnostics is not None
+    return decision.notes or decision.capture is not None
