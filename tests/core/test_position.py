@@ -296,6 +296,26 @@ def test_the_fills_of_one_block_are_in_a_reading_together() -> None:
     assert position.lots == 3
 
 
+def test_a_position_inside_a_block_is_not_one_that_a_reading_can_show() -> None:
+    """
+    A block takes 14 to 12 by way of 7, and 7 is what the reading showed before it.
+
+    Taken for proof of when the reading was made, the 7 in between would un-book what came before.
+    """
+    position = started()
+    assert position.reconcile(7, 1000.0, 5_276) == 7
+    assert position.reconcile(7, 1000.0, 5_339) == 0
+    for tid, side, lots, ms, start in (
+        (2, Side.BUY, 7, 5_500, 7),
+        (3, Side.SELL, 7, 7_000, 14),
+        (4, Side.BUY, 5, 7_000, 7),
+        (1, Side.BUY, 7, 1_500, 0),
+    ):
+        booked = fill(tid, side, 1000, lots, ms=ms, start=start)
+        position.apply(msgspec.structs.replace(booked, venue_ms=ms))
+    assert position.lots == 12
+
+
 def test_a_fill_without_size_is_never_booked() -> None:
     """The decoder refuses such a row; a negative one would turn a purchase into a sale."""
     position = started()

@@ -7,7 +7,7 @@ the identity `pnl = cash + position * mark - fees + funding` has no rounding of 
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -334,11 +334,15 @@ def _moments(near: list[_Booked], reading: _Reading, lots: int) -> Iterator[_Mom
             # Fills of one block are in a reading together.
             block = [booked for booked in near[at:] if booked.venue_ms == near[at].venue_ms]
         held = reading.position_lots
-        is_start = any(booked.start_position_lots == held for booked in block)
+        # What one fill of a block leaves the next one starts from, so that those cancel out: what
+        # remains is where the block began and ended, in whatever order its fills came.
+        starts = Counter(booked.start_position_lots for booked in block)
+        ends = Counter(booked.start_position_lots + booked.signed_lots for booked in block)
+        is_start = held in (starts - ends or starts)
         yield _Moment(not (is_end or is_start), lots != 0, off_ms, at, lots)
         if not block:
             return
-        is_end = any(booked.start_position_lots + booked.signed_lots == held for booked in block)
+        is_end = held in (ends - starts or ends)
         lots -= sum(booked.signed_lots for booked in block)
         at += len(block)
         ms = block[0].venue_ms
