@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core.rig import Fault, Rig, params
-from mmbot.core.events import Bbo, Level, LinkLost, LinkUp
+from mmbot.core.events import (
+    Bbo,
+    Command,
+    CommandKind,
+    Level,
+    LinkLost,
+    LinkUp,
+    ReferencePx,
+    Rejected,
+    Rejection,
+    Request,
+)
 from mmbot.core.intents import Move, Place
 from mmbot.core.types import NS_PER_S, Mode, Side
 
@@ -214,6 +225,70 @@ def test_the_record_of_a_decision_is_of_its_moment() -> None:
     assert at_once is not None
 
 
+def test_the_next_try_of_a_cancel_is_a_wake_time_whatever_was_refused_before() -> None:
+    """A retry that has passed for one order must not hide that of another."""
+    it = Rig()
+    it.settle()
+    it.apply(Command(it.now_ns, CommandKind.STOP, ""))
+    batch = it.engine.decide(it.now_ns).batch
+    assert batch is not None
+    first, second, *others = (cancel.cloid for cancel in batch.cancels)
+    for cloid in others:
+        it.cancel(cloid)
+    # The one is over as far as the venue is concerned, and asked about; the other was refused.
+    for slot in it.engine.orders.slots.values():
+        slot.lands_until_ns = 0
+    gone, busy = Rejection.GONE, Rejection.BUDGET
+    it.apply(Rejected(it.now_ns, Request.CANCEL, first, gone, "never placed"))
+    it.engine.decide(it.now_ns)
+    it.wait(0.9)
+    it.apply(Rejected(it.now_ns, Request.CANCEL, second, busy, "too many"))
+    due_ns = it.now_ns + NS_PER_S
+    it.wait(0.2)
+    assert it.engine.decide(it.now_ns).batch is None
+    wake_ns = it.engine.wake_at_ns()
+    assert wake_ns is not None
+    assert wake_ns <= due_ns
+
+
+def test_prices_that_are_late_by_the_limit_of_the_kill_switch_trip_it() -> None:
+    """Minutes behind the market is as blind as minutes without news."""
+    it = Rig(params(risk={"stale_kill_s": 10}))
+    it.settle()
+    level = Level(it.bid_ticks, 1000), Level(it.ask_ticks, 1000)
+    frozen_ms, start_ns = it.venue_ms, it.now_ns
+    while it.now_ns - start_ns < 9.9 * NS_PER_S:
+        it.wait(0.1)
+        it.apply(Bbo(it.now_ns, frozen_ms, *level))
+        assert it.decide().kill is None
+    it.wait(0.2)
+    it.apply(Bbo(it.now_ns, frozen_ms, *level))
+    kill = it.decide().kill
+    assert kill is not None
+    assert kill.trigger == "stale_data"
+
+
+def test_a_reference_price_from_the_future_does_not_outlive_its_connection() -> None:
+    """Its time would make every true one after it too old to use."""
+    it = Rig()
+    it.settle()
+    for px, ahead_ms in ((26.2, 0), (26.2, 3_600_000)):
+        it.wait(0.1)
+        it.apply(ReferencePx(it.now_ns, it.venue_ms + ahead_ms, px))
+    it.apply(LinkLost(it.now_ns, "malformed"))
+    it.wait(0.2)
+    it.apply(LinkUp(it.now_ns))
+    it.tell_book()
+    it.apply(it.snapshot())
+    it.wait(2.0)
+    it.tell_book()
+    it.apply(ReferencePx(it.now_ns, it.venue_ms, 26.21))
+    diagnostics = it.decide().diagnostics
+    assert diagnostics is not None
+    assert diagnostics.reference_bps is not None
+    assert diagnostics.reference_bps > 1.0
+
+
 def test_a_venue_out_of_reach_is_not_stormed_with_cancels() -> None:
     """A cancel that fails at once is repeated by the clock, not by its own failure."""
     it = Rig()
@@ -233,15 +308,19 @@ def test_a_venue_out_of_reach_is_not_stormed_with_cancels() -> None:
     assert not it.resting
 
 
-def test_a_cancel_that_may_be_repeated_hides_no_later_one() -> None:
-    """The wake-up is for the next of them, not for the first there ever was."""
+@pytest.mark.parametrize("frames", [1, 2])
+def test_a_frame_dated_a_little_ahead_does_not_make_every_later_one_late(frames: int) -> None:
+    """The wire takes ten seconds of lead; the quickest frame must be confirmed by others."""
     it = Rig()
     it.settle()
-    first, second = it.side(Side.BUY)[:2]
-    slots = it.engine.orders.slots
-    slots[first.cloid].retry_ns = it.now_ns - NS_PER_S
-    slots[second.cloid].retry_ns = it.now_ns + NS_PER_S // 10
-    it.decide()
-    wake = it.engine.wake_at_ns()
-    assert wake is not None
-    assert wake <= it.now_ns + NS_PER_S // 10
+    level = Level(it.bid_ticks, 1000), Level(it.ask_ticks, 1000)
+    for _ in range(frames):
+        it.wait(0.5)
+        it.apply(Bbo(it.now_ns, it.venue_ms + 4_000, *level))
+        it.settle()
+    for _ in range(12):
+        it.wait(0.5)
+        it.tell_book()
+        it.settle()
+    assert it.decide().status.reasons == ()
+    assert it.resting

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from mmbot.core.engine import Decision
-from mmbot.core.types import NS_PER_MS, Mode
+from mmbot.core.types import NS_PER_MS, NS_PER_S, Mode
 from mmbot.emulator import orders
 from mmbot.errors import Exit, InvariantError
 from runtime.pipe_rig import EQUITY_USD, START_MS, PipeRun
@@ -241,6 +241,33 @@ def test_late_frames_do_not_move_the_book_back() -> None:
     run.stop()
 
     assert len(run.fills()) > 20
+    assert_consistent(run)
+
+
+def test_prices_that_come_late_but_steadily_are_left_for_a_new_connection() -> None:
+    """A socket that lags by seconds looks alive; nothing rests meanwhile, and it is replaced."""
+    run = PipeRun("demo", seed=4, sets=WIDE)
+    run.ghost_s = 12  # what is filled meanwhile is told late as well
+    lag_ns = [0]
+    run.dialer.tamper = lambda text: [(lag_ns[0], text)]
+    run.start()
+    run.run(30)
+    assert run.resting() != []
+    run.dialer.tamper = None  # of the next connection
+    lag_ns[0] = 4 * NS_PER_S
+    lagged_ns = run.sim.clock()
+    while not run.log.named("link.lost"):
+        run.run(0.25)
+        if run.sim.clock() - lagged_ns > 4.5 * NS_PER_S and not run.log.named("link.lost"):
+            assert run.resting() == []
+        assert run.sim.clock() - lagged_ns < 20 * NS_PER_S
+    run.run(10)
+    resting = run.resting()
+    run.stop()
+
+    (lost,) = run.log.named("link.lost")
+    assert "prices come" in lost["reason"]
+    assert resting != []
     assert_consistent(run)
 
 

@@ -45,7 +45,7 @@ def test_orders_leave_a_turn_of_the_loop_before_the_log_hears_of_them(
         seen.append("diagnosed")
         return diagnose(capture)
 
-    monkeypatch.setattr("mmbot.core.engine.diagnose", diagnosed)
+    monkeypatch.setattr("mmbot.core.engine.decision.diagnose", diagnosed)
     run.start()
     run.run(20)
 

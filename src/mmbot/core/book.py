@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mmbot.core.events import Bbo, Book, Level
 from mmbot.core.footprint import NO_ORDERS, OwnLevels
+from mmbot.core.lateness import Lateness
 from mmbot.core.types import NS_PER_MS, Instrument, Side
 
 _DEPTH_MS = 10_000
@@ -36,18 +37,19 @@ class BookState:
     """
     Freshest touch of one instrument over all its streams, as shown and without our own orders.
 
-    A frame older than the newest of its own stream is dropped and counted; a frame older than the
-    touch in hand, from another stream, can only tell what lies behind that touch. `fair_ticks` and
-    `mid_ticks` are None whenever the newest book is crossed, locked, empty or one-sided, or has a
-    side on which every known level is ours: such a book prices nothing.
+    A frame older than the newest of its own stream is dropped and counted, and so is one dated
+    ahead of the others (`lateness`); a frame older than the touch in hand, from another stream,
+    can only tell what lies behind that touch. `fair_ticks` and `mid_ticks` are None whenever the
+    newest book is crossed, locked, empty or one-sided, or has a side on which every known level is
+    ours: such a book prices nothing.
     """
 
     __slots__ = (
         "_bbo_ms",
         "_books",
-        "_delay_min_ns",
         "_fast_ms",
         "_is_deep",
+        "_lateness",
         "_micro_max",
         "_ours",
         "_recv_ns",
@@ -74,8 +76,7 @@ class BookState:
         self.instrument = instrument
         self._micro_max = params.micro_bps_max * 1e-4
         self._bbo_ms = self._fast_ms = self._slow_ms = -1
-        self._delay_min_ns: int | None = None
-        """Smallest receipt minus venue time of this connection: travel and clock offset at best."""
+        self._lateness = Lateness()
         self._valid_ms = -1
         self._books: dict[bool, tuple[Book, OwnLevels]] = {}
         """Newest book of the fast and of the slow stream, and what it may show of us."""
@@ -104,6 +105,11 @@ class BookState:
     def apply(self, frame: Bbo | Book, ours: OwnLevels = NO_ORDERS) -> bool:
         """Fold one frame, which may show `ours`; True if it changed the touch in hand."""
         ms = frame.venue_ms
+        if ms >= self.venue_ms and not self._lateness.observe(
+            frame.recv_ns - ms * NS_PER_MS, frame.recv_ns
+        ):
+            self.dropped += 1
+            return False
         if isinstance(frame, Bbo):
             if ms < self._bbo_ms:
                 self.dropped += 1
@@ -130,9 +136,6 @@ class BookState:
         self._ours = ours
         self._recv_ns = frame.recv_ns
         self.venue_ms = ms
-        delay_ns = frame.recv_ns - ms * NS_PER_MS
-        if self._delay_min_ns is None or delay_ns < self._delay_min_ns:
-            self._delay_min_ns = delay_ns
         self.version += 1
         self._price()
         return True
@@ -218,7 +221,7 @@ class BookState:
         The newest times go with it, so that one wrong time cannot blind the next connection.
         """
         self._bbo_ms = self._fast_ms = self._slow_ms = self.venue_ms = -1
-        self._delay_min_ns = None
+        self._lateness.forget()
         self.bid = self.ask = self.others_bid = self.others_ask = None
         self.mid_ticks = self.fair_ticks = None
         self._books.clear()
@@ -235,12 +238,14 @@ class BookState:
         """
         Age of the last book that could price anything, by the venue's own time.
 
-        Counted from the quickest frame of this connection, so that an offset between the clocks
-        does not matter; None before the first. Prices that come late but steadily age here alone.
+        Counted from the quickest frames of the last minutes (`lateness`), so that an offset between
+        the clocks does not matter; None before a few. Prices that come late but steadily age here
+        alone.
         """
-        if self.valid_recv_ns is None or self._delay_min_ns is None or self._valid_ms < 0:
+        least_ns = self._lateness.least_ns
+        if self.valid_recv_ns is None or least_ns is None or self._valid_ms < 0:
             return None
-        return max(0, now_ns - self._valid_ms * NS_PER_MS - self._delay_min_ns)
+        return max(0, now_ns - self._valid_ms * NS_PER_MS - least_ns)
 
     def mid_before(self, venue_ms: int) -> float | None:
         """Last mid with a venue time strictly before `venue_ms`, in ticks."""

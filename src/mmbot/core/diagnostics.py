@@ -17,7 +17,7 @@ from mmbot.core.types import NS_PER_S, Instrument, Mode
 from mmbot.core.waterfall import Waterfall, explain
 
 
-class View(msgspec.Struct, gc=False):
+class View(msgspec.Struct, frozen=True, gc=False):
     """What one decision computed."""
 
     quote: Quote

@@ -17,8 +17,8 @@ from mmbot.core.orders import Orders
 from mmbot.core.slots import CANCELLABLE, SlotState
 from mmbot.core.types import USD_PER_TICK_LOT, Instrument, Side, Tif
 
-_USD_EPS = 1e-9
 _BPS_EPS = 1e-6
+_MIN_TICK_LOTS = round(MIN_NOTIONAL_USD / USD_PER_TICK_LOT)
 _PASS = object()
 
 
@@ -92,6 +92,8 @@ class GateView(msgspec.Struct, frozen=True, gc=False):
     q_max_lots: float
     is_trading: bool
     """Whether new orders may leave at all (link, snapshot, touch, mode, not stopping)."""
+    must_reduce: bool = False
+    """The mode lets out nothing that is not reduce-only."""
 
 
 def gate(
@@ -121,31 +123,31 @@ def gate(
         notes.extend(_dropped(place, "not trading") for place in diff.places)
         return (Batch(_PASS, cancels, (), (), now_ns), notes) if cancels else (None, notes)
     cancelled = {cancel.cloid for cancel in cancels}
+    grid = _Grid(instrument, view.fair_ticks)
     lanes = (_Lane(Side.BUY, orders, view), _Lane(Side.SELL, orders, view))
     for move in diff.moves:
         slot = slots.get(move.cloid)
-        is_ours = (
-            slot is not None
-            and slot.state is SlotState.WORKING
-            and slot.side is move.side
-            and move.cloid not in cancelled
-        )
-        reason: str | None = "its order is not ours to move now"
-        rest = 0
-        if is_ours:
-            rest = slot.rest_lots  # type: ignore[union-attr]  # is_ours says that there is one
-            reason = _refusal(move, rest, lanes, view, instrument)
+        if (
+            slot is None
+            or slot.state is not SlotState.WORKING
+            or slot.side is not move.side
+            or move.cloid in cancelled
+        ):
+            notes.append(_dropped(move, "its order is not ours to move now"))
+            continue
+        is_ask = move.side < 0
+        reason = lanes[is_ask].admit(move, slot.rest_lots, lanes[not is_ask].near_u, grid)
         if reason is None:
-            lanes[move.side < 0].add(move, rest)
             moves.append(move)
         else:
             notes.append(_dropped(move, reason))
     for place in diff.places:
-        reason = (
-            _refusal(place, 0, lanes, view, instrument) if place.tif is Tif.ALO else "not post-only"
-        )
+        is_ask = place.side < 0
+        if place.tif is Tif.ALO:
+            reason = lanes[is_ask].admit(place, 0, lanes[not is_ask].near_u, grid)
+        else:
+            reason = "not post-only"
         if reason is None:
-            lanes[place.side < 0].add(place, 0)
             places.append(place)
         else:
             notes.append(_dropped(place, reason))
@@ -154,58 +156,137 @@ def gate(
     return Batch(_PASS, cancels, tuple(moves), tuple(places), now_ns), notes
 
 
+class _Grid:
+    """Which prices are valid; near fair, where nearly all are, without looking up the step."""
+
+    __slots__ = ("_high", "_instrument", "_low", "_step")
+
+    def __init__(self, instrument: Instrument, fair_ticks: float) -> None:
+        fair = int(fair_ticks)
+        self._instrument = instrument
+        self._step = instrument.step_ticks(fair)
+        self._high = 10 ** len(str(fair))
+        self._low = self._high // 10
+
+    def has(self, px_ticks: int) -> bool:
+        """Whether the venue accepts it as a limit price."""
+        if self._low <= px_ticks < self._high:
+            return px_ticks % self._step == 0
+        return self._instrument.is_valid_px(px_ticks)
+
+
 class _Lane:
     """One side with what may be live there once this batch has left, order by order."""
 
     __slots__ = (
-        "added",
-        "budget_lots",
-        "exposure_lots",
-        "held_lots",
+        "_added",
+        "_budget_lots",
+        "_exposure_lots",
+        "_floor_u",
+        "_held_lots",
+        "_must_reduce",
+        "_orders",
+        "_q_max_lots",
+        "_reduce_lots",
+        "_side",
+        "_sign",
+        "_touch_u",
+        "_worst_lots",
         "near_u",
-        "orders",
-        "reduce_lots",
-        "side",
-        "touch_u",
-        "worst_lots",
     )
 
     def __init__(self, side: Side, orders: Orders, view: GateView) -> None:
         is_bid = side > 0
-        self.side = side
-        self.orders = orders
-        self.budget_lots = view.budget_bid_lots if is_bid else view.budget_ask_lots
-        self.held_lots = side * view.position_lots
+        sign = 1 if is_bid else -1
+        fair = view.fair_ticks
+        self._side = side
+        self._sign = sign
+        self._orders = orders
+        self._must_reduce = view.must_reduce
+        self._q_max_lots = view.q_max_lots
+        self._budget_lots = view.budget_bid_lots if is_bid else view.budget_ask_lots
+        self._held_lots = sign * view.position_lots
         """Position towards which this side adds: negative where it reduces."""
-        self.reduce_lots = max(0, -self.held_lots)
-        self.touch_u = side * (view.ask_px_ticks if is_bid else view.bid_px_ticks)
+        self._reduce_lots = max(0, -self._held_lots)
+        self._touch_u = sign * (view.ask_px_ticks if is_bid else view.bid_px_ticks)
         """Other side's touch in u = side * price: an order at or beyond it would execute."""
-        self.exposure_lots = orders.exposure_lots(side)
-        self.worst_lots = orders.worst_lots(side)
+        self._floor_u = sign * fair - (view.floor_bps - _BPS_EPS) * fair * 1e-4
+        self._exposure_lots = orders.exposure_lots(side)
+        self._worst_lots = orders.worst_lots(side)
         slots = orders.side(side)
-        self.near_u: float = side * slots[0].near_px_ticks if slots else -inf
-        self.added: list[Move | Place] = []
+        self.near_u: float = sign * slots[0].near_px_ticks if slots else -inf
+        """The nearest to the market of what may live here."""
+        self._added: list[Move | Place] = []
 
-    def add(self, order: Move | Place, rest_lots: int) -> None:
-        """Count an order let out; `rest_lots` is what is left of the one it replaces."""
-        size = order.sz_lots
-        if size > rest_lots:
-            self.exposure_lots += size - rest_lots
-        self.worst_lots += size
-        u = self.side * order.px_ticks
+    def admit(
+        self, order: Move | Place, rest_lots: int, opposite_near_u: float, grid: _Grid
+    ) -> str | None:
+        """
+        Count an order among what may live, or say why it may not leave.
+
+        `rest_lots` is what is left of the one it replaces.
+        """
+        px, size, is_closing = order.px_ticks, order.sz_lots, order.is_reduce_only
+        u = self._sign * px
+        if size <= 0 or not grid.has(px):
+            return "invalid price or size"
+        if px * size < _MIN_TICK_LOTS and not (is_closing and size == self._reduce_lots):
+            return "below the least notional"
+        if u >= self._touch_u:
+            return "would execute"
+        growth = size - rest_lots
+        if growth > 0 and self._exposure_lots + growth > self._budget_lots:
+            return "side budget"
+        if is_closing:
+            if size > self._reduce_lots:
+                return "more than the position"
+        elif self._must_reduce:
+            return "not reduce-only"
+        is_loose = self._held_lots + self._worst_lots + size > self._q_max_lots
+        if is_loose and self._reach_lots(order) > self._q_max_lots:
+            return "position limit"
+        if u > self._floor_u and not self._is_reducing(order):
+            return "nearer than the floor"
+        if u >= -opposite_near_u:
+            return "would cross our own order"
+        if growth > 0:
+            self._exposure_lots += growth
+        self._worst_lots += size
         self.near_u = max(self.near_u, u)
-        self.added.append(order)
+        self._added.append(order)
+        return None
 
-    def ahead_lots(self, order: Move | Place) -> int:
-        """Lots on this side that would fill before `order` or with it."""
-        side = self.side
-        u = side * order.px_ticks
-        resting = sum(
+    def _reach_lots(self, order: Move | Place) -> int:
+        """
+        How far the position can get on this side if everything that may live here fills.
+
+        Both legs of every move included, on the reducing side as well: what flips a position can
+        take it past the other limit. A reduce-only order stops at flat, but it can fill first and
+        use up the position that the others were counted against.
+        """
+        closing = sum(each.sz_lots for each in (*self._added, order) if each.is_reduce_only)
+        for slot in self._orders.side(self._side):
+            if slot.is_reduce_only:
+                closing += slot.rest_lots
+            if slot.next_is_reduce_only:
+                closing += slot.next_sz_lots
+        free = self._worst_lots + order.sz_lots - closing
+        held = self._held_lots
+        return free + (held if held >= 0 else min(0, held + closing))
+
+    def _is_reducing(self, order: Move | Place) -> bool:
+        """Whether it only brings the position nearer to flat, after what would fill before it."""
+        if not self._reduce_lots:
+            return False
+        sign = self._sign
+        u = sign * order.px_ticks
+        ahead = sum(
             slot.exposure_lots
-            for slot in self.orders.side(side)
-            if slot.cloid != order.cloid and side * slot.near_px_ticks >= u
+            for slot in self._orders.side(self._side)
+            if slot.cloid != order.cloid and sign * slot.near_px_ticks >= u
         )
-        return resting + sum(other.sz_lots for other in self.added if side * other.px_ticks >= u)
+        ahead += sum(other.sz_lots for other in self._added if sign * other.px_ticks >= u)
+        return is_reducing(order.sz_lots, ahead, self._reduce_lots)
 
 
 def _dropped(order: Move | Place, reason: str) -> Note:
@@ -220,44 +301,3 @@ def _dropped(order: Move | Place, reason: str) -> Note:
             "sz_lots": order.sz_lots,
         },
     )
-
-
-def _refusal(
-    order: Move | Place,
-    rest_lots: int,
-    lanes: tuple[_Lane, _Lane],
-    view: GateView,
-    instrument: Instrument,
-) -> str | None:
-    """Why an order may not leave; None if it may. `rest_lots` is left of the one it replaces."""
-    px, size = order.px_ticks, order.sz_lots
-    is_ask = order.side < 0
-    lane, opposite = lanes[is_ask], lanes[not is_ask]
-    u = lane.side * px
-    reduce_lots = lane.reduce_lots
-    if size <= 0 or not instrument.is_valid_px(px):
-        return "invalid price or size"
-    if px * size * USD_PER_TICK_LOT < MIN_NOTIONAL_USD - _USD_EPS and not (
-        order.is_reduce_only and size == reduce_lots
-    ):
-        return "below the least notional"
-    if u >= lane.touch_u:
-        return "would execute"
-    growth = size - rest_lots
-    if growth > 0 and lane.exposure_lots + growth > lane.budget_lots:
-        return "side budget"
-    if order.is_reduce_only:
-        if size > reduce_lots:
-            return "more than the position"
-    elif lane.held_lots + lane.worst_lots + size > view.q_max_lots:
-        # Everything that may live on this side fills, both legs of every move included: on the
-        # reducing side as well, for what flips a position can take it past the other limit.
-        return "position limit"
-    depth_bps = (lane.side * view.fair_ticks - u) / view.fair_ticks * 1e4
-    if depth_bps < view.floor_bps - _BPS_EPS and not is_reducing(
-        size, lane.ahead_lots(order) if reduce_lots else 0, reduce_lots
-    ):
-        return "nearer than the floor"
-    if u >= -opposite.near_u:
-        return "would cross our own order"
-    return None

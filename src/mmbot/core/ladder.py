@@ -70,7 +70,7 @@ class Rung(msgspec.Struct, frozen=True, gc=False):
     is_reduce_only: bool = False
 
 
-class SideTarget(msgspec.Struct, gc=False):
+class SideTarget(msgspec.Struct, frozen=True, gc=False):
     """Wanted orders of one side, nearest first, and the steps that led to their prices (in u)."""
 
     side: Side
@@ -118,9 +118,24 @@ def outward(instrument: Instrument, side: Side, u: float) -> int:
 
 
 class _Line:
-    """Where one side of the ladder stands, and since when it should stand elsewhere."""
+    """
+    Where one side of the ladder stands, and since when it should stand elsewhere.
 
-    __slots__ = ("index", "is_exact", "lead_u", "lots", "rungs", "since_ns")
+    `sizes` and `laid` are what `sizes_of` and `laid_of` led to the last time.
+    """
+
+    __slots__ = (
+        "index",
+        "is_exact",
+        "laid",
+        "laid_of",
+        "lead_u",
+        "lots",
+        "rungs",
+        "since_ns",
+        "sizes",
+        "sizes_of",
+    )
 
     def __init__(self) -> None:
         self.index: int | None = None
@@ -129,6 +144,14 @@ class _Line:
         self.since_ns: int | None = None
         self.lots: int | None = None
         self.rungs = 0
+        self.sizes: tuple[int, ...] = ()
+        self.sizes_of: tuple[int, ...] = ()
+        self.laid: tuple[tuple[Rung, ...], tuple[float, ...]] = ((), ())
+        self.laid_of: tuple[object, ...] = ()
+
+    def leave(self) -> None:
+        """Stand nowhere."""
+        self.index = self.lead_u = self.since_ns = None
 
 
 class _Wish(msgspec.Struct, frozen=True, gc=False):
@@ -174,7 +197,8 @@ class Ladder:
         self._hold_ratio = params.spacing_hold_ratio
         self._order_usd = params.order_usd_min
         self._depth_max = params.depth_bps_max
-        self._lines = {Side.BUY: _Line(), Side.SELL: _Line()}
+        self._lines = (_Line(), _Line())
+        """Of the bids and of the asks."""
         self.spacing_ticks = 0
 
     def order_fraction(self, q_max_usd: float, side_budget_usd: float) -> float:
@@ -197,8 +221,8 @@ class Ladder:
         spacing = max(2, round(wanted / step)) * step
         if spacing != kept:
             self.spacing_ticks = spacing
-            for line in self._lines.values():
-                line.index = line.lead_u = line.since_ns = None
+            for line in self._lines:
+                line.leave()
         return spacing
 
     def build(
@@ -220,63 +244,91 @@ class Ladder:
         """
         side = inputs.side
         fair = quote.fair_ticks
-        line = self._lines[side]
+        line = self._lines[side < 0]
         depth_bps = quote.half_bps - side * quote.shift_bps
         unit = fair * 1e-4
-        ideal_u = side * fair - depth_bps * unit
-        target = SideTarget(side=side, pulled=inputs.pulled, ideal_u=ideal_u)
-        if inputs.pulled is None and not inputs.reduce_lots and depth_bps > self._depth_max:
-            target.pulled = "too deep"
-        sizes = [] if target.pulled is not None else self._sizes(line, inputs, ideal_u, fair)
+        fair_u = side * fair
+        ideal_u = fair_u - depth_bps * unit
+        pulled = inputs.pulled
+        if pulled is None and not inputs.reduce_lots and depth_bps > self._depth_max:
+            pulled = "too deep"
+        sizes = () if pulled is not None else self._sizes(line, inputs, ideal_u, fair)
         if not sizes:
-            target.pulled = target.pulled or "budget below one order"
-            line.index = line.lead_u = line.since_ns = None
+            line.leave()
             line.rungs = 0
-            return target
+            pulled = pulled or "budget below one order"
+            return SideTarget(side=side, pulled=pulled, ideal_u=ideal_u)
 
-        floor_u = side * fair - quote.floor_bps * unit
-        is_lead_reducing = is_reducing(sizes[0], 0, inputs.reduce_lots)
-        near_u = side * fair - step_ticks if is_lead_reducing else floor_u
+        floor_u = fair_u - quote.floor_bps * unit
+        reduce_lots = inputs.reduce_lots
+        is_lead_reducing = reduce_lots > 0 and is_reducing(sizes[0], 0, reduce_lots)
+        near_u = fair_u - step_ticks if is_lead_reducing else floor_u
         post_u = float(side * inputs.post_px_ticks)
-        target.floored_u = min(ideal_u, near_u)
-        target.clamped_u = clamped_u = min(target.floored_u, post_u)
-        wish = _Wish(
-            wanted_u=clamped_u,
-            # A reducing order that fair has come up to is no danger: it is followed with the hold.
-            cap_u=post_u if is_lead_reducing else min(near_u, post_u),
-            hold_ticks=hold_ticks,
-            hold_ns=hold_ns,
-            now_ns=now_ns,
-            is_free=line.lots != position_lots,
-        )
+        floored_u = min(ideal_u, near_u)
+        clamped_u = min(floored_u, post_u)
+        is_free = line.lots != position_lots
         line.lots = position_lots
-        reach = self.spacing_ticks * (1.5 if line.is_exact else 1.0)
-        line.is_exact = is_lead_reducing and side * fair - clamped_u < reach
-        us, pushed = self._prices(line, inputs, sizes, wish, floor_u)
-        target.wake_ns = None if line.since_ns is None else line.since_ns + hold_ns
-        target.rungs = self._rungs_of(inputs, us, sizes, fair)
-        target.pushed_u = tuple(pushed)
-        return target
+        spacing = self.spacing_ticks
+        line.is_exact = is_lead_reducing and fair_u - clamped_u < spacing * (
+            1.5 if line.is_exact else 1.0
+        )
+        if line.is_exact or line.index != floor(clamped_u / spacing + _LINE_EPS):
+            # A reducing order that fair has come up to is no danger: the hold applies to it.
+            cap_u = post_u if is_lead_reducing else min(near_u, post_u)
+            wish = _Wish(clamped_u, cap_u, hold_ticks, hold_ns, now_ns, is_free)
+            (self._settle_lead if line.is_exact else self._settle_line)(line, inputs, wish)
+        else:
+            # It stands where it should: nothing to weigh, which is nearly always so.
+            line.lead_u = line.since_ns = None
+        floor_line = floor(floor_u / spacing + _LINE_EPS)
+        rungs, pushed_u = self._laid(line, inputs, sizes, floor_line, fair)
+        wake_ns = None if line.since_ns is None else line.since_ns + hold_ns
+        return SideTarget(side, rungs, None, ideal_u, floored_u, clamped_u, pushed_u, wake_ns)
+
+    def _laid(
+        self,
+        line: _Line,
+        inputs: SideInputs,
+        sizes: tuple[int, ...],
+        floor_line: int,
+        fair_ticks: float,
+    ) -> tuple[tuple[Rung, ...], tuple[float, ...]]:
+        """Rungs from where the side stands, and how far the floor pushed each beyond its line."""
+        lead_u, spacing = line.lead_u, self.spacing_ticks
+        if lead_u is None:
+            assert line.index is not None
+            index = line.index
+        else:
+            index = floor((lead_u - spacing / 2) / spacing + _LINE_EPS)
+        # Nothing but a farther floor or an ask far above fair depends on the price itself.
+        floor_line = min(index, floor_line)
+        far_u = (floor_line - self._rungs) * spacing
+        is_far = inputs.side < 0 and -far_u > fair_ticks * _STEP_MARGIN
+        reduce_lots, is_only = inputs.reduce_lots, inputs.is_reduce_only
+        laid_of = (lead_u, index, floor_line, spacing, sizes, reduce_lots, is_only)
+        if laid_of == line.laid_of and not is_far:
+            return line.laid
+        us, pushed = self._prices(lead_u, index, floor_line, sizes, reduce_lots)
+        laid = self._rungs_of(inputs, us, sizes, fair_ticks), tuple(pushed)
+        line.laid, line.laid_of = laid, () if is_far else laid_of
+        return laid
 
     def _prices(
-        self, line: _Line, inputs: SideInputs, sizes: list[int], wish: _Wish, floor_u: float
+        self,
+        lead_u: int | None,
+        index: int,
+        floor_line: int,
+        sizes: tuple[int, ...],
+        reduce_lots: int,
     ) -> tuple[list[int], list[float]]:
         """Prices of the rungs in u, and how far the floor pushed each beyond its line."""
         spacing = self.spacing_ticks
-        us: list[int] = []
-        if line.is_exact:
-            lead = self._settle_lead(line, inputs, wish)
-            us.append(lead)
-            index = floor((lead - spacing / 2) / spacing + _LINE_EPS)
-        else:
-            line.lead_u = None
-            index = self._settle_line(line, inputs, wish)
-        floor_line = floor(floor_u / spacing + _LINE_EPS)
+        us: list[int] = [] if lead_u is None else [lead_u]
         pushed: list[float] = [0.0] * len(us)
         ahead = sizes[0] if us else 0
         for size in sizes[len(us) :]:
             push = 0
-            if index > floor_line and not is_reducing(size, ahead, inputs.reduce_lots):
+            if index > floor_line and not is_reducing(size, ahead, reduce_lots):
                 push = index - floor_line
                 index = floor_line
             us.append(index * spacing)
@@ -286,7 +338,7 @@ class Ladder:
         return us, pushed
 
     def _rungs_of(
-        self, inputs: SideInputs, us: list[int], sizes: list[int], fair_ticks: float
+        self, inputs: SideInputs, us: list[int], sizes: tuple[int, ...], fair_ticks: float
     ) -> tuple[Rung, ...]:
         side = inputs.side
         rungs: list[Rung] = []
@@ -307,42 +359,46 @@ class Ladder:
 
     def _sizes(
         self, line: _Line, inputs: SideInputs, ideal_u: float, fair_ticks: float
-    ) -> list[int]:
+    ) -> tuple[int, ...]:
         """
         Equal sizes of as many rungs as the budget makes valid; empty if not even one.
 
         A position worth less than one order gets a single order of exactly its size.
         """
-        budget = inputs.budget_lots
+        budget, reduce_lots = inputs.budget_lots, inputs.reduce_lots
         # The cheapest price that the side might use decides how many lots make a valid order; the
         # same bound for bids and asks, so that both have as many rungs.
         low_px = fair_ticks - abs(inputs.side * fair_ticks - ideal_u)
         low_px -= self._rungs * self.spacing_ticks
         if budget <= 0 or low_px <= 0:
-            return []
+            return ()
         least = ceil(self._order_usd / (low_px * USD_PER_TICK_LOT))
+        if line.sizes_of == (budget, reduce_lots, least, line.rungs):
+            return line.sizes
         # Head-room in the total as well: a rising price shrinks a budget of so many USD, and the
         # orders that rest must not be surplus after a tick.
-        is_whole = budget == inputs.reduce_lots
+        is_whole = budget == reduce_lots
         usable = budget if is_whole else int(budget * _BUDGET_USE)
         count = min(self._rungs, usable // least)
         if count > line.rungs > 0 and usable < count * least * 1.03:
             count = line.rungs
-        if count == 0:
-            line.rungs = 0
-            return [inputs.reduce_lots] if 0 < inputs.reduce_lots <= budget else []
         line.rungs = count
-        flat = usable // count
-        sizes = [flat] * count
-        if is_whole:
-            # The whole position is for sale: the nearest rung takes what equal sizes leave over.
-            sizes[0] += budget - flat * count
-        return sizes
+        if count == 0:
+            sizes = [reduce_lots] if 0 < reduce_lots <= budget else []
+        else:
+            flat = usable // count
+            sizes = [flat] * count
+            if is_whole:
+                # All of the position is for sale: the nearest takes what equal sizes leave over.
+                sizes[0] += budget - flat * count
+        line.sizes, line.sizes_of = tuple(sizes), (budget, reduce_lots, least, count)
+        return line.sizes
 
-    def _settle_line(self, line: _Line, inputs: SideInputs, wish: _Wish) -> int:
+    def _settle_line(self, line: _Line, inputs: SideInputs, wish: _Wish) -> None:
         """The line of the nearest rung: the one it is on, or the present one."""
         spacing = self.spacing_ticks
         fresh = floor(wish.wanted_u / spacing + _LINE_EPS)
+        line.lead_u = None
         index = line.index
         if (
             index is None
@@ -356,10 +412,8 @@ class Ladder:
             or self._is_over(line, wish)
         ):
             line.index, line.since_ns = fresh, None
-            return fresh
-        return index
 
-    def _settle_lead(self, line: _Line, inputs: SideInputs, wish: _Wish) -> int:
+    def _settle_lead(self, line: _Line, inputs: SideInputs, wish: _Wish) -> None:
         """The nearest reducing rung leaves the grid: it rests exactly where it is wanted."""
         side = inputs.side
         line.index = None
@@ -375,8 +429,6 @@ class Ladder:
             or self._is_over(line, wish)
         ):
             line.lead_u, line.since_ns = fresh, None
-            return fresh
-        return lead
 
     @staticmethod
     def _is_over(line: _Line, wish: _Wish) -> bool:

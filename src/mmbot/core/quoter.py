@@ -227,6 +227,10 @@ class Reference:
             weight = 1.0 - 2.0 ** (-elapsed_s / self._half_life_s)
             self._premium_bps += weight * (gap_bps - self._premium_bps)
 
+    def forget(self) -> None:
+        """Drop price and time after a lost link: one wrong time must not outlive its connection."""
+        self.px, self._venue_ms = None, -1
+
     def shift_bps(self, fair_px: float, now_ns: int) -> float | None:
         """Bounded lead in bps, positive up; None when there is no price younger than the limit."""
         if self.px is None or self._premium_bps is None or now_ns - self._recv_ns > self._stale_ns:

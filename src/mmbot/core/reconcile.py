@@ -146,6 +146,7 @@ class Reconciler:
 
     __slots__ = (
         "_changed_ns",
+        "_done",
         "_hold",
         "_hold_max",
         "_hold_ns",
@@ -162,7 +163,10 @@ class Reconciler:
         self._hold_ns = params.hold_s * NS_PER_S
         self._hold_ns_max = max(params.hold_s, params.hold_s_max) * NS_PER_S
         self._keep_frac = params.keep_size_frac
-        self._changed_ns = {Side.BUY: 0, Side.SELL: 0}
+        self._changed_ns = [0, 0]
+        """When each side last changed, bids before asks."""
+        self._done: list[tuple[object, ...]] = [(), ()]
+        """Of each side, table and target between which no difference was found."""
         self.requests = Requests(params)
         self.is_waiting = False
         """Whether the last difference left something out for want of requests."""
@@ -173,7 +177,7 @@ class Reconciler:
         """When a change left out for want of requests can be made."""
         if not self.is_waiting or self.requests.is_spent:
             return None
-        due_ns = min(self._changed_ns.values()) + int(self._hold_ns_max) + 1
+        due_ns = min(self._changed_ns) + int(self._hold_ns_max) + 1
         token_ns = self.requests.ready_at_ns(now_ns)
         return due_ns if token_ns is None or now_ns < due_ns < token_ns else token_ns
 
@@ -203,13 +207,24 @@ class Reconciler:
         the nearest that is no longer wanted; `diff` uses that one for the farthest line.)
         """
         side = view.side
+        slots = orders.side(side)
         is_pulled = not view.target.rungs
+        inside_u = view.floor_u + _TICK_EPS
+        if not slots:
+            return []
+        if (
+            not is_pulled
+            and side * slots[0].near_px_ticks <= inside_u
+            and orders.exposure_lots(side) <= view.budget_lots
+            and not any(slot.is_suspect for slot in slots)
+        ):
+            # The nearest is outside the floor, so all are; nothing else asks for a cancel either.
+            return []
         doomed: list[Slot] = []
         kept: list[Slot] = []
         ahead = 0
         total = 0
-        inside_u = view.floor_u + _TICK_EPS
-        for slot in orders.side(side):
+        for slot in slots:
             lots = slot.exposure_lots
             is_inside = side * slot.near_px_ticks > inside_u and not is_reducing(
                 lots, ahead, view.reduce_lots
@@ -244,7 +259,8 @@ class Reconciler:
         plan = _Plan()
         for view in views:
             doomed = self.must_go(orders, view, now_ns)
-            plan.cancels.extend(Cancel(slot.cloid) for slot in doomed)
+            if doomed:
+                plan.cancels.extend([Cancel(slot.cloid) for slot in doomed])
             if view.target.rungs and not view.is_blocked:
                 self._side(orders, view, {slot.cloid for slot in doomed}, plan)
         if not plan.moves and not plan.places:
@@ -253,6 +269,18 @@ class Reconciler:
         return Diff(tuple(plan.cancels), moves, places)
 
     def _side(self, orders: Orders, view: SideView, doomed: set[int], plan: _Plan) -> None:
+        """Plan what turns the orders of one side into those wanted, but for the doomed ones."""
+        is_ask = view.side < 0
+        rungs = view.target.rungs
+        key = (orders.version, rungs, view.budget_lots, view.reduce_lots)
+        if not doomed and self._done[is_ask] == key:
+            return
+        before = len(plan)
+        self._compare(orders, view, doomed, plan)
+        if not doomed and len(plan) == before:
+            self._done[is_ask] = key
+
+    def _compare(self, orders: Orders, view: SideView, doomed: set[int], plan: _Plan) -> None:
         side = view.side
         open_rungs = {rung.px_ticks: rung for rung in view.target.rungs}
         idle: list[Slot] = []
@@ -314,12 +342,12 @@ class Reconciler:
         tokens = requests.tokens - len(plan.cancels)
         if tokens >= len(plan.moves) + len(plan.places) and not requests.is_spent:
             for _, move in plan.moves:
-                self._changed_ns[move.side] = now_ns
+                self._changed_ns[move.side < 0] = now_ns
             for _, place in plan.places:
-                self._changed_ns[place.side] = now_ns
+                self._changed_ns[place.side < 0] = now_ns
             return (
-                tuple(move for _, move in plan.moves),
-                tuple(place for _, place in plan.places),
+                tuple([move for _, move in plan.moves]),
+                tuple([place for _, place in plan.places]),
             )
         self.is_waiting = True
         if requests.is_spent:
@@ -328,11 +356,11 @@ class Reconciler:
         ranked.sort(key=_urgency)
         bought: set[int] = set()
         for rank, order in ranked:
-            is_due = now_ns - self._changed_ns[order.side] >= self._hold_ns_max
+            is_due = now_ns - self._changed_ns[order.side < 0] >= self._hold_ns_max
             if tokens >= 1 or rank == _LONE or is_due:
                 bought.add(order.cloid)
                 tokens -= 1
-                self._changed_ns[order.side] = now_ns
+                self._changed_ns[order.side < 0] = now_ns
         return (
             tuple(move for _, move in plan.moves if move.cloid in bought),
             tuple(place for _, place in plan.places if place.cloid in bought),
@@ -359,6 +387,9 @@ class _Plan:
         self.moves: list[tuple[int, Move]] = []
         self.places: list[tuple[int, Place]] = []
 
+    def __len__(self) -> int:
+        return len(self.cancels) + len(self.moves) + len(self.places)
+
     def move(self, slot: Slot, rung: Rung, size: int, view: SideView) -> None:
         """Add a move, ranked by whether it protects."""
         side = slot.side
@@ -376,13 +407,10 @@ def _fitting(slot: Slot, rung: Rung, room: int) -> int:
 
 
 def _is_valid(size: int, rung: Rung, view: SideView) -> bool:
-    if size <= 0:
+    if size <= 0 or (rung.is_reduce_only and size > view.reduce_lots):
         return False
-    if rung.is_reduce_only and size > view.reduce_lots:
-        return False
-    if _is_dust(size, rung):
-        return rung.is_reduce_only and size == view.reduce_lots
-    return True
+    is_close = rung.is_reduce_only and size == view.reduce_lots
+    return is_close or not _is_dust(size, rung)
 
 
 def _is_dust(size: int, rung: Rung) -> bool:

@@ -8,6 +8,8 @@ exists to be compared with, in backtests.
 
 from __future__ import annotations
 
+import msgspec
+
 from mmbot.core.engine import Engine, EngineParams
 from mmbot.core.ladder import Ladder, Rung, SideInputs, SideTarget, is_reducing, outward
 from mmbot.core.quoter import Quote
@@ -57,9 +59,7 @@ class ExactLadder(Ladder):
                 break
             exact.append(Rung(px, rung.sz_lots, rung.is_reduce_only))
             ahead += rung.sz_lots
-        target.rungs = tuple(exact)
-        target.wake_ns = None
-        return target
+        return msgspec.structs.replace(target, rungs=tuple(exact), wake_ns=None)
 
 
 class ExactEngine(Engine):

@@ -63,7 +63,8 @@ class Trader:
         url: WebSocket address of the venue.
         cloid_prefix: High 64 bits of every cloid of this run.
         log: Structured log.
-        latch: Stores a kill reason before anything else is done about it.
+        latch: Stores a kill reason. Called before the run begins to end, and returns at once: the
+            cancels do not wait for a disk, and whoever ends the run waits for what it stores.
         on_end: Called once, when nothing rests or the venue cannot be reached.
     """
 
@@ -249,6 +250,8 @@ class Trader:
         closing.after_decision()
         # What sending told us (a request counted, a refusal over HTTP) is looked at next.
         self._arm(now_ns if self._stale else self.engine.wake_at_ns())
+        if decision.relink is not None and not closing.is_over:
+            self.link.drop(decision.relink)
 
     def _act(self, decision: Decision) -> None:
         batch = decision.batch

@@ -1,0 +1,366 @@
+"""The engine: what is decided from the state that `intake` holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mmbot.core.diagnostics import Capture, Summary, View, summarise
+from mmbot.core.engine.decision import Decision
+from mmbot.core.engine.digest import Digest
+from mmbot.core.engine.intake import Intake
+from mmbot.core.engine.params import EngineParams
+from mmbot.core.intents import Cancel, Diff, Note, Status
+from mmbot.core.ladder import Ladder, SideInputs, SideTarget
+from mmbot.core.quoter import Quote, Quoter
+from mmbot.core.reconcile import SideView
+from mmbot.core.risk import Batch, GateView, Limits, gate
+from mmbot.core.slots import may_cancel
+from mmbot.core.types import NS_PER_S, Instrument, Mode, Side
+
+_SIDES = (Side.BUY, Side.SELL)
+_STALE = "stale book"
+_LATE = "late book"
+_DIAGNOSTICS_NS = NS_PER_S
+_RELINK_NS = 5 * NS_PER_S
+"""Lateness that lasts so long is of the connection, or of a clock that stepped: a new one heals
+both. Long enough for a burst of retransmissions to be over."""
+
+
+class Engine(Intake):
+    """
+    All trading state of one instrument. Deterministic: the same events and times give the same
+    decisions; time comes in through the events and `decide` alone.
+    """
+
+    def __init__(
+        self,
+        params: EngineParams,
+        instrument: Instrument,
+        *,
+        cloid_prefix: int,
+        own_in_book: bool = True,
+    ) -> None:
+        super().__init__(params, instrument, cloid_prefix=cloid_prefix, own_in_book=own_in_book)
+        self._quoter = Quoter(params.quoter)
+        self._ladder = Ladder(params.ladder, instrument)
+        self._stale_pull_ns = int(params.risk.stale_pull_s * NS_PER_S)
+        self._stale_kill_ns = int(params.risk.stale_kill_s * NS_PER_S)
+        self._is_stale = False
+        self._late_since_ns: int | None = None
+        self._digest = Digest()
+        self._delta: float | None = None
+        self._diagnosed_ns: int | None = None
+        self._wake_ns: int | None = None
+        self._dropped_ns: dict[tuple[str, str], int] = {}
+        self._max_inventory = 0
+        self._skew_at_max = 0.0
+        self._inside_since_ns = 0
+        self._inside_ns = 0
+
+    def decide(self, now_ns: int) -> Decision:
+        """The smallest set of requests that turns the orders we have into those we want."""
+        orders, risk, book = self.orders, self.risk, self.book
+        self._count_inside(now_ns)
+        age_ns, lag_ns = book.touch_age_ns(now_ns), book.lag_ns(now_ns)
+        if age_ns is None and self._waited_ns is not None:
+            age_ns = now_ns - self._waited_ns
+        q_max = self._q_max_lots()
+        x = self.position.lots / q_max if q_max > 0 else 0.0
+        old_ns = age_ns if age_ns is None or lag_ns is None else max(age_ns, lag_ns)
+        risk.update(x, old_ns, now_ns)
+        blocked = self._blocked(age_ns, lag_ns, q_max)
+        if (blocked is _STALE or blocked is _LATE) is not self._is_stale:
+            self._tell_stale(blocked, age_ns, lag_ns)
+        relink = self._relink(blocked, lag_ns, now_ns)
+        view: View | None = None
+        gate_view: GateView | None = None
+        if blocked is None and book.fair_ticks is not None:
+            view, diff, gate_view = self._trade(now_ns, q_max, x)
+        else:
+            held = self.position.lots
+            # Where nothing can be priced, what reduces stays as it is; the rest must not.
+            pulled = [side for side in _SIDES if blocked is not None or side * held >= 0]
+            diff = Diff(self._all_cancels(now_ns, pulled))
+            self._reconciler.is_waiting = False
+        batch, dropped = gate(diff, orders, gate_view, self.instrument, now_ns)
+        if dropped:
+            self._note_dropped(dropped, now_ns)
+        if batch is not None:
+            self._book_sent(batch, now_ns)
+        capture = self._capture(view, batch, now_ns)
+        queries = orders.queries(now_ns)
+        self._wake_ns = self._next_wake(view, age_ns, old_ns, now_ns)
+        status = self._status(blocked, view)
+        return Decision(batch, self._drain(), queries, status, capture, risk.kill, relink)
+
+    def wake_at_ns(self) -> int | None:
+        """Earliest time at which `decide` could change its answer without a new event."""
+        return self._wake_ns
+
+    def _book_sent(self, batch: Batch, now_ns: int) -> None:
+        """Take what leaves as sent, before any answer to it."""
+        self.orders.sent(batch.cancels, batch.moves, batch.places, now_ns)
+        self._reconciler.requests.spend(len(batch))
+        version = self.book.version
+        for move in batch.moves:
+            self._backoff[move.side < 0].book_version = version
+        for place in batch.places:
+            self._backoff[place.side < 0].book_version = version
+
+    def _q_max_lots(self) -> float:
+        limits = self.risk.limits
+        px = self.book.fair_ticks or self.book.last_mid_ticks or self._mark_ticks
+        return limits.q_max_lots(px) if limits is not None and px else 0.0
+
+    # -- what keeps orders out of the market ------------------------------------------------------
+
+    def _blocked(self, age_ns: int | None, lag_ns: int | None, q_max_lots: float) -> str | None:
+        """Why nothing may rest at all; None if trading is on."""
+        if self.risk.mode is Mode.HALTED:
+            return "halted"
+        if self._is_stopping:
+            return "stopping"
+        if self._linked_ns is None:
+            return "no link"
+        if self._snapshot_ns is None or self._snapshot_ns < self._linked_ns:
+            return "waiting for the account"
+        if age_ns is None or self.book.valid_recv_ns is None:
+            return "no book yet"
+        if age_ns >= self._stale_pull_ns:
+            return _STALE
+        if lag_ns is not None and lag_ns >= self._stale_pull_ns:
+            return _LATE
+        if q_max_lots <= 0:
+            return "no capital"
+        return None
+
+    def _tell_stale(self, blocked: str | None, age_ns: int | None, lag_ns: int | None) -> None:
+        """Note that prices became too old to quote on, or are fresh again."""
+        self._is_stale = is_stale = not self._is_stale
+        self._note(
+            "book.stale" if is_stale else "book.fresh",
+            "warning" if is_stale else "info",
+            reason=blocked,
+            age_s=None if age_ns is None else age_ns / NS_PER_S,
+            lag_s=None if lag_ns is None else lag_ns / NS_PER_S,
+        )
+
+    def _relink(self, blocked: str | None, lag_ns: int | None, now_ns: int) -> str | None:
+        """Why the connection must be made anew, once prices have been late for a while."""
+        if blocked is not _LATE:
+            self._late_since_ns = None
+            return None
+        if self._late_since_ns is None:
+            self._late_since_ns = now_ns
+        late_ns = now_ns - self._late_since_ns
+        if late_ns < _RELINK_NS or lag_ns is None:
+            return None
+        self._late_since_ns = None
+        return f"prices come {lag_ns / NS_PER_S:.1f} s late for {late_ns / NS_PER_S:.0f} s"
+
+    def _all_cancels(self, now_ns: int, sides: Iterable[Side]) -> tuple[Cancel, ...]:
+        return tuple(
+            Cancel(slot.cloid)
+            for side in sides
+            for slot in self.orders.side(side)
+            if may_cancel(slot, now_ns)
+        )
+
+    def _pulled(self, side: Side, x: float) -> str | None:
+        """A rule that keeps a side empty; the side that reduces the position never is."""
+        if side * x < 0:
+            return None
+        if self.risk.mode is Mode.REDUCING:
+            return "reducing"
+        return "position limit" if abs(x) >= 1.0 else None
+
+    # -- quote, ladder, difference ----------------------------------------------------------------
+
+    def _trade(self, now_ns: int, q_max: float, x: float) -> tuple[View, Diff, GateView]:
+        """Quote, ladder and difference of a market that can be priced."""
+        book, limits, ladder = self.book, self.risk.limits, self._ladder
+        fair, bid, ask = book.fair_ticks, book.bid, book.ask
+        assert fair is not None
+        assert bid is not None
+        assert ask is not None
+        assert limits is not None
+        instrument, lots = self.instrument, self.position.lots
+        must_reduce = self.risk.mode is not Mode.RUNNING
+        sigma = self.volatility.bps_rt_s
+        step = instrument.step_ticks(int(fair))
+        quote = self._quote(limits, fair, step, x, sigma, now_ns)
+        budgets = limits.budgets_lots(lots, fair, self.risk.mode)
+        spacing = ladder.settle_spacing(fair, sigma)
+        hold = self._reconciler.hold(sigma, spacing / fair * 1e4)
+        hold_ticks = hold.bps * fair * 1e-4
+        live_px = self._digest.of(self.orders).live_px
+        # The best prices that cannot execute: one step inside the other side's touch as shown.
+        # An order of ours counts there: the venue refuses to cross it as it does any other.
+        posts = instrument.floor_ticks(ask.px_ticks - 1), instrument.ceil_ticks(bid.px_ticks + 1)
+        targets: list[SideTarget] = []
+        views: list[SideView] = []
+        for side, budget, post, live, backoff in zip(
+            _SIDES, budgets, posts, live_px, self._backoff, strict=True
+        ):
+            reduce_lots = max(0, -side * lots)
+            is_only = must_reduce and reduce_lots > 0
+            pulled = self._pulled(side, x)
+            target = ladder.build(
+                quote,
+                SideInputs(side, budget, reduce_lots, post, live, pulled, is_only),
+                position_lots=lots,
+                step_ticks=step,
+                hold_ticks=hold_ticks,
+                hold_ns=hold.ns,
+                now_ns=now_ns,
+            )
+            targets.append(target)
+            floor_u = side * fair - quote.floor_bps * fair * 1e-4
+            is_paused = backoff.is_active(book.version, now_ns)
+            views.append(SideView(side, target, budget, reduce_lots, floor_u, is_paused))
+        diff = self._reconciler.diff(self.orders, (views[0], views[1]), now_ns)
+        gate_view = GateView(
+            fair,
+            quote.floor_bps,
+            bid.px_ticks,
+            ask.px_ticks,
+            lots,
+            *budgets,
+            q_max,
+            is_trading=True,
+            must_reduce=must_reduce,
+        )
+        view = View(quote, targets[0], targets[1], budgets, hold, q_max, sigma, spacing)
+        return view, diff, gate_view
+
+    def _quote(
+        self, limits: Limits, fair: float, step: int, x: float, sigma: float, now_ns: int
+    ) -> Quote:
+        if self._delta is None:
+            budget_usd = limits.q_max_usd * limits.side_budget_frac
+            self._delta = self._ladder.order_fraction(limits.q_max_usd, budget_usd)
+        reference = self.reference
+        quote = self._quoter.quote(
+            fair_ticks=fair,
+            step_ticks=step,
+            x=x,
+            fee_bps=self._fee_bps,
+            vol_bps_rt_s=sigma,
+            delta=self._delta,
+            reference_bps=None
+            if reference.px is None
+            else reference.shift_bps(self.instrument.px(fair), now_ns),
+        )
+        held = abs(self.position.lots)
+        if held > self._max_inventory:
+            self._max_inventory = held
+            self._skew_at_max = quote.inventory_skew_bps
+        return quote
+
+    # -- when to look again -----------------------------------------------------------------------
+
+    def _next_wake(
+        self, view: View | None, age_ns: int | None, old_ns: int | None, now_ns: int
+    ) -> int | None:
+        """`old_ns` is the age of the touch, by the venue's time where that makes it older."""
+        times: list[int | None] = [self.orders.query_at_ns(), self.risk.wake_at_ns()]
+        times.extend(self._digest.of(self.orders).retries_ns)
+        if age_ns is not None and old_ns is not None and self.risk.mode is not Mode.HALTED:
+            times.append(now_ns - old_ns + self._stale_kill_ns)
+            times.append(now_ns - old_ns + self._stale_pull_ns)
+            times.append(now_ns - age_ns + self._stale_pull_ns)
+        if self._late_since_ns is not None:
+            times.append(self._late_since_ns + _RELINK_NS)
+        if view is not None:
+            times.append(view.bid.wake_ns)
+            times.append(view.ask.wake_ns)
+            times.extend([backoff.until_ns for backoff in self._backoff])
+            if self._diagnosed_ns is not None:
+                times.append(self._diagnosed_ns + _DIAGNOSTICS_NS)
+            if view.quote.reference_bps is not None:
+                times.append(self.reference.expires_at_ns())
+            times.append(self._reconciler.ready_at_ns(now_ns))
+        return _soonest(times, now_ns)
+
+    # -- reports ----------------------------------------------------------------------------------
+
+    def _status(self, blocked: str | None, view: View | None) -> Status:
+        mode = self.risk.mode
+        if blocked is not None:
+            return Status(mode, (blocked,))
+        if view is None:
+            return Status(mode, (self.book.invalid or "no fair price",))
+        reasons: tuple[str, ...] = ()
+        if view.bid.pulled is not None:
+            reasons += (f"bid: {view.bid.pulled}",)
+        if view.ask.pulled is not None:
+            reasons += (f"ask: {view.ask.pulled}",)
+        if self._reconciler.requests.is_spent:
+            reasons += ("requests spent",)
+        return Status(mode, reasons)
+
+    def _capture(self, view: View | None, batch: Batch | None, now_ns: int) -> Capture | None:
+        """What the record of this decision is made of; one a second where nothing changes."""
+        if view is None:
+            return None
+        last = self._diagnosed_ns
+        if batch is None and last is not None and now_ns - last < _DIAGNOSTICS_NS:
+            return None
+        self._diagnosed_ns = now_ns
+        orders = self.orders
+        return Capture(
+            view,
+            self.instrument,
+            now_ns,
+            self.risk.mode,
+            self.book.mid_ticks,
+            self.position.lots,
+            (orders.exposure_lots(Side.BUY), orders.exposure_lots(Side.SELL)),
+            self.risk.equity_usd,
+            self._reconciler.requests.left,
+        )
+
+    def _count_inside(self, now_ns: int) -> None:
+        """Add the time since the last decision that an order spent inside its floor."""
+        since, self._inside_since_ns = self._inside_since_ns, now_ns
+        inside = self._reconciler.inside
+        if not inside:
+            return
+        ends = [
+            now_ns if cloid in self.orders.slots else self.orders.gone_at_ns(cloid) or since
+            for cloid in inside
+        ]
+        self._inside_ns += max(0, max(ends) - since)
+        inside[:] = [cloid for cloid in inside if cloid in self.orders.slots]
+
+    def summary(self) -> Summary:
+        """What the session did so far."""
+        px = self.book.last_mid_ticks or self._mark_ticks
+        return summarise(
+            self.position,
+            self.markouts,
+            self.instrument,
+            px_ticks=px,
+            max_drawdown_frac=self.risk.max_drawdown_frac,
+            skew_at_max_bps=self._skew_at_max,
+            max_inventory_lots=self._max_inventory,
+            resting_orders=len(self.orders.slots),
+            inside_ns=self._inside_ns,
+        )
+
+    def _note_dropped(self, dropped: list[Note], now_ns: int) -> None:
+        """Log what the gate dropped, a given reason on a given side once a second."""
+        for note in dropped:
+            key = (str(note.facts["side"]), str(note.facts["reason"]))
+            if now_ns - self._dropped_ns.get(key, -NS_PER_S) >= NS_PER_S:
+                self._dropped_ns[key] = now_ns
+                self._notes.append(note)
+
+
+def _soonest(times: Iterable[int | None], now_ns: int) -> int | None:
+    """The first of these times that is still to come."""
+    soonest: int | None = None
+    for at_ns in times:
+        if at_ns is not None and at_ns > now_ns and (soonest is None or at_ns < soonest):
+            soonest = at_ns
+    return soonest

@@ -1,0 +1,321 @@
+"""
+The state of one instrument, and how every event changes it. Nothing is decided here.
+
+An order, a fill or a payment that is news is noted for the log; the notes leave with the next
+decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mmbot.core.backoff import Backoff
+from mmbot.core.book import BookState
+from mmbot.core.engine.params import EngineParams
+from mmbot.core.estimators.volatility import Volatility
+from mmbot.core.events import (
+    Acked,
+    AssetCtx,
+    Bbo,
+    Book,
+    Command,
+    CommandKind,
+    Event,
+    Fill,
+    Funding,
+    LinkLost,
+    LinkUp,
+    OrderMissing,
+    OrderUpdate,
+    OutcomeUnknown,
+    ReferencePx,
+    Rejected,
+    Request,
+    RequestsLeft,
+    Snapshot,
+    Trades,
+)
+from mmbot.core.footprint import NO_ORDERS, Footprint
+from mmbot.core.intents import Note
+from mmbot.core.markout import Markouts
+from mmbot.core.orders import Orders
+from mmbot.core.position import Position
+from mmbot.core.quoter import Reference
+from mmbot.core.reconcile import Reconciler
+from mmbot.core.risk import Limits, Risk
+from mmbot.core.slots import SlotState
+from mmbot.core.types import NS_PER_S, Instrument, Mode
+
+_GROWTH_CREDIT = 0.1
+
+
+class Intake:
+    """
+    All that is known, folded from the events.
+
+    `own_in_book` says whether the book that arrives contains our orders, as a venue's does. The
+    book of a recording does not, and nothing may be taken out of it.
+    """
+
+    def __init__(
+        self,
+        params: EngineParams,
+        instrument: Instrument,
+        *,
+        cloid_prefix: int,
+        own_in_book: bool = True,
+    ) -> None:
+        self.instrument = instrument
+        self.book = BookState(instrument, params.book)
+        self.orders = Orders(cloid_prefix)
+        self._footprint = Footprint(self.orders) if own_in_book else None
+        self.position = Position()
+        self.markouts = Markouts()
+        self.volatility = Volatility(params.volatility)
+        self.risk = Risk(params.risk)
+        self.reference = Reference(params.quoter)
+        self._reconciler = Reconciler(params.reconcile)
+        self._risk_params = params.risk
+        self._mark_stale_ns = int(params.risk.mark_stale_s * NS_PER_S)
+        self._fee_bps = 0.0
+        self._mark_ticks: float | None = None
+        self._mark_ns = 0
+        self._linked_ns: int | None = None
+        self._waited_ns: int | None = None
+        self._snapshot_ns: int | None = None
+        self._is_stopping = False
+        self._notes: list[Note] = []
+        backoff_s, backoff_s_max = params.reconcile.backoff_s, params.reconcile.backoff_s_max
+        self._backoff = (Backoff(backoff_s, backoff_s_max), Backoff(backoff_s, backoff_s_max))
+        """Of the bids and of the asks."""
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            Bbo: self._on_book,
+            Book: self._on_book,
+            AssetCtx: self._on_ctx,
+            ReferencePx: self._on_reference,
+            Fill: self._on_fill,
+            Funding: self._on_funding,
+            OrderUpdate: self.orders.on_update,
+            Acked: self._on_acked,
+            Rejected: self._on_rejected,
+            OutcomeUnknown: self._on_unanswered,
+            OrderMissing: self.orders.on_missing,
+            LinkUp: self._on_link_up,
+            LinkLost: self._on_link_lost,
+            Snapshot: self._on_snapshot,
+            RequestsLeft: self._on_requests,
+            Command: self._on_command,
+        }
+
+    @property
+    def mode(self) -> Mode:
+        """The risk mode."""
+        return self.risk.mode
+
+    @property
+    def limits(self) -> Limits | None:
+        """Effective limits; None before the first snapshot."""
+        return self.risk.limits
+
+    # -- events -----------------------------------------------------------------------------------
+
+    def apply(self, event: Event) -> None:
+        """Fold one event into state."""
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            handler(event)
+        elif type(event) is not Trades:
+            # Trades inform estimators that this engine does not have; anything else is a bug.
+            msg = f"unknown event {type(event).__name__}"
+            raise TypeError(msg)
+
+    def _on_book(self, event: Bbo | Book) -> None:
+        footprint = self._footprint
+        ours = NO_ORDERS if footprint is None else footprint.at(event.recv_ns)
+        if not self.book.apply(event, ours):
+            return
+        mid = self.book.mid_ticks
+        if mid is not None:
+            self.volatility.sample(event.recv_ns, mid)
+            self.markouts.advance(self.book)
+            self._value(event.recv_ns)
+
+    def _on_ctx(self, event: AssetCtx) -> None:
+        self._mark_ticks = self.instrument.ticks(event.mark_px)
+        self._mark_ns = event.recv_ns
+        self._value(event.recv_ns)
+
+    def _on_reference(self, event: ReferencePx) -> None:
+        fair = self.book.fair_ticks
+        fair_px = None if fair is None else self.instrument.px(fair)
+        self.reference.observe(event.px, event.recv_ns, event.venue_ms, fair_px)
+
+    def _on_fill(self, fill: Fill) -> None:
+        if not self.position.apply(fill):
+            return
+        slot = self.orders.on_fill(fill)
+        edge_bps = self.markouts.on_fill(fill, self.book)
+        px, sz = self.instrument.px(fill.px_ticks), self.instrument.sz(fill.sz_lots)
+        credit = _GROWTH_CREDIT if self.instrument.growth_mode else 1.0
+        self._reconciler.requests.earn(px * sz * credit)
+        cloid = slot.cloid if slot is not None else fill.cloid
+        self._notes.append(
+            Note(
+                "fill.booked",
+                "info" if cloid is not None else "warning",
+                {
+                    "side": fill.side.name.lower(),
+                    "px": px,
+                    "sz": sz,
+                    "fee_usd": fill.fee_usd,
+                    "position_sz": self.instrument.sz(self.position.lots),
+                    "edge_bps": edge_bps,
+                    "cloid": None if cloid is None else f"{cloid:#034x}",
+                    "oid": fill.oid,
+                    "tid": fill.tid,
+                    "is_taker": fill.is_taker,
+                    "is_liquidation": fill.is_liquidation,
+                    "venue_ms": fill.venue_ms,
+                },
+            )
+        )
+        self._value(fill.recv_ns)
+
+    def _on_funding(self, event: Funding) -> None:
+        if self.position.apply_funding(event):
+            self._note("funding.booked", "info", cost_usd=event.usd)
+            self._value(event.recv_ns)
+
+    def _on_acked(self, event: Acked) -> None:
+        slot = self.orders.slots.get(event.cloid)
+        if slot is not None and event.request is not Request.CANCEL:
+            self._backoff[slot.side < 0].accepted(slot.sent_ns)
+        self.orders.on_acked(event)
+
+    def _on_rejected(self, event: Rejected) -> None:
+        slot = self.orders.slots.get(event.cloid)
+        if slot is None:
+            return
+        side, px, sent_ns = slot.side, slot.target_px_ticks, slot.sent_ns
+        was, is_overtaken = slot.state, slot.cause is not event.request
+        self.orders.on_rejected(event)
+        if is_overtaken or was not in (
+            SlotState.PLACING,
+            SlotState.MOVING,
+            SlotState.CANCELLING,
+        ):
+            return
+        if event.request is not Request.CANCEL:
+            self._backoff[side < 0].refused(event, sent_ns)
+        self._note(
+            "order.rejected",
+            "warning",
+            request=event.request.value,
+            reason=event.reason.value,
+            text=event.text,
+            cloid=f"{event.cloid:#034x}",
+            side=side.name.lower(),
+            px=self.instrument.px(px),
+        )
+
+    def _on_unanswered(self, event: OutcomeUnknown) -> None:
+        slot = self.orders.slots.get(event.cloid)
+        self.orders.on_unanswered(event)
+        if slot is not None and slot.state is SlotState.UNKNOWN:
+            self._note(
+                "order.unanswered",
+                "warning",
+                request=event.request.value,
+                cloid=f"{event.cloid:#034x}",
+                text=event.text,
+            )
+
+    def _on_link_up(self, event: LinkUp) -> None:
+        if self._linked_ns is None:
+            self._note("link.opened", "info")
+        self._linked_ns = event.recv_ns
+        if self._waited_ns is None:
+            self._waited_ns = event.recv_ns
+
+    def _on_link_lost(self, event: LinkLost) -> None:
+        if self._linked_ns is not None:
+            self._note("link.lost", "warning", reason=event.reason)
+        self._linked_ns = None
+        self.book.forget()
+        self.reference.forget()
+        self.volatility.reset_gap()
+
+    def _on_snapshot(self, event: Snapshot) -> None:
+        mark_ticks = self.instrument.ticks(event.mark_px)
+        self._mark_ticks, self._mark_ns = mark_ticks, event.recv_ns
+        self._fee_bps = event.fees.maker_bps
+        self._reconciler.requests.observe(event.requests_used, event.requests_cap)
+        if not self.position.is_started:
+            limits = Limits.of(self._risk_params, self.instrument, event.equity_usd)
+            self.risk.start(limits)
+            fills, payments = self.position.start(event.position_lots, mark_ticks, event.venue_ms)
+            for fill in (*fills, *event.fills):
+                self._on_fill(fill)
+            for payment in payments:
+                self._on_funding(payment)
+            self._note(
+                "session.started",
+                "info",
+                equity_usd=event.equity_usd,
+                capital_usd=limits.capital_usd,
+                q_max_usd=limits.q_max_usd,
+                position_sz=self.instrument.sz(event.position_lots),
+                maker_bps=event.fees.maker_bps,
+            )
+        else:
+            for fill in event.fills:
+                self._on_fill(fill)
+            missing = self.position.reconcile(event.position_lots, mark_ticks, event.venue_ms)
+            if missing:
+                self._note(
+                    "position.mismatched",
+                    "error",
+                    missing_sz=self.instrument.sz(missing),
+                    position_sz=self.instrument.sz(self.position.lots),
+                )
+        if self.orders.on_snapshot(event) and self._footprint is not None:
+            self.book.disown(self._footprint.at(event.recv_ns))
+        self._snapshot_ns = event.recv_ns
+        self._value(event.recv_ns)
+
+    def _on_requests(self, event: RequestsLeft) -> None:
+        self._reconciler.requests.observe(event.used, event.cap)
+
+    def _on_command(self, event: Command) -> None:
+        if event.kind is CommandKind.STOP:
+            self._is_stopping = True
+        else:
+            self.risk.order_kill(event.text, event.recv_ns)
+
+    def _value(self, now_ns: int) -> None:
+        """Follow equity at the lower of the mid and the venue's mark."""
+        if not self.position.is_started:
+            return
+        mid, mark = self.book.last_mid_ticks, self._mark_ticks
+        if mark is None or (mid is not None and now_ns - self._mark_ns > self._mark_stale_ns):
+            mark = mid
+        if mark is None:
+            return
+        pnl = self.position.pnl_usd(mark)
+        if mid is not None and mid != mark:
+            pnl = min(pnl, self.position.pnl_usd(mid))
+        self.risk.observe(pnl, now_ns)
+
+    def _note(self, event: str, level: str, **facts: int | float | str | bool | None) -> None:
+        self._notes.append(Note(event, level, facts))
+
+    def _drain(self) -> tuple[Note, ...]:
+        """The notes since the last decision."""
+        if not (self._notes or self.orders.notes or self.risk.notes):
+            return ()
+        notes = (*self._notes, *self.orders.notes, *self.risk.notes)
+        self._notes.clear()
+        self.orders.notes.clear()
+        self.risk.notes.clear()
+        return notes
