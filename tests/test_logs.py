@@ -258,3 +258,53 @@ def test_a_screen_of_another_encoding_is_no_reason_to_stop(tmp_path: Path) -> No
         writer.close()
 
     assert path.read_text("ascii") == "quote ?here?\n"
+
+
+def test_a_record_that_cannot_be_written_costs_no_other(tmp_path: Path) -> None:
+    """A path with a byte that is no text once ended the thread, and with it the log of the run."""
+    path = tmp_path / "log.jsonl"
+    screen = io.StringIO()
+
+    writer = LogWriter(path, screen, show)
+    log = make_logger(writer, lambda: 1_700_000_000_123_456_789)
+    log.info("first")
+    log.error("run.refused", error="no folder \udcff", odd={"\udcfe": ["\udcfd"]})
+    log.info("odd", facts=3)
+    log.critical("killswitch.tripped")
+    writer.close()
+
+    records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    assert [record["event"] for record in records] == [
+        "first",
+        "run.refused",
+        "log.unwritable",
+        "killswitch.tripped",
+    ]
+    assert records[1]["error"] == "no folder \\udcff"
+    assert records[1]["odd"] == {"\\udcfe": ["\\udcfd"]}
+    assert records[2]["of"] == "odd"
+    assert "a record could not be written: 'odd'" in screen.getvalue()
+
+
+def test_a_disk_that_does_not_answer_bounds_what_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hung network disk must not take the memory of the program; what was lost is told."""
+    monkeypatch.setattr("mmbot.logs._QUEUED_MAX", 50)
+    gate = threading.Event()
+
+    def held(record: Record) -> str | None:
+        gate.wait(PATIENCE_S)
+        return None
+
+    path = tmp_path / "log.jsonl"
+    screen = io.StringIO()
+    writer = LogWriter(path, screen, held)
+    log = make_logger(writer, lambda: 1)
+    for n in range(200):
+        log.info("tick", n=n)
+    gate.set()
+    writer.close()
+    lines = path.read_text().splitlines()
+    assert 50 <= len(lines) <= 52
+    assert f"{200 - len(lines)} records were lost" in screen.getvalue()

@@ -42,6 +42,8 @@ _SCREEN_LINES: Final = 500
 _KEPT_RECORDS: Final = 1000
 """Records that wait for a file which is not open yet."""
 _BATCH: Final = 64
+_QUEUED_MAX: Final = 100_000
+"""Records that wait for a disk which does not answer (about 50 MB); later ones are counted."""
 _STDERR_WAIT_MS: Final = 1000
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
@@ -129,6 +131,7 @@ class LogWriter:
         self._fd: int | None = None
         self._kept: list[bytes] = []
         self._lost = 0
+        self._unqueued = 0
         self._is_torn = False
         self._screen = ScreenWriter(screen) if screen is not None else None
         self._render = render
@@ -154,8 +157,11 @@ class LogWriter:
         self._queue.put(fd)
 
     def put(self, record: Record) -> None:
-        """Queue one record; returns at once."""
-        self._queue.put(record)
+        """Queue one record, or count it where the disk is far behind; returns at once."""
+        if self._queue.qsize() < _QUEUED_MAX:
+            self._queue.put(record)
+        else:
+            self._unqueued += 1
 
     def say(self, text: str) -> None:
         """Queue a line for the screen alone, in order with the records."""
@@ -183,11 +189,10 @@ class LogWriter:
                 self._fd = item
                 batch, self._kept = self._kept, []
             else:
-                record = spread(item)  # type: ignore[arg-type]
-                batch.append(_encode(record) + b"\n")
-                line = self._render(record)
-                if line is not None:
-                    self._show(line)
+                line, shown = self._written(item)  # type: ignore[arg-type]
+                batch.append(line)
+                if shown is not None:
+                    self._show(shown)
             # Handed to the kernel, not to the disk: a reader sees it, and nobody waits for it.
             if len(batch) >= _BATCH or self._queue.empty():
                 self._append(batch)
@@ -196,6 +201,27 @@ class LogWriter:
         if self._fd is not None:
             with suppress(OSError):  # a network disk may say here that it is full
                 os.close(self._fd)
+
+    def _written(self, item: Record) -> tuple[bytes, str | None]:
+        """
+        One record as its line in the file and its line on the screen.
+
+        What cannot be written must not end this thread, on which all later records depend; the
+        record is told of instead, whatever is wrong with it.
+        """
+        try:
+            record = spread(item)
+            return _encoded(record), self._render(record)
+        except Exception as error:  # noqa: BLE001 - see above
+            event = str(item.get("event"))
+            bad = {
+                "at": utc(item["at"]) if isinstance(item.get("at"), int) else None,
+                "level": "error",
+                "event": "log.unwritable",
+                "of": event,
+                "error": f"{type(error).__name__}: {error}",
+            }
+            return _encoded(bad), f"LOG      a record could not be written: {event!a}"
 
     def _show(self, line: str) -> None:
         if self._screen is not None:
@@ -222,9 +248,30 @@ class LogWriter:
             self._is_torn = self._is_torn or done > 0
             return
         self._is_torn = False
-        if self._lost:
-            self._show(f"LOG      written again; {self._lost} records were lost")
+        unqueued, self._unqueued = self._unqueued, 0
+        if self._lost or unqueued:
+            self._show(f"LOG      written again; {self._lost + unqueued} records were lost")
             self._lost = 0
+
+
+def _encoded(record: Record) -> bytes:
+    """A line of the file; text that is no Unicode (half a surrogate pair) is escaped."""
+    try:
+        return _encode(record) + b"\n"
+    except UnicodeEncodeError:
+        return _encode(_escaped(record)) + b"\n"
+
+
+def _escaped(value: object) -> object:
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+        case Mapping():
+            return {_escaped(key): _escaped(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_escaped(each) for each in value]
+        case _:
+            return value
 
 
 def spread(record: Record) -> dict[str, Any]:
