@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -116,3 +119,53 @@ def test_a_file_that_cannot_be_made_is_an_error_at_once_without_a_name(tmp_path:
         with take(path, f"test/{tmp_path}/{os.getpid()}") as lock:
             assert isinstance(lock.problem, StateError)
             lock.orders_may_rest(may_rest=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="abstract sockets are Linux's")
+def test_where_files_cannot_be_locked_what_may_rest_is_known_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start must be patient with a venue that may hold orders of ours."""
+    path, name = tmp_path / "x.lock", f"test/{tmp_path}/{os.getpid()}"
+    with take(path, name) as lock:
+        lock.orders_may_rest(may_rest=True)
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with take(path, name) as lock:
+        assert lock.may_rest
+        assert "No locks available" in str(lock.problem)
+    with take(tmp_path / "absent" / "y.lock", name) as lock:
+        assert not lock.may_rest, "the file was made, and nobody wrote into it"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="abstract sockets are Linux's")
+def test_a_kernel_that_refuses_the_name_does_not_pass_for_another_mmbot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can stop a process that is not there; the file still keeps others out."""
+
+    class Refusing(socket.socket):
+        def bind(self, address: object) -> None:
+            raise PermissionError(errno.EACCES, "denied")
+
+    monkeypatch.setattr(socket, "socket", Refusing)
+    path = tmp_path / "x.lock"
+    with take(path, "test/name") as lock:
+        assert "denied" in str(lock.problem)
+        with pytest.raises(CheckError, match="held by another mmbot"):
+            take(path, "test/name")
+
+
+def test_a_process_of_another_machine_is_not_named_by_its_number(tmp_path: Path) -> None:
+    """Containers that share a folder count their processes apart: the number is somebody else's."""
+    path = tmp_path / "x.lock"
+    other = hold(path)
+    try:
+        path.write_bytes(path.read_bytes().replace(b'"space":"', b'"space":"x'))
+        with pytest.raises(CheckError, match="a process that cannot be told from here"):
+            take(path, None)
+    finally:
+        kill(other)

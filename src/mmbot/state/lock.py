@@ -14,6 +14,7 @@ The kernel drops both when the process ends, however it ends; a file left behind
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -32,6 +33,8 @@ _PEER: Final = struct.Struct("3i")
 """pid, uid, gid: the answer to SO_PEERCRED (unix(7))."""
 _BACKLOG: Final = 128
 _PEER_WAIT_S: Final = 0.2
+_SPACE_DIGITS: Final = 8
+_MARK_BYTES: Final = 95
 
 
 class _Mark(msgspec.Struct):
@@ -40,6 +43,8 @@ class _Mark(msgspec.Struct):
     pid: int
     may_rest: bool
     """Whether orders may rest at the venue: set before the first, cleared by a verified end."""
+    space: str = ""
+    """Where `pid` means something, see `_pid_space`."""
 
 
 class RunLock:
@@ -61,9 +66,9 @@ class RunLock:
     def __init__(self, path: Path, name: str | None, *, what: str, remedy: str) -> None:
         self.path = path
         self.problem: StateError | None = None
-        """Why the file could not be locked, where the name keeps others out all the same."""
-        self.may_rest = False
-        """Whether the last run on this market left in doubt what rests."""
+        """Why one of the two marks could not be made, where the other keeps others out."""
+        self.may_rest = True
+        """Whether the last run on this market left in doubt what rests; so it is until read."""
         self._what = what
         self._remedy = remedy
         self._fd: int | None = None
@@ -85,11 +90,11 @@ class RunLock:
         """
         if self._fd is None:
             return
-        mark = msgspec.json.encode(_Mark(os.getpid(), may_rest))
+        mark = msgspec.json.encode(_Mark(os.getpid(), may_rest, _pid_space()))
         # In place and in one write: a process killed in between leaves the old mark or this one,
         # and what cannot be read counts as "may rest".
         try:
-            os.pwrite(self._fd, mark.ljust(64) + b"\n", 0)
+            os.pwrite(self._fd, mark.ljust(_MARK_BYTES) + b"\n", 0)
         except OSError as error:
             if may_rest:
                 text = f"cannot write {self.path}: {error.strerror}; mend that first"
@@ -104,16 +109,22 @@ class RunLock:
             os.close(self._fd)
             self._fd = None
 
-    def _claim(self, name: str) -> socket.socket:
+    def _claim(self, name: str) -> socket.socket | None:
         # The kernel allows 107 bytes; a digest fits whatever the names are.
         address = "\0mmbot-run-" + hashlib.sha256(name.encode()).hexdigest()
         claimed = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             claimed.bind(address)
             claimed.listen(_BACKLOG)
-        except OSError:
+        except OSError as error:
             claimed.close()
-            raise self._held(_peer(address) or _read(self.path).pid) from None
+            if error.errno == errno.EADDRINUSE:
+                raise self._held(_peer(address)) from None
+            self.problem = StateError(
+                f"cannot tell whether another mmbot trades {self._what}: the kernel refuses a "
+                f"socket name ({error.strerror}); allow abstract unix sockets"
+            )
+            return None
         return claimed
 
     def _lock(self) -> None:
@@ -122,11 +133,14 @@ class RunLock:
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise self._held(_read(self.path).pid) from None
+            mark = _read(self.path)
+            raise self._held(mark.pid if mark.space == _pid_space() else 0) from None
         except OSError as error:
             self.problem = StateError(f"cannot lock {self.path}: {error.strerror}; mend that first")
             if self._name is None:
                 raise self.problem from None
+            if self._fd is not None:
+                self.may_rest = _read(self.path).may_rest
             return
         self.may_rest = _read(self.path).may_rest
         self.orders_may_rest(may_rest=self.may_rest)
@@ -160,6 +174,16 @@ def _read(path: Path) -> _Mark:
         return msgspec.json.decode(data, type=_Mark)
     except msgspec.DecodeError:
         return _Mark(0, may_rest=True)
+
+
+def _pid_space() -> str:
+    """Where process numbers are those of this process: the machine, and the container on it."""
+    try:
+        inode = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116 - no file of anybody's
+    except OSError:  # not Linux
+        inode = 0
+    name = f"{os.uname().nodename}/{inode}"
+    return hashlib.sha256(name.encode()).hexdigest()[:_SPACE_DIGITS]
 
 
 def _peer(address: str) -> int:
