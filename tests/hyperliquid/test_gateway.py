@@ -728,6 +728,48 @@ def test_leverage_reports_what_became_of_it(payload: Any, error: type[VenueError
     assert [type(outcome) if outcome is not None else None for outcome in told] == [error]
 
 
+def test_a_late_answer_about_the_leverage_is_not_that_to_the_next_try() -> None:
+    """The first try is refused after we gave it up; the second is what counts."""
+    rig = Rig()
+    told: list[tuple[int, VenueError | None]] = []
+    rig.answer()
+    rig.gateway.update_leverage(5, is_cross=True, on_done=lambda error: told.append((1, error)))
+    rig.sim.run_for(5.5)
+    rig.gateway.update_leverage(5, is_cross=True, on_done=lambda error: told.append((2, error)))
+    rig.sim.run_for(0.5)
+    (session,) = rig.exchange.sessions
+    first, second = (1, 2)
+    say_reply(session, first, {"status": "err", "response": "Cannot switch leverage type"})
+    rig.sim.run_for(0.5)
+    assert [n for n, _ in told] == [1]
+    say_reply(session, second, {"status": "ok", "response": {"type": "default"}})
+    rig.sim.run_for(0.5)
+
+    assert [n for n, _ in told] == [1, 2]
+    assert isinstance(told[0][1], LinkError)
+    assert told[1][1] is None
+
+
+@pytest.mark.parametrize("how", ["answered", "never answered", "link lost", "over HTTP"])
+def test_nothing_is_kept_of_posts_on_which_no_verdict_can_come(how: str) -> None:
+    """Months of lost answers must not fill the memory."""
+    rig = Rig(is_up=how != "over HTTP")
+    if how == "answered":
+        rig.answer(*[ok("order", resting(n)) for n in range(300)])
+    rig.exchange.answer("/exchange", (502, "bad gateway"))
+    for n in range(300):
+        rig.gateway.send(batch(places=[n + 1]))
+        rig.sim.run_for(0.1)
+    rig.sim.run_for(20)
+    if how == "link lost":
+        rig.dialer.cut()
+    rig.sim.run_for(20)
+
+    kept = len(rig.gateway._newest)
+    assert kept <= (len(rig.gateway._late) if how == "never answered" else 0)
+    assert len(rig.gateway._late) <= 256
+
+
 def test_every_element_is_counted_and_told_once_the_venue_was_read() -> None:
     """The engine prices a change by what is left; a count without a base would mislead it."""
     rig = Rig()

@@ -96,6 +96,8 @@ class _Post(msgspec.Struct, gc=False):
     is_http: bool = False
     is_given_up: bool = False
     """Called unknown already; only a verdict is news then."""
+    on_done: Callable[[VenueError | None], None] | None = None
+    """Of an action that concerns no order: takes the refusal, or None."""
 
 
 class Gateway:
@@ -145,7 +147,6 @@ class Gateway:
         self._deadlines: deque[int] = deque()
         self._newest: dict[tuple[int, bool], int] = {}
         self._timer: Handle | None = None
-        self._on_leverage: Callable[[VenueError | None], None] | None = None
         self._meter = RequestMeter(
             user,
             http=http,
@@ -225,8 +226,7 @@ class Gateway:
         Setting it again is harmless, so no answer is reported as an error and may be tried again.
         """
         action = actions.update_leverage(self._instrument, leverage, is_cross=is_cross)
-        self._on_leverage = on_done
-        self._act(None, action, ())
+        self._act(None, action, (), on_done)
 
     def query(self, cloid: int) -> None:
         """
@@ -248,7 +248,11 @@ class Gateway:
             self._timer = None
 
     def _act(
-        self, request: Request | None, action: actions.Action, cloids: tuple[int, ...]
+        self,
+        request: Request | None,
+        action: actions.Action,
+        cloids: tuple[int, ...],
+        on_done: Callable[[VenueError | None], None] | None = None,
     ) -> None:
         now_ns = self._clock()
         now_ms = now_ns // NS_PER_MS
@@ -258,7 +262,8 @@ class Gateway:
         body = actions.body(action, nonce, signature, self._signer.vault, expires_ms)
         self._last_id = post_id = self._last_id + 1
         deadline_ns = now_ns + self._timeout_ns
-        post = _Post(request, cloids, deadline_ns, (expires_ms or 0) * NS_PER_MS, post_id)
+        expires_ns = (expires_ms or 0) * NS_PER_MS
+        post = _Post(request, cloids, deadline_ns, expires_ns, post_id, on_done=on_done)
         self._pending[post_id] = post
         for cloid in cloids:
             self._newest[cloid, request is Request.CANCEL] = post_id
@@ -291,6 +296,7 @@ class Gateway:
             self._settle_error(post, reply.error, reply.recv_ns)
         else:
             self._unknown(post, "the venue answered an action as if it were a read", reply.recv_ns)
+        self._forget(post)
 
     def on_error_frame(self, post_id: int, text: str, recv_ns: int) -> None:
         """The venue would not even take this post (too many in flight): a definitive refusal."""
@@ -307,18 +313,24 @@ class Gateway:
         """
         now_ns = self._clock()
         # No answer can come any more, neither to these nor to those given up already.
+        given_up = list(self._late.values())
         self._late.clear()
         lost = {key: post for key, post in self._pending.items() if not post.is_http}
         for post_id in lost:
             del self._pending[post_id]
         for post in lost.values():
             self._unknown(post, "the socket was lost before the answer came", now_ns)
+        for post in (*given_up, *lost.values()):
+            self._forget(post)
 
     def _on_http(self, post_id: int, reply: HttpReply) -> None:
         post = self._take(post_id)
         if post is None:
             return
-        now_ns = self._clock()
+        self._settle_http(post, reply, self._clock())
+        self._forget(post)
+
+    def _settle_http(self, post: _Post, reply: HttpReply, now_ns: int) -> None:
         status = reply.status
         if status == 200:
             try:
@@ -333,7 +345,7 @@ class Gateway:
 
     def _settle(self, post: _Post, reply: ActionReply, recv_ns: int) -> None:
         if post.request is None:
-            self._tell_leverage(None if reply.is_ok else VenueError(reply.error))
+            _tell(post, None if reply.is_ok else VenueError(reply.error))
             return
         statuses = reply.for_elements(len(post.cloids))
         for cloid, status in zip(post.cloids, statuses, strict=True):
@@ -356,7 +368,7 @@ class Gateway:
 
     def _refuse(self, post: _Post, reason: Rejection, text: str, recv_ns: int) -> None:
         if post.request is None:
-            self._tell_leverage(VenueError(text))
+            _tell(post, VenueError(text))
             return
         for cloid in post.cloids:
             if self._claim(post, cloid):
@@ -366,7 +378,7 @@ class Gateway:
         if post.is_given_up:
             return
         if post.request is None:
-            self._tell_leverage(LinkError(f"no answer to updateLeverage: {text}"))
+            _tell(post, LinkError(f"no answer to updateLeverage: {text}"))
             return
         is_cancel = post.request is Request.CANCEL
         newest, post_id = self._newest, post.post_id
@@ -390,14 +402,14 @@ class Gateway:
         del self._newest[key]
         return True
 
+    def _forget(self, post: _Post) -> None:
+        """No verdict on this post can come any more."""
+        for cloid in post.cloids:
+            self._claim(post, cloid)
+
     def _take(self, post_id: int) -> _Post | None:
         post = self._pending.pop(post_id, None)
         return post if post is not None else self._late.pop(post_id, None)
-
-    def _tell_leverage(self, error: VenueError | None) -> None:
-        on_done, self._on_leverage = self._on_leverage, None
-        if on_done is not None:
-            on_done(error)
 
     # -- time -------------------------------------------------------------------------------
 
@@ -416,11 +428,18 @@ class Gateway:
             if post is not None:
                 self._late[post_id] = self._pending.pop(post_id)
                 due.append(post)
-        while len(self._late) > _LATE_KEPT:
-            del self._late[next(iter(self._late))]
         for post in due:
             self._unknown(post, f"no answer within {self._params.post_timeout_s:g} s", now_ns)
             post.is_given_up = True
+        while len(self._late) > _LATE_KEPT:
+            self._forget(self._late.pop(next(iter(self._late))))
+
+
+def _tell(post: _Post, error: VenueError | None) -> None:
+    """Report the outcome of an action that concerns no order, once."""
+    on_done, post.on_done = post.on_done, None
+    if on_done is not None:
+        on_done(error)
 
 
 def _verdict(
