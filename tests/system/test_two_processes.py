@@ -116,6 +116,29 @@ def test_a_run_ends_by_itself_after_its_span(tmp_path: Path) -> None:
     assert bot.summary()["end_reason"] == "--for elapsed"
 
 
+def test_the_first_interrupt_after_the_time_is_up_is_not_the_second(tmp_path: Path) -> None:
+    """Somebody who sees that it does not end yet asks it to; it still verifies what rests."""
+    with (
+        exchange(sets=STILL) as venue,
+        daemon(
+            tmp_path / "run",
+            "--for=3s",
+            config=CONFIG,
+            sets=[f"emulator.url={venue.url}", f"state_dir={tmp_path / 'state'}"],
+        ) as bot,
+    ):
+        bot.wait_event("quote.moved")
+        venue.control("faults", refuse_info=[500] * 1000)
+        bot.wait_event("run.stopping")
+        bot.process.send_signal(signal.SIGINT)
+        venue.control("faults", refuse_info=[])
+        code, _, err = bot.end()
+
+    assert (code, err) == (0, "")
+    assert bot.summary()["end_reason"] == "--for elapsed"
+    assert bot.summary()["resting_orders"] == 0
+
+
 def test_a_second_interrupt_ends_the_wait_after_the_cancels_were_sent(tmp_path: Path) -> None:
     """A venue that does not answer must not hold the terminal; the cancels are on their way."""
     with (

@@ -23,10 +23,10 @@ from mmbot.runtime.ending import is_ours
 from mmbot.runtime.patience import Reads
 from mmbot.runtime.telling import Log
 
-_LOOK_AGAIN_S: Final = 0.5
-"""A reading may trail a cancel by about a second (protocol notes, gotcha 7)."""
-_LOOKS: Final = 3
-"""Looks without a new cancel, while the reading may still be behind."""
+_LOOKS_AGAIN_S: Final = (0.5, 1.0, 2.0)
+"""Waits after a look that still finds orders, before they are cancelled again. A reading may trail
+a cancel by about a second (protocol notes, gotcha 7); and a look costs 20 of the 1200 that an
+address may spend in a minute, so that these take most of it at worst."""
 
 
 class Leftovers:
@@ -59,6 +59,8 @@ class Leftovers:
         self._log = log
         self._waiting: set[int] = set()
         self._answered = asyncio.Event()
+        self.has_sent = False
+        """Whether a cancel has left."""
         self._gateway = Gateway(
             instrument,
             signer,
@@ -86,11 +88,11 @@ class Leftovers:
             while resting:
                 self._log.warning("orders.left_over", orders=len(resting))
                 await self._send(resting)
-                for _ in range(_LOOKS):
+                for wait_s in _LOOKS_AGAIN_S:
                     resting = await self._resting()
                     if not resting:
                         break
-                    await asyncio.sleep(_LOOK_AGAIN_S)
+                    await asyncio.sleep(wait_s)
                 if resting and self._clock() > until_ns:
                     raise VenueError(
                         f"{len(resting)} orders of an earlier run still rest in "
@@ -111,6 +113,7 @@ class Leftovers:
 
     async def _send(self, cloids: Sequence[int]) -> None:
         self._waiting = set(cloids)
+        self.has_sent = True
         self._answered.clear()
         self._gateway.cancel_all(cloids)
         await self._answered.wait()

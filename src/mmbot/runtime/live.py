@@ -50,6 +50,8 @@ from mmbot.state.lock import RunLock
 from mmbot.state.store import Store
 
 _GC_EVERY_S: Final = 30.0
+_GC_WHOLE_EVERY: Final = 20
+"""Sweeps until one looks at the old as well: a cycle that outlived a sweep is found only there."""
 _STOPS: Final = {
     signal.SIGINT: "Ctrl+C",
     signal.SIGTERM: "SIGTERM",
@@ -104,7 +106,7 @@ async def _run(config: Config, options: Options, writer: LogWriter, child: Child
     except asyncio.CancelledError:
         if state.interrupted is None:
             raise
-        sent = "only cancels were sent" if state.has_cleared else "nothing was sent"
+        sent = state.what_was_sent()
         stderr_line(f"mmbot: {state.interrupted} before the first order; {sent}")
         return Exit.OK
     except MmbotError as error:
@@ -127,7 +129,8 @@ class _Run:
         self.ended: asyncio.Future[Ending] = self.loop.create_future()
         self.trader: Trader | None = None
         self.interrupted: str | None = None
-        self.has_cleared = False
+        self._leftovers: Leftovers | None = None
+        self._is_leverage_sent = False
         self._latches: list[Future[None]] = []
         self._is_stopping = False
         self._is_kill_ordered = False
@@ -185,11 +188,19 @@ class _Run:
     def _on_time_up(self) -> None:
         """`--for` has passed."""
         assert self.trader is not None
-        self._is_stopping = True
         self.trader.stop("--for elapsed")
 
     def _on_wait(self, error: VenueError, left_s: float) -> None:
         self.log.warning("venue.retried", error=str(error), for_s=round(left_s, 1))
+
+    def what_was_sent(self) -> str:
+        """What the venue got from a run that placed no order."""
+        sent = []
+        if self._leftovers is not None and self._leftovers.has_sent:
+            sent.append("cancels of what an earlier run had left")
+        if self._is_leverage_sent:
+            sent.append("the leverage")
+        return f"only {' and '.join(sent)} went out" if sent else "nothing was sent"
 
     # -- from start to end ------------------------------------------------------------------
 
@@ -237,6 +248,7 @@ class _Run:
             self.writer.say(line)
         trader = self._assemble(stack, store, facts, venue, signer, rest)
         # A signal until here ends the program without a stop: no order was sent.
+        self._is_leverage_sent = True
         await set_leverage(trader, reads, user, config.risk.leverage, retry_s=config.start.retry_s)
         self._begin(trader, lock)
         ending = await self.ended
@@ -248,7 +260,7 @@ class _Run:
     ) -> None:
         if self.config.is_embedded:
             return  # its account is as new as the exchange
-        leftovers = Leftovers(
+        self._leftovers = Leftovers(
             reads,
             instrument,
             signer=signer,
@@ -260,7 +272,7 @@ class _Run:
             retry_s=self.config.start.retry_s,
             log=self.log,
         )
-        self.has_cleared = await leftovers.cancel() > 0
+        await self._leftovers.cancel()
 
     def _open_log(self, run_dir: Path) -> None:
         describe_run(self.config, run_dir)
@@ -355,14 +367,14 @@ def _freeze_garbage(loop: asyncio.AbstractEventLoop) -> None:
     Keep the collector off the loop: what exists now is never scanned again.
 
     The hot path makes no cycles, so reference counts free it; the few cycles of HTTP replies are
-    collected on a slow timer, when the young generation is all there is to look at.
+    collected on a slow timer. What survives two sweeps is looked at once in ten minutes.
     """
     gc.collect()
     gc.freeze()
     gc.disable()
 
-    def sweep() -> None:
-        gc.collect(0)
-        loop.call_later(_GC_EVERY_S, sweep)
+    def sweep(count: int) -> None:
+        gc.collect(2 if count % _GC_WHOLE_EVERY == 0 else 1)
+        loop.call_later(_GC_EVERY_S, sweep, count + 1)
 
-    loop.call_later(_GC_EVERY_S, sweep)
+    loop.call_later(_GC_EVERY_S, sweep, 1)

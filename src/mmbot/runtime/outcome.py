@@ -115,81 +115,104 @@ class BacktestResult(Summary, frozen=True, kw_only=True):
 
 def render(result: BacktestResult) -> str:
     """The outcome as lines for a person; costs and adverse moves are positive."""
-    requests, exact = result.requests, result.exact_diff
-    lasts = result.hours_to_exhaustion
-    rows: list[tuple[str, str]] = []
-
-    def row(name: str, *parts: str) -> None:
-        rows.append((name, "".join(parts)))
-
-    row("recording", f"{result.recording}  {result.coin}")
-    row("ended", f"{result.end_reason} after {result.duration_s:.1f} s")
-    row(
-        "frames",
-        f"{result.frames} in {result.decisions} decisions; dropped {result.duplicate_trades} ",
-        f"repeated and {result.replayed_trades} replayed trades",
-    )
-    row("stale data", f"{result.stale_s:.1f} s in {len(result.holes)} holes")
-    row(
-        "model",
-        f"orders arrive after {result.order_latency_ms:g} ms, verdicts ",
-        f"{result.reply_latency_ms:g} ms later; frames are {result.feed_latency_ms:.0f} ms old; ",
-        f"queue x{result.queue_factor:g}; maker fee {result.maker_fee_bps:g} bps",
-    )
-    row(
-        "fills",
-        f"{result.fills} ({result.fills_per_h:.1f} per h), {result.filled_usd:.2f} USD; ",
-        f"bought {result.bought_sz:g}, sold {result.sold_sz:g}, holds {result.position_sz:g}",
-    )
-    row(
-        "profit",
-        f"{result.pnl_usd:+.4f} USD = realised {result.realised_usd:+.4f}, ",
-        f"unrealised {result.unrealised_usd:+.4f}, fees {0.0 - result.fees_usd:+.4f}, ",
-        f"funding {result.funding_usd:+.4f}",
-    )
-    row("spread captured", f"{result.spread_capture_usd:+.4f} USD")
-    row(
-        "adverse move",
-        f"1 s {_bps(result.markout_1s_bps)}, 5 s {_bps(result.markout_5s_bps)}, ",
-        f"30 s {_bps(result.markout_30s_bps)}",
-    )
-    row("drawdown", f"{result.max_drawdown_pct:.3f} % of peak equity")
-    row(
-        "skew",
-        f"{result.skew_at_max_inventory_bps:.2f} bps at the largest position, ",
-        f"{result.max_inventory_sz:g}",
-    )
-    row("two-sided", f"{result.two_sided_frac:.1%} of the time")
-    row("inside the floor", f"{result.inside_floor_s:.1f} s, cancels on their way included")
-    row(
-        "requests",
-        f"{result.requests_total} ({requests.places} places, {requests.moves} moves, ",
-        f"{requests.cancels} cancels; {result.requests_per_h:.0f} per h); a fresh address ",
-        f"affords {result.requests_budget:.0f} and lasts ",
-        "for ever" if lasts is None else f"{lasts:.1f} h",
-    )
-    if requests.refused:
-        row("refused", ", ".join(f"{n} {reason}" for reason, n in requests.refused.items()))
-    if exact is not None:
-        part = "" if exact.requests_ratio is None else f" ({exact.requests_ratio:.1%} of them sent)"
-        row(
-            "exact-price diff",
-            f"{exact.requests} requests{part}; {exact.fills} fills, so {exact.fills_lost} lost; ",
-            f"profit {exact.pnl_usd:+.4f} USD; adverse move at 5 s {_bps(exact.markout_5s_bps)}, ",
-            f"ours differs by {_bps(exact.markout_5s_change_bps)}",
-        )
+    rows = [*_input_rows(result), *_trading_rows(result), *_request_rows(result)]
     if result.crossed_unfilled:
-        row(
-            "passed unfilled",
-            f"{result.crossed_unfilled} orders that the recorded book crossed without a trade",
-        )
+        passed = f"{result.crossed_unfilled} orders that the recorded book crossed without a trade"
+        rows.append(("passed unfilled", passed))
     if result.kill is not None:
-        row("KILLED", result.kill.text)
-    row("left out", "; ".join(result.notes))
+        rows.append(("KILLED", result.kill.text))
+    rows.append(("left out", "; ".join(result.notes)))
     if result.timing is not None:
-        row("time", _spent(result.timing, result.frames))
+        rows.append(("time", _spent(result.timing, result.frames)))
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
+
+
+def _input_rows(result: BacktestResult) -> list[tuple[str, str]]:
+    return [
+        ("recording", f"{result.recording}  {result.coin}"),
+        ("ended", f"{result.end_reason} after {result.duration_s:.1f} s"),
+        (
+            "frames",
+            (
+                f"{result.frames} in {result.decisions} decisions; dropped "
+                f"{result.duplicate_trades} repeated and {result.replayed_trades} replayed trades"
+            ),
+        ),
+        ("stale data", f"{result.stale_s:.1f} s in {len(result.holes)} holes"),
+        (
+            "model",
+            (
+                f"orders arrive after {result.order_latency_ms:g} ms, verdicts "
+                f"{result.reply_latency_ms:g} ms later; frames are {result.feed_latency_ms:.0f} ms "
+                f"old; queue x{result.queue_factor:g}; maker fee {result.maker_fee_bps:g} bps"
+            ),
+        ),
+    ]
+
+
+def _trading_rows(result: BacktestResult) -> list[tuple[str, str]]:
+    return [
+        (
+            "fills",
+            (
+                f"{result.fills} ({result.fills_per_h:.1f} per h), {result.filled_usd:.2f} USD; "
+                f"bought {result.bought_sz:g}, sold {result.sold_sz:g}, "
+                f"holds {result.position_sz:g}"
+            ),
+        ),
+        (
+            "profit",
+            (
+                f"{result.pnl_usd:+.4f} USD = realised {result.realised_usd:+.4f}, "
+                f"unrealised {result.unrealised_usd:+.4f}, fees {0.0 - result.fees_usd:+.4f}, "
+                f"funding {result.funding_usd:+.4f}"
+            ),
+        ),
+        ("spread captured", f"{result.spread_capture_usd:+.4f} USD"),
+        (
+            "adverse move",
+            (
+                f"1 s {_bps(result.markout_1s_bps)}, 5 s {_bps(result.markout_5s_bps)}, "
+                f"30 s {_bps(result.markout_30s_bps)}"
+            ),
+        ),
+        ("drawdown", f"{result.max_drawdown_pct:.3f} % of peak equity"),
+        (
+            "skew",
+            (
+                f"{result.skew_at_max_inventory_bps:.2f} bps at the largest position, "
+                f"{result.max_inventory_sz:g}"
+            ),
+        ),
+        ("two-sided", f"{result.two_sided_frac:.1%} of the time"),
+        ("inside the floor", f"{result.inside_floor_s:.1f} s, cancels on their way included"),
+    ]
+
+
+def _request_rows(result: BacktestResult) -> list[tuple[str, str]]:
+    requests, exact, lasts = result.requests, result.exact_diff, result.hours_to_exhaustion
+    rows = [
+        (
+            "requests",
+            f"{result.requests_total} ({requests.places} places, {requests.moves} moves, "
+            f"{requests.cancels} cancels; {result.requests_per_h:.0f} per h); a fresh address "
+            f"affords {result.requests_budget:.0f} and lasts "
+            + ("for ever" if lasts is None else f"{lasts:.1f} h"),
+        )
+    ]
+    if requests.refused:
+        refused = ", ".join(f"{n} {reason}" for reason, n in requests.refused.items())
+        rows.append(("refused", refused))
+    if exact is not None:
+        part = "" if exact.requests_ratio is None else f" ({exact.requests_ratio:.1%} of them sent)"
+        text = (
+            f"{exact.requests} requests{part}; {exact.fills} fills, so {exact.fills_lost} lost; "
+            f"profit {exact.pnl_usd:+.4f} USD; adverse move at 5 s {_bps(exact.markout_5s_bps)}, "
+            f"ours differs by {_bps(exact.markout_5s_change_bps)}"
+        )
+        rows.append(("exact-price diff", text))
+    return rows
 
 
 def _bps(value: float | None) -> str:
