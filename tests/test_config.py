@@ -324,3 +324,21 @@ def test_what_is_no_configuration_file_is_named(tmp_path: Path, kind: str, said:
         path = tmp_path / "a\0b"
     with pytest.raises(ConfigError, match=said):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        ("risk=3", "is a section; set one of its keys, as risk.capital_usd"),
+        ("mode='papre'", "must be 'emulator', 'testnet' or 'live'; choose one"),
+        ("account.address='0x12'", "write 0x and 40 hex digits"),
+        ("emulator.url='ftp://x'", "write http://HOST:PORT"),
+        ("risk.capital_usd=" + "9" * 5000, "holds a number of thousands of digits"),
+        ("a=" + "[" * 3000, "nested too deeply"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_answered_with_what_to_write(item: str, said: str) -> None:
+    """Not with the words of the library that found it."""
+    with pytest.raises(ConfigError) as caught:
+        load(CONFIGS / "emulator.toml", [item])
+    assert said in str(caught.value)

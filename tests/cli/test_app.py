@@ -85,14 +85,17 @@ def test_an_unknown_command_is_refused(mmbot: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90", 90.0), ("45s", 45.0), ("25m", 1500.0), ("1.5h", 5400.0)]
+    ("text", "seconds"),
+    [("90", 90.0), ("45s", 45.0), ("25m", 1500.0), ("1.5h", 5400.0), ("1h30m", 5400.0)],
 )
 def test_spans_are_read(text: str, seconds: float) -> None:
     """As a person writes them."""
     assert duration_s(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "0", "-5m", "soon", "5 m", "1e3", "5w"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "-5m", "soon", "5 m", "1e3", "5w", "1h30", "\uff11\uff10s"]
+)
 def test_what_is_no_span_is_refused(text: str) -> None:
     """A run that ends at a time nobody meant is worse than none."""
     with pytest.raises(ConfigError, match="write a span such as 90s, 25m or 2h"):

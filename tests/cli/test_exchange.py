@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from mmbot.core.intents import KillReason
 from mmbot.hyperliquid.signing import Signer
-from system.harness import PATIENCE_S, STILL, exchange, start
+from mmbot.state.store import Store
+from system.harness import PATIENCE_S, STILL, Exchange, exchange, start
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
 
@@ -101,6 +107,55 @@ def test_check_ends_with_code_5_when_a_run_would_not_begin() -> None:
     assert len(failed) == 1
     assert "equity" in failed[0]
     assert "ladder at fair" in out
+
+
+def test_check_says_what_would_keep_a_run_from_beginning_here(tmp_path: Path) -> None:
+    """A latch and another daemon are of this machine, and a run looks at them as well."""
+    with exchange(sets=STILL) as venue:
+        sets = [f"--set=emulator.url={venue.url}", f"--set=state_dir={tmp_path}"]
+        code, out, _ = check(*sets)
+        assert code == 0
+        assert "none trades this account" in out
+        (state,) = tmp_path.glob("*.lock")
+        reason = KillReason("drawdown", 4.0, 3.0, "USD", "drawdown 4.00 USD at 3.00", 1)
+        with Store(state.with_suffix("")) as store:
+            store.latch(reason)
+        with daemon_lock(venue, state):
+            code, out, err = check(*sets)
+
+    assert (code, err) == (5, "")
+    failed = [line for line in out.splitlines() if line.startswith("FAIL")]
+    assert len(failed) == 2
+    assert "is held by another mmbot" in failed[0]
+    assert "latched: drawdown 4.00 USD" in failed[1]
+    assert "mmbot reset" in failed[1]
+    assert "ladder at fair" in out
+
+
+@contextmanager
+def daemon_lock(venue: Exchange, state: Path) -> Iterator[None]:
+    """Another process holds the market's lock file."""
+    script = (
+        "import sys; from pathlib import Path; from mmbot.state.lock import RunLock\n"
+        "with RunLock(Path(sys.argv[1]), None, what='it', remedy='stop it'):\n"
+        "    print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", script, str(state)]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield
+        process.communicate("")
+
+
+def test_check_of_an_empty_account_shows_its_rows() -> None:
+    """What a new user of testnet meets first; the ladder is what has to wait."""
+    with exchange("--equity-usd=0", sets=STILL) as venue:
+        code, out, err = check(f"--set=emulator.url={venue.url}")
+
+    assert (code, err) == (5, "")
+    assert any(line.startswith("FAIL  equity") for line in out.splitlines())
+    assert "no ladder" in out
 
 
 def test_check_starts_an_exchange_of_its_own() -> None:

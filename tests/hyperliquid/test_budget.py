@@ -60,3 +60,15 @@ def test_weight_comes_back_after_a_minute() -> None:
     assert waits_till_ns == 60 * NS_PER_S
     assert budget.weight_used(59 * NS_PER_S) == 1020
     assert budget.weight_used(60 * NS_PER_S) == 120
+
+
+def test_a_read_that_will_not_be_sent_gives_its_weight_back() -> None:
+    """Four reconnections in a minute once left no weight to ask what rests."""
+    budget = Budget()
+    bookings = [(202, budget.reserve(202, 0)) for _ in range(6)]
+    assert bookings[-1][1] > 0
+    for weight, at_ns in bookings:
+        budget.give_back(weight, at_ns)
+    assert budget.weight_used(0) == 0
+    budget.give_back(202, 12345)
+    assert budget.weight_used(0) == 0, "what was never booked is not given back"

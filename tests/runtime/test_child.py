@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mmbot.config import load
-from mmbot.errors import VenueError
+from mmbot.errors import ConfigError
 from mmbot.runtime.child import embedded_exchange, exchange_arguments
 from system.harness import PATIENCE_S, STILL, start
 
@@ -99,8 +99,8 @@ def test_a_parent_that_is_killed_takes_it_along() -> None:
 
 
 async def test_what_keeps_it_from_starting_is_in_the_message() -> None:
-    """The child's own last sentence."""
-    with pytest.raises(VenueError, match="NOPE"):
+    """The child's own last sentence; a wrong name is a fault of the configuration."""
+    with pytest.raises(ConfigError, match=r"did not start: instrument\.coin = 'NOPE'"):
         async with embedded_exchange(load(CONFIG, ["instrument.coin=NOPE"])):
             pass
 

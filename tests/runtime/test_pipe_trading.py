@@ -341,6 +341,27 @@ def test_an_unanswered_stop_gives_up_and_says_what_may_rest() -> None:
     assert ending.exit_code is Exit.FAILED
 
 
+def test_a_socket_that_never_lasts_keeps_no_stop_from_being_verified() -> None:
+    """Readings begun and given up must not use up the weight that asks what rests."""
+    run = PipeRun("demo", seed=5, sets=WIDE)
+    run.ghost_s = 30
+    run.start()
+    run.run(20)
+    for _ in range(15):
+        run.dialer.cut()
+        run.run(1.5)
+    run.dialer.cut()
+    run.run(0.1)
+    assert not run.trader.link.is_up
+    began_ns = run.sim.clock()
+    ending = run.stop()
+
+    assert ending.final is not None
+    assert ending.exit_code is Exit.OK
+    assert run.sim.clock() - began_ns < 5 * NS_PER_S
+    assert run.resting() == []
+
+
 def test_a_stop_without_a_socket_is_verified_over_http() -> None:
     """Cancels and the account go over HTTP while no socket is open."""
     run = PipeRun("demo", seed=1)

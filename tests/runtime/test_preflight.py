@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ from typing import Any
 import pytest
 
 from mmbot.config import load
+from mmbot.core.types import NS_PER_S
 from mmbot.emulator.scenarios import build_venue
 from mmbot.emulator.server import Running, serve, wall_clock_ms
 from mmbot.emulator.wire import Exchange, ExchangeParams
 from mmbot.errors import ConfigError, VenueError
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
+from mmbot.runtime.aio import wall_clock_ns
 from mmbot.runtime.preflight import Facts, Row, failures, preview, read_facts
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
@@ -129,6 +132,74 @@ async def test_a_clock_that_is_off_is_refused(skew_ms: int) -> None:
     assert "synchronise it (NTP)" in row(facts, "clock").text
     sign = "-" if skew_ms > 0 else "+"
     assert row(facts, "clock").text.startswith(sign)
+
+
+async def test_waiting_for_a_busy_venue_is_no_skew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One read waits a minute for its turn while the clock was read at once: no fault of NTP."""
+    waited_ns = [0]
+    monkeypatch.setattr(
+        "mmbot.runtime.preflight.wall_clock_ns", lambda: wall_clock_ns() + waited_ns[0]
+    )
+    is_read = asyncio.Event()
+
+    class Busy:
+        def __init__(self, rest: Rest) -> None:
+            self.rest = rest
+
+        async def info(self, payload: Mapping[str, Any]) -> bytes:
+            body = await self.rest.info(payload)
+            if payload["type"] == "exchangeStatus":
+                asyncio.get_running_loop().call_soon(is_read.set)
+            elif payload["type"] == "userFees":
+                await is_read.wait()
+                waited_ns[0] = 65 * NS_PER_S
+            return body
+
+    async with venue_with() as (_, rest):
+        facts = await read_facts(load(CONFIG), Busy(rest), SIGNER)
+
+    assert failed(facts) == []
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b"null", b'{"time":"soon"}'])
+@pytest.mark.parametrize("kind", ["exchangeStatus", "userFees", "clearinghouseState", "userRole"])
+async def test_an_answer_of_the_wrong_shape_is_a_fault_of_the_venue(kind: str, body: bytes) -> None:
+    """Exit 4 with what was said, not an internal error."""
+
+    class Odd:
+        def __init__(self, rest: Rest) -> None:
+            self.rest = rest
+
+        async def info(self, payload: Mapping[str, Any]) -> bytes:
+            return body if payload["type"] == kind else await self.rest.info(payload)
+
+    async with venue_with() as (_, rest):
+        with pytest.raises(VenueError):
+            await read_facts(load(CONFIG), Odd(rest), SIGNER)
+
+
+@pytest.mark.parametrize("body", [b"[]", b'{"levels":3}', b"<html>"])
+async def test_a_book_of_the_wrong_shape_has_no_preview(body: bytes) -> None:
+    """As every other answer."""
+
+    class Odd:
+        def __init__(self, rest: Rest) -> None:
+            self.rest = rest
+
+        async def info(self, payload: Mapping[str, Any]) -> bytes:
+            return body if payload["type"] == "l2Book" else await self.rest.info(payload)
+
+    async with venue_with() as (_, rest):
+        facts = await facts_of(rest)
+        with pytest.raises(VenueError, match="not a book"):
+            await preview(load(CONFIG), Odd(rest), facts)
+
+
+async def test_a_leverage_above_the_maximum_is_said() -> None:
+    """The venue allows ten; what is set is what is shown."""
+    async with venue_with() as (_, rest):
+        facts = await facts_of(rest, "risk.leverage=50")
+    assert "risk.leverage = 50 is above its maximum, 10x will be set" in row(facts, "leverage").text
 
 
 async def test_the_limit_may_be_five_times_the_smaller_of_capital_and_equity() -> None:

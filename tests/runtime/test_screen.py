@@ -179,3 +179,21 @@ def test_the_summary_has_every_figure(markout: float | None, shown: str) -> None
     assert "not tripped" in text
     assert shown in text
     assert "drawdown 4 %" in "\n".join(summary_lines({**summary, "kill": {"text": "drawdown 4 %"}}))
+
+
+def test_of_many_warnings_alike_the_first_is_shown_and_then_their_number() -> None:
+    """A venue that is away made hundreds of lines; the log keeps them all."""
+    screen = Screen(is_colour=False)
+
+    def say(second: int, event: str, level: str = "warning") -> str | None:
+        at = f"2026-11-21T10:00:{second:02d}.000000Z"
+        return screen.render({"at": at, "level": level, "event": event, "text": "no route"})
+
+    shown = [say(n // 50, "order.unanswered") for n in range(250)]
+    assert shown[0] is not None
+    assert "order.unanswered" in shown[0]
+    assert shown[1:] == [None] * 249
+    assert say(1, "another.kind") is not None
+    assert "(and 249 more, see the log)" in (say(5, "order.unanswered") or "")
+    assert say(6, "invariant.broken", "critical") is not None
+    assert say(6, "invariant.broken", "critical") is not None

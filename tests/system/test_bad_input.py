@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from time import monotonic
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -263,7 +264,9 @@ def test_a_latched_switch_ends_with_code_3_before_anything_is_sent(tmp_path: Pat
     """Only a person clears it."""
     reason = KillReason("drawdown", 4.0, 3.0, "USD", "drawdown 4.00 USD at 3.00", 1)
     with exchange(sets=STILL) as venue:
-        with Store(store_path(tmp_path, "emulator", venue.user, "HYPE")) as store:
+        with Store(
+            store_path(tmp_path, f"emulator-{urlsplit(venue.url).netloc}", venue.user, "HYPE")
+        ) as store:
             store.latch(reason)
         code, _, err = run(f"emulator.url={venue.url}", f"state_dir={tmp_path}")
         assert venue.actions() == []
@@ -276,7 +279,7 @@ def test_a_latched_switch_ends_with_code_3_before_anything_is_sent(tmp_path: Pat
 def test_a_foreign_safety_state_is_left_alone(tmp_path: Path) -> None:
     """Somebody else's database where ours should be: an error, and not a byte of it changed."""
     with exchange(sets=STILL) as venue:
-        path = store_path(tmp_path, "emulator", venue.user, "HYPE")
+        path = store_path(tmp_path, f"emulator-{urlsplit(venue.url).netloc}", venue.user, "HYPE")
         with sqlite3.connect(path) as db:
             db.execute("CREATE TABLE photos (name TEXT)")
         db.close()

@@ -69,13 +69,16 @@ def echo(text: str) -> None:
 
 def duration_s(text: str) -> float:
     """
-    Seconds of a span such as `90`, `45s`, `25m`, `1.5h`.
+    Seconds of a span such as `90`, `45s`, `25m`, `1.5h`, `1h30m`.
 
     Raises:
         ConfigError: Not a positive span.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
-    span_s = float(match[1]) * _SECONDS[match[2]] if match is not None else 0.0
+    count = r"[0-9]+(?:\.[0-9]+)?"
+    text = text.strip()
+    is_span = re.fullmatch(rf"{count}|(?:{count}[smhd])+", text) is not None
+    parts = re.findall(rf"({count})([smhd]?)", text) if is_span else []
+    span_s = sum(float(count) * _SECONDS[unit] for count, unit in parts)
     if not 0 < span_s <= _SPAN_S_MAX:
         raise ConfigError(f"--for {text}: write a span such as 90s, 25m or 2h, of a year at most")
     return span_s

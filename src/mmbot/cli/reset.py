@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+import typer
 
 from mmbot.cli.keys import find_key
-from mmbot.cli.options import AsJson, ConfigFile, Overrides, RunDir, echo, folder
+from mmbot.cli.options import AsJson, ConfigFile, Overrides, echo, folder
 from mmbot.config import Config, load
 from mmbot.errors import StateError
 from mmbot.hyperliquid.signing import Signer
@@ -18,14 +19,21 @@ from mmbot.logs import utc
 from mmbot.runtime.venues import market_lock, open_venue, state_path
 from mmbot.state.store import Store
 
+StateDir = Annotated[
+    str | None,
+    typer.Option(
+        "--run-dir", metavar="DIR", help="Folder of the run, with the embedded exchange only."
+    ),
+]
 _RUNNING: Final = "a switch is not reset under a run; stop it first (kill {pid}), then reset"
 
 
 def reset(
     config: ConfigFile,
     overrides: Overrides = None,
-    run_dir: RunDir = None,
+    run_dir: StateDir = None,
     *,
+    show: Annotated[bool, typer.Option("--show", help="Only show why; clear nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """
@@ -42,16 +50,17 @@ def reset(
         if lock.problem is not None:
             raise lock.problem
         with Store(path) as store:
-            reason = store.reset(time.time_ns())
+            reason = store.latched() if show else store.reset(time.time_ns())
     if as_json:
-        echo(msgspec.json.encode({"path": str(path), "cleared": reason}).decode())
+        told = {"path": str(path), "latched" if show else "cleared": reason}
+        echo(msgspec.json.encode(told).decode())
     elif reason is None:
         echo(f"the kill switch is not latched ({path})")
     else:
         echo(f"tripped   {utc(reason.at_ns)}  {reason.trigger}")
         echo(f"because   {reason.text}")
         echo(f"figure    {reason.value:g} {reason.unit}, limit {reason.limit:g} {reason.unit}")
-        echo(f"cleared   {path}")
+        echo(f"{'latched ' if show else 'cleared '}  {path}")
 
 
 def _user(settings: Config) -> str:

@@ -26,7 +26,7 @@ from pydantic import (
     model_validator,
 )
 
-from mmbot.config.toml import dump, override, read_text
+from mmbot.config.toml import dump, override, read_text, read_toml
 from mmbot.config.words import UnfitError, explain, near, refuse, show
 from mmbot.core.book import BookParams
 from mmbot.core.engine import EngineParams
@@ -336,11 +336,9 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
         ConfigError: With the file, each key, its value, the bound and the remedy.
     """
     try:
-        tree = tomllib.loads(read_text(path))
+        tree = read_toml(read_text(path), str(path))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
-    except RecursionError:
-        raise ConfigError(f"{path}: nested too deeply to be a configuration") from None
     for item in overrides:
         override(tree, item)
     return parse(tree, str(path))

@@ -39,6 +39,25 @@ def read_text(path: Path) -> str:
         raise ConfigError(f"{show(str(path))}: cannot be a file name: {error}") from None
 
 
+def read_toml(text: str, source: str) -> dict[str, Any]:
+    """
+    Tables of a TOML text.
+
+    Raises:
+        tomllib.TOMLDecodeError: It is not TOML.
+        ConfigError: It is no configuration that anybody would write.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError:
+        raise ConfigError(f"{source}: nested too deeply to be a configuration") from None
+    except ValueError:
+        # Python refuses to convert thousands of digits, and says so with the digits.
+        raise ConfigError(f"{source}: holds a number of thousands of digits; shorten it") from None
+
+
 def override(tree: dict[str, Any], item: str) -> None:
     """Apply one `section.key=value`; the value is TOML, or a bare word taken as a string."""
     key, sign, text = item.partition("=")
@@ -51,7 +70,7 @@ def override(tree: dict[str, Any], item: str) -> None:
     # An address is hex digits to TOML, and text to everyone else.
     if not text.startswith("0x"):
         with suppress(tomllib.TOMLDecodeError):
-            value = tomllib.loads(f"value = {text}")["value"]
+            value = read_toml(f"value = {text}", f"--set {show(item)}")["value"]
     node = tree
     for part in path[:-1]:
         child = node.setdefault(part, {})

@@ -20,6 +20,17 @@ REMEDIES: Final = {
 """What to do about a key that has no default."""
 
 
+FORMS: Final = {
+    "instrument.coin": "the perp's name without its dex, such as HYPE; the dex is instrument.dex",
+    "instrument.dex": "two to six small letters or digits, such as hyna, or leave it empty",
+    "reference.coin": "one name as on the wire, such as HYPE",
+    "account.address": "0x and 40 hex digits, or leave it empty for the key's own account",
+    "account.key_env": "the name of an environment variable: capitals, digits, underscores",
+    "emulator.url": "http://HOST:PORT, or leave it empty to have an exchange started",
+}
+"""The form of a text that has one."""
+
+
 class UnfitError(ValueError):
     """What is wrong with one value, and what to do about it; the key is put in front."""
 
@@ -46,9 +57,17 @@ def explain(model: type[BaseModel], item: ErrorDetails) -> str:
     if kind == "extra_forbidden":
         hint = near(str(item["loc"][-1]), _fields_at(model, item["loc"][:-1]))
         return f"{key} = {show(item['input'])}: unknown key; {hint or 'remove it'}"
+    if kind in ("model_type", "dict_type", "model_attributes_type"):
+        first = next(iter(_fields_at(model, item["loc"])), "")
+        return f"{key} = {show(item['input'])}: is a section; set one of its keys, as {key}.{first}"
+    if kind == "literal_error":
+        return f"{key} = {show(item['input'])}: must be {item['ctx']['expected']}; choose one"
+    if kind == "string_pattern_mismatch" and key in FORMS:
+        return f"{key} = {show(item['input'])}: write {FORMS[key]}"
     if kind == "missing":
-        remedy = REMEDIES.get(key, f"add it to section [{key.rpartition('.')[0] or key}]")
-        return f"{key}: missing; {remedy}"
+        section = key.rpartition(".")[0]
+        where = f"add it to section [{section}]" if section else f"add a section [{key}]"
+        return f"{key}: missing; {REMEDIES.get(key, where)}"
     if kind == "value_error":
         # A model's own check: its sentence begins with the key it is about.
         return f"{key}.{item['ctx']['error']}"

@@ -11,7 +11,7 @@ Source: Hyperliquid docs, "Rate limits and user limits".
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 from typing import Final
 
 from mmbot.core.types import NS_PER_S
@@ -106,6 +106,13 @@ class Budget:
         when_ns = max(when_ns, now_ns)
         self.spend(weight, when_ns)
         return when_ns
+
+    def give_back(self, weight: int, at_ns: int) -> None:
+        """Take back the booking of a read that will not be sent."""
+        place = bisect_left(self._spent, (at_ns, weight))
+        if place < len(self._spent) and self._spent[place] == (at_ns, weight):
+            del self._spent[place]
+            self._weight -= weight
 
     def weight_used(self, now_ns: int) -> int:
         """Weight booked in the last minute, and ahead."""

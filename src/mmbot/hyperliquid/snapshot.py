@@ -42,6 +42,8 @@ class _Reading(msgspec.Struct):
     kinds: tuple[str, ...]
     began_ns: int
     bodies: dict[str, bytes] = {}
+    booked: dict[str, tuple[int, int]] = {}
+    """Weight and time of each read that waits for its turn."""
 
 
 class SnapshotReader:
@@ -97,29 +99,38 @@ class SnapshotReader:
         """
         is_brief = is_brief and self._fees is not None
         now_ns = self._clock()
-        reading = self._reading = _Reading(_BRIEF if is_brief else _FULL, now_ns, {})
+        self.close()
+        reading = self._reading = _Reading(_BRIEF if is_brief else _FULL, now_ns)
         for kind in reading.kinds:
             weight = info_weight(kind)
             if is_brief:
                 self._budget.spend(weight, now_ns)
                 self._ask(reading, kind, 0)
             else:
-                self._ask_at(reading, kind, 0, self._budget.reserve(weight, now_ns))
+                self._ask_at(reading, kind, 0, now_ns)
 
     def close(self) -> None:
-        """Forget the reading under way."""
-        self._reading = None
+        """Forget the reading under way, and give back what its unsent reads had booked."""
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            for weight, at_ns in reading.booked.values():
+                self._budget.give_back(weight, at_ns)
 
     # -- one read ---------------------------------------------------------------------------
 
-    def _ask_at(self, reading: _Reading, kind: str, failures: int, when_ns: int) -> None:
+    def _ask_at(self, reading: _Reading, kind: str, failures: int, from_ns: int) -> None:
+        """Ask when there is weight for it, not before `from_ns`."""
+        weight = info_weight(kind)
+        when_ns = self._budget.reserve(weight, from_ns)
         if when_ns <= self._clock():
             self._ask(reading, kind, failures)
         else:
+            reading.booked[kind] = weight, when_ns
             self._scheduler.call_at(when_ns, lambda: self._ask(reading, kind, failures))
 
     def _ask(self, reading: _Reading, kind: str, failures: int) -> None:
         if reading is self._reading:
+            reading.booked.pop(kind, None)
             self._http.post(
                 "/info",
                 msgspec.json.encode(self._payload(kind)),
@@ -154,8 +165,7 @@ class SnapshotReader:
             self._fail(error)
             return
         wait_s = _RETRY_S[min(failures, len(_RETRY_S)) - 1]
-        when_ns = self._clock() + round(wait_s * NS_PER_S)
-        self._ask_at(reading, kind, failures, self._budget.reserve(info_weight(kind), when_ns))
+        self._ask_at(reading, kind, failures, self._clock() + round(wait_s * NS_PER_S))
 
     # -- all of them ------------------------------------------------------------------------
 
@@ -169,7 +179,7 @@ class SnapshotReader:
         self._emit(snapshot)
 
     def _fail(self, error: VenueError) -> None:
-        self._reading = None
+        self.close()
         self._on_failed(error)
 
     def _snapshot(self, reading: _Reading, now_ns: int) -> Snapshot:

@@ -297,6 +297,18 @@ def user_role(body: bytes) -> UserRole:
     return UserRole(answer.role, data.user or data.master)
 
 
+class _Status(msgspec.Struct):
+    time: int
+
+
+_STATUS: Final = msgspec.json.Decoder(_Status)
+
+
+def exchange_time_ms(body: bytes) -> int:
+    """Read the venue's clock, ms since the epoch, from `exchangeStatus`."""
+    return _read(body, _STATUS, "exchangeStatus").time
+
+
 _TEXT: Final = msgspec.json.Decoder(str)
 
 

@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from mmbot.config import Config
-from mmbot.errors import VenueError
+from mmbot.errors import ConfigError, Exit, VenueError
 
 _START_TIMEOUT_S: Final = 20.0
 _STOP_TIMEOUT_S: Final = 5.0
@@ -96,6 +96,7 @@ class Child:
 
         Raises:
             VenueError: It did not start; what it said is in the message.
+            ConfigError: It refuses the configuration.
         """
         if not self._said.wait(_START_TIMEOUT_S):
             raise VenueError(
@@ -107,7 +108,8 @@ class Child:
             self._readers[1].join(_STOP_TIMEOUT_S)
             said = b"".join(self._complaints).decode("utf-8", "replace").strip().splitlines()
             why = said[-1] if said else f"exit code {code}"
-            raise VenueError(f"the embedded exchange did not start: {why}")
+            text = f"the embedded exchange did not start: {why.removeprefix('mmbot: ')}"
+            raise ConfigError(text) if code == Exit.CONFIG else VenueError(text)
         info = msgspec.json.decode(self._lines[0], type=ExchangeInfo)
         return msgspec.structs.replace(info, pid=self.process.pid)
 

@@ -167,8 +167,8 @@ class Closing:
         """Read the account to see that nothing rests."""
         if self.phase in (Phase.CANCELLING, Phase.VERIFYING):
             self.phase = Phase.VERIFYING
-            # With the link up every fill has come by the stream; without it they are read as well.
-            self._snapshot.start(is_brief=self._is_link_up())
+            # What rests is asked at once, whatever the weight of the address; fills may wait.
+            self._snapshot.start(is_brief=True)
 
     def force(self) -> None:
         """End now; the cancels were sent, their outcome is not waited for."""
@@ -194,9 +194,10 @@ class Closing:
         if ours:
             self._gateway.cancel_all([order.cloid for order in ours if order.cloid is not None])
         position = self._engine.position
-        if not ours and not self._is_reread and final.position_lots != position.lots:
-            # A fill has not reached us, and a brief reading has none: the ledger is closed with
-            # the fills if they can be had soon.
+        is_owed = final.position_lots != position.lots or not self._is_link_up()
+        if not ours and not self._is_reread and is_owed:
+            # A fill has not reached us, or none could, and a brief reading has none: the ledger
+            # is closed with the fills if they can be had soon.
             self._is_reread = True
             number = self._readings
             self._snapshot.start()

@@ -28,6 +28,8 @@ async def set_leverage(
     """
     instrument = trader.instrument
     leverage = min(wanted, instrument.max_leverage)
+    if leverage < wanted:
+        trader.log.warning("leverage.capped", wanted=wanted, leverage=leverage, by="the venue")
     is_cross = not instrument.only_isolated
     until_s = monotonic() + retry_s
     while (refusal := await _ask(trader, leverage, is_cross=is_cross)) is not None:

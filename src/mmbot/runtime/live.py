@@ -45,7 +45,7 @@ from mmbot.runtime.rundir import describe_run, make_run_dir, point_latest, write
 from mmbot.runtime.screen import summary_lines
 from mmbot.runtime.summary import started_facts, summarise
 from mmbot.runtime.trader import Ports, Trader
-from mmbot.runtime.venues import Venue, market_lock, open_venue, state_path
+from mmbot.runtime.venues import RESET_HINT, Venue, market_lock, open_venue, state_path
 from mmbot.state.lock import RunLock
 from mmbot.state.store import Store
 
@@ -236,9 +236,7 @@ class _Run:
         store = stack.enter_context(Store(state))
         latched = store.latched()
         if latched is not None:
-            raise KillLatchedError(
-                f"the kill switch is latched: {latched.text}; look at why, then: mmbot reset"
-            )
+            raise KillLatchedError(f"the kill switch is latched: {latched.text}; {RESET_HINT}")
         facts = await read_facts(config, reads, signer, instrument)
         for row in failures(facts):
             raise CheckError(f"{row.name}: {row.text}")

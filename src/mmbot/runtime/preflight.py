@@ -17,7 +17,7 @@ from mmbot.core.engine import Engine
 from mmbot.core.events import Bbo, Level, LinkUp, Snapshot
 from mmbot.core.risk import POSITION_PER_CAPITAL_MAX
 from mmbot.core.types import NS_PER_MS, Fees, Instrument, notional_usd
-from mmbot.errors import ConfigError, VenueError
+from mmbot.errors import ConfigError, VenueError, VenueProtocolError
 from mmbot.hyperliquid import wire_rest
 from mmbot.hyperliquid.grid import Grid
 from mmbot.hyperliquid.signing import Signer
@@ -98,15 +98,17 @@ async def read_facts(
     await _check_reference(config, rest)
     user = account_of(config, signer)
     coin, dex = instrument.coin, instrument.dex
-    bodies = await asyncio.gather(
-        rest.info({"type": "userRole", "user": signer.address}),
-        rest.info({"type": "userAbstraction", "user": user}),
-        rest.info({"type": "userFees", "user": user}),
-        rest.info({"type": "clearinghouseState", "user": user, "dex": dex}),
-        rest.info({"type": "openOrders", "user": user, "dex": dex}),
-        rest.info({"type": "userRateLimit", "user": user}),
-        rest.info({"type": "activeAssetData", "user": user, "coin": coin}),
-        rest.info({"type": "exchangeStatus"}),
+    bodies, skew_ms = await asyncio.gather(
+        asyncio.gather(
+            rest.info({"type": "userRole", "user": signer.address}),
+            rest.info({"type": "userAbstraction", "user": user}),
+            rest.info({"type": "userFees", "user": user}),
+            rest.info({"type": "clearinghouseState", "user": user, "dex": dex}),
+            rest.info({"type": "openOrders", "user": user, "dex": dex}),
+            rest.info({"type": "userRateLimit", "user": user}),
+            rest.info({"type": "activeAssetData", "user": user, "coin": coin}),
+        ),
+        _clock_skew_ms(rest),
     )
     role = wire_rest.user_role(bodies[0])
     mode = wire_rest.user_abstraction(bodies[1])
@@ -116,14 +118,13 @@ async def read_facts(
     orders = wire_rest.open_orders(bodies[4], instrument, now_ns)
     budget = wire_rest.user_rate_limit(bodies[5])
     asset = wire_rest.active_asset_data(bodies[6])
-    skew_ms = now_ns // NS_PER_MS - msgspec.json.decode(bodies[7])["time"]
     rows = (
         _instrument_row(instrument),
         _signer_row(signer, user, role),
         Row("account mode", mode in STANDARD_MODES, _mode_text(mode)),
         _fine("fees", f"maker {rates.maker_bps:.3f} bps, taker {rates.taker_bps:.3f} bps"),
         _equity_row(config, account.equity_usd, instrument),
-        _fine("leverage", f"{asset.leverage.type} {asset.leverage.value}x at the venue"),
+        _leverage_row(config, asset.leverage, instrument),
         _fine("position", f"{instrument.sz(account.position_lots):+g} {coin}"),
         _fine("open orders", f"{len(orders)} in {coin}"),
         _budget_row(budget),
@@ -142,6 +143,12 @@ async def read_facts(
         mark_px=asset.mark_px,
         rows=rows,
     )
+
+
+async def _clock_skew_ms(rest: Reads) -> int:
+    """By how much our clock is ahead; looked at when the answer comes, not when all have come."""
+    body = await rest.info({"type": "exchangeStatus"})
+    return wall_clock_ns() // NS_PER_MS - wire_rest.exchange_time_ms(body)
 
 
 def account_of(config: Config, signer: Signer) -> str:
@@ -202,7 +209,10 @@ async def preview(config: Config, rest: Reads, facts: Facts) -> Ladder:
     """
     instrument = facts.instrument
     body = await rest.info({"type": "l2Book", "coin": instrument.coin})
-    book = msgspec.json.decode(body, type=WireBook | None, strict=False)
+    try:
+        book = msgspec.json.decode(body, type=WireBook | None, strict=False)
+    except msgspec.DecodeError as error:
+        raise VenueProtocolError(f"/info l2Book: not a book: {error}") from None
     if book is None or not book.levels[0] or not book.levels[1]:
         raise VenueError(f"{instrument.coin}: the book has no two sides, nothing can be priced")
     grid = Grid(instrument)
@@ -215,7 +225,9 @@ async def preview(config: Config, rest: Reads, facts: Facts) -> Ladder:
     decision = engine.decide(now_ns)
     shown = decision.diagnostics
     if shown is None:
-        raise VenueError(f"{instrument.coin}: nothing would be quoted: {decision.status.reasons}")
+        raise VenueError(
+            f"{instrument.coin}: nothing would be quoted: " + ", ".join(decision.status.reasons)
+        )
     fair = instrument.ticks(shown.fair_px)
     rungs = [
         LadderRung(
@@ -284,6 +296,14 @@ def _signer_row(signer: Signer, user: str, role: wire_rest.UserRole) -> Row:
             "approve it as an API wallet of account.address, or correct account.address"
         )
     return Row("key", is_agent, text)
+
+
+def _leverage_row(config: Config, held: wire_rest.Leverage, instrument: Instrument) -> Row:
+    text = f"{held.type} {held.value}x at the venue"
+    wanted, most = config.risk.leverage, instrument.max_leverage
+    if wanted > most:
+        text += f"; risk.leverage = {wanted} is above its maximum, {most}x will be set"
+    return _fine("leverage", text)
 
 
 def _mode_text(mode: str) -> str:

@@ -6,6 +6,7 @@ The lines are rendered from the records of the log, so the screen never says wha
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -20,6 +21,8 @@ _RED: Final = "\x1b[1;97;41m"
 _WARN: Final = "\x1b[33m"
 _DIM: Final = "\x1b[2m"
 
+PLAIN_LINE_EVERY_S: Final = 5
+"""A venue that is away makes hundreds of records a second alike; the log has them all."""
 QUOTE_LINE_EVERY_S: Final = 1.0
 """A ladder that moves ten times a second would hide the fills; the log has every move."""
 
@@ -30,6 +33,8 @@ class Screen:
     def __init__(self, *, is_colour: bool) -> None:
         self._is_colour = is_colour
         self._quoted_at = ""
+        self._plain_at: dict[str, tuple[int, int]] = {}
+        """Of each event without a line of its own: when shown, and how many were not since."""
         self._renderers: dict[str, Callable[[Record], str | None]] = {
             "quote.moved": self._quote,
             "fill.booked": self._fill,
@@ -51,7 +56,8 @@ class Screen:
             # The exit says it, after everything else.
             "run.refused": lambda _: None,
             "run.stopping": lambda r: (
-                f"stop     {r['reason']}: cancelling {r['live_orders']} orders"
+                f"stop     {r['reason']}: cancelling {r['live_orders']} orders, then asking the "
+                "venue what rests"
             ),
             "run.verified": lambda r: f"stop     the venue confirms: {r['resting_orders']} resting",
             "run.unverified": lambda r: f"STOP     not confirmed: {r['may_rest']} may still rest",
@@ -63,12 +69,23 @@ class Screen:
         if renderer is not None:
             body = renderer(record)
         elif record["level"] in ("warning", "error", "critical"):
-            body = _plain(record)
+            body = self._warn(record)
         else:
             body = None
         if body is None:
             return None
         return self._paint(f"{record['at'][11:19]}  {body}", record["level"])
+
+    def _warn(self, record: Record) -> str | None:
+        """A record that has no line of its own; of many alike the first, and then their number."""
+        event = record["event"]
+        now_s = _second_of_day(record["at"])
+        shown_s, more = self._plain_at.get(event, (-PLAIN_LINE_EVERY_S, 0))
+        if record["level"] != "critical" and 0 <= now_s - shown_s < PLAIN_LINE_EVERY_S:
+            self._plain_at[event] = shown_s, more + 1
+            return None
+        self._plain_at[event] = now_s, 0
+        return _plain(record) + (f"  (and {more} more, see the log)" if more else "")
 
     def _paint(self, line: str, level: str) -> str:
         if not self._is_colour or level in ("debug", "info"):
@@ -103,6 +120,10 @@ class Screen:
         )
 
 
+def _second_of_day(at: str) -> int:
+    return int(at[11:13]) * 3600 + int(at[14:16]) * 60 + int(at[17:19])
+
+
 def banner(config: Config, *, is_colour: bool) -> list[str]:
     """The first lines, before anything is reached: mode, unmistakable for money, coin, limits."""
     coin = config.instrument.wire_coin
@@ -121,7 +142,8 @@ def banner(config: Config, *, is_colour: bool) -> list[str]:
         title = f"{style}{title}{_RESET}"
     risk = config.risk
     limits = f"capital {risk.capital_usd:g} USD  position limit {risk.max_position_usd:g} USD"
-    return [rule, title, rule, f"limits   {limits}  Ctrl+C stops"]
+    stops = f"Ctrl+C stops; kill -USR1 {os.getpid()} trips the kill switch"
+    return [rule, title, rule, f"limits   {limits}", f"process  {stops}"]
 
 
 def summary_lines(summary: dict[str, Any]) -> list[str]:

@@ -11,14 +11,20 @@ from urllib.parse import urlsplit
 import msgspec
 
 from mmbot.config import Config, require_available
-from mmbot.errors import ConfigError, LinkError
+from mmbot.errors import CheckError, ConfigError, LinkError
 from mmbot.hyperliquid.rest import Rest
+from mmbot.hyperliquid.signing import Signer
 from mmbot.runtime.child import Child, ExchangeInfo, embedded_exchange
 from mmbot.runtime.patience import OnWait, PatientRest
+from mmbot.runtime.preflight import Row
 from mmbot.runtime.rundir import LATEST
 from mmbot.state.lock import RunLock
-from mmbot.state.store import store_path
+from mmbot.state.store import Store, store_path
 
+RESET_HINT: Final = (
+    "see why with mmbot reset --show, clear it with mmbot reset, both with the --config and --set "
+    "of this run"
+)
 TESTNET_URL: Final = "https://api.hyperliquid-testnet.xyz"
 
 
@@ -79,12 +85,14 @@ async def _test_key(config: Config, url: str, on_wait: OnWait | None) -> bytes:
         body = await reads.get("/emulator/accounts")
     try:
         info = msgspec.json.decode(body, type=ExchangeInfo)
-    except msgspec.DecodeError:
+        key = bytes.fromhex(info.accounts[0].private_key.removeprefix("0x"))
+        Signer(key, is_mainnet=False)
+    except (msgspec.DecodeError, ValueError, IndexError, ConfigError):
         raise LinkError(
             f"emulator.url = {url}: answers, but is not an emulated exchange of mmbot; "
             "start one with mmbot exchange"
         ) from None
-    return bytes.fromhex(info.accounts[0].private_key.removeprefix("0x"))
+    return key
 
 
 def state_path(config: Config, run_dir: Path | None, user: str) -> Path:
@@ -97,7 +105,29 @@ def state_path(config: Config, run_dir: Path | None, user: str) -> Path:
     if config.is_embedded:
         return (run_dir or config.log.dir / LATEST) / "state.sqlite"
     coin = config.instrument.wire_coin
-    return store_path(config.state_dir.expanduser(), config.mode, user, coin)
+    # An emulated exchange elsewhere is another account, whatever its address.
+    network = config.mode if config.mode != "emulator" else f"emulator-{environment(config)}"
+    return store_path(config.state_dir.expanduser(), network, user, coin)
+
+
+def standing(config: Config, user: str) -> list[Row]:
+    """Whether this machine would let a run begin: the latch, and another daemon."""
+    if config.is_embedded:
+        return []  # its state begins with the run
+    path = state_path(config, None, user)
+    rows = []
+    try:
+        market_lock(config, path, user, "stop that one first (kill {pid})").release()
+        rows.append(Row("other daemon", is_ok=True, text="none trades this account and market"))
+    except CheckError as error:
+        rows.append(Row("other daemon", is_ok=False, text=str(error)))
+    latched = None
+    if path.exists():
+        with Store(path) as store:
+            latched = store.latched()
+    text = "not latched" if latched is None else f"latched: {latched.text}; {RESET_HINT}"
+    rows.append(Row("kill switch", latched is None, text))
+    return rows
 
 
 def market_lock(config: Config, state: Path, user: str, remedy: str) -> RunLock:
