@@ -18,6 +18,8 @@ help:
 	@echo "make test    set up and run all tests"
 	@echo "make check   format, lint, types, import contracts, tests, README commands: what CI runs"
 	@echo "make format  rewrite the code in the project's format"
+	@echo "make setup   build .venv from the hashed lock file, which the others do by themselves"
+	@echo "make clean   remove .venv and every cache"
 	@echo "make lock    resolve requirements.lock anew from pyproject.toml"
 
 setup: $(STAMP)

@@ -189,7 +189,8 @@ def _read(folder: Path, kind: str, coin: str) -> tuple[Path, bytes]:
         there = sorted(p.name for p in folder.glob("orderbooks_*"))
         coins = ", ".join(name.removeprefix("orderbooks_").partition(".csv")[0] for name in there)
         raise ConfigError(
-            f"{packed}: no such file (nor {plain.name}); the folder has books of: {coins or 'none'}"
+            f"{packed}: no such file (nor {plain.name}); the folder has "
+            f"{f'books of: {coins}' if coins else 'no books; see docs/recordings.md'}"
         )
     try:
         data = path.read_bytes()
