@@ -105,7 +105,7 @@ class Run:
             self._instrument(coin),
             signer=self.signer,
             user=self.signer.address,
-            ports=Ports(self.sim.clock, self.sim, dialer, self.http),
+            ports=Ports(self.sim.clock, self.sim, dialer, self.http, self.sim.clock),
             url="ws://venue/ws",
             cloid_prefix=CLOID_MAGIC << 48 | seed,
             log=make_logger(cast("LogWriter", Silence()), self.sim.clock, "error"),

@@ -255,6 +255,9 @@ def test_prices_that_are_late_by_the_limit_of_the_kill_switch_trip_it() -> None:
     """Minutes behind the market is as blind as minutes without news."""
     it = Rig(params(risk={"stale_kill_s": 10}))
     it.settle()
+    for _ in range(3):
+        it.wait(0.1)
+        it.tell_book()
     level = Level(it.bid_ticks, 1000), Level(it.ask_ticks, 1000)
     frozen_ms, start_ns = it.venue_ms, it.now_ns
     while it.now_ns - start_ns < 9.9 * NS_PER_S:

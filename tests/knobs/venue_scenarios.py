@@ -154,7 +154,7 @@ class Desk:
             self.facts.instrument,
             signer=signer,
             user=self.facts.user,
-            ports=Ports(self.sim.clock, self.sim, self.line, http),
+            ports=Ports(self.sim.clock, self.sim, self.line, http, self.sim.clock),
             url="ws://venue/ws",
             cloid_prefix=CLOID_MAGIC << 48 | 1,
             log=make_logger(self._writer, self.sim.clock, config.log.level),

@@ -95,7 +95,7 @@ class PipeRun:
             self.instrument,
             signer=self.signer,
             user=self.user,
-            ports=Ports(self.sim.clock, self.sim, self.dialer, self.http),
+            ports=Ports(self.sim.clock, self.sim, self.dialer, self.http, self.sim.clock),
             url="ws://venue/ws",
             cloid_prefix=CLOID_MAGIC << 48 | seed,
             log=make_logger(cast("LogWriter", self.log), self.sim.clock, "debug"),

@@ -37,11 +37,10 @@ class BookState:
     """
     Freshest touch of one instrument over all its streams, as shown and without our own orders.
 
-    A frame older than the newest of its own stream is dropped and counted, and so is one dated
-    ahead of the others (`lateness`); a frame older than the touch in hand, from another stream,
-    can only tell what lies behind that touch. `fair_ticks` and `mid_ticks` are None whenever the
-    newest book is crossed, locked, empty or one-sided, or has a side on which every known level is
-    ours: such a book prices nothing.
+    A frame older than the newest of its own stream is dropped and counted; a frame older than the
+    touch in hand, from another stream, can only tell what lies behind that touch. `fair_ticks` and
+    `mid_ticks` are None whenever the newest book is crossed, locked, empty or one-sided, or has a
+    side on which every known level is ours: such a book prices nothing.
     """
 
     __slots__ = (
@@ -105,11 +104,6 @@ class BookState:
     def apply(self, frame: Bbo | Book, ours: OwnLevels = NO_ORDERS) -> bool:
         """Fold one frame, which may show `ours`; True if it changed the touch in hand."""
         ms = frame.venue_ms
-        if ms >= self.venue_ms and not self._lateness.observe(
-            frame.recv_ns - ms * NS_PER_MS, frame.recv_ns
-        ):
-            self.dropped += 1
-            return False
         if isinstance(frame, Bbo):
             if ms < self._bbo_ms:
                 self.dropped += 1
@@ -136,6 +130,7 @@ class BookState:
         self._ours = ours
         self._recv_ns = frame.recv_ns
         self.venue_ms = ms
+        self._lateness.observe(frame.recv_ns - ms * NS_PER_MS, frame.recv_ns)
         self.version += 1
         self._price()
         return True
@@ -221,7 +216,7 @@ class BookState:
         The newest times go with it, so that one wrong time cannot blind the next connection.
         """
         self._bbo_ms = self._fast_ms = self._slow_ms = self.venue_ms = -1
-        self._lateness.forget()
+        self._lateness.reconnect()
         self.bid = self.ask = self.others_bid = self.others_ask = None
         self.mid_ticks = self.fair_ticks = None
         self._books.clear()
@@ -229,6 +224,13 @@ class BookState:
         self._is_deep = False
         self.invalid = "no book since the link was lost"
         self.version += 1
+
+    def shift_clock(self, step_ns: int) -> None:
+        """Our clock was set, forward by `step_ns`."""
+        self._lateness.shift(step_ns)
+        self._recv_ns += step_ns
+        if self.valid_recv_ns is not None:
+            self.valid_recv_ns += step_ns
 
     def touch_age_ns(self, now_ns: int) -> int | None:
         """Time since the last book that could price anything; None before the first."""
@@ -238,9 +240,8 @@ class BookState:
         """
         Age of the last book that could price anything, by the venue's own time.
 
-        Counted from the quickest frames of the last minutes (`lateness`), so that an offset between
-        the clocks does not matter; None before a few. Prices that come late but steadily age here
-        alone.
+        Counted from the quickest frames so far (`lateness`), so that an offset between the clocks
+        does not matter; None before a few. Prices that come late but steadily age here alone.
         """
         least_ns = self._lateness.least_ns
         if self.valid_recv_ns is None or least_ns is None or self._valid_ms < 0:

@@ -225,6 +225,13 @@ class OrderMissing(msgspec.Struct, frozen=True, gc=False, tag="missing"):
     cloid: int
 
 
+class ClockStepped(msgspec.Struct, frozen=True, gc=False, tag="clock"):
+    """Our wall clock was set, forward by `step_ns`, as a clock that nobody sets has shown."""
+
+    recv_ns: int
+    step_ns: int
+
+
 class LinkUp(msgspec.Struct, frozen=True, gc=False, tag="link_up"):
     """Socket open and every subscription acknowledged; a `Snapshot` follows before we quote."""
 
@@ -296,6 +303,7 @@ Event = (
     | Rejected
     | OutcomeUnknown
     | OrderMissing
+    | ClockStepped
     | LinkUp
     | LinkLost
     | Snapshot

@@ -48,6 +48,16 @@ wall_clock_ns: Final[Clock] = WallClock()
 """The clock of the process."""
 
 
+def _steady_ns() -> int:
+    """Time since the start of the machine, a suspend included where the system counts it."""
+    return time.clock_gettime_ns(_STEADY)
+
+
+_STEADY: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+steady_clock_ns: Final[Clock] = _steady_ns
+"""A clock that nobody sets."""
+
+
 class AioScheduler:
     """Timers of an event loop."""
 

@@ -34,7 +34,7 @@ from mmbot.errors import (
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.logs import LogWriter, make_logger, stderr_line
-from mmbot.runtime.aio import AioDialer, AioScheduler, wall_clock_ns
+from mmbot.runtime.aio import AioDialer, AioScheduler, steady_clock_ns, wall_clock_ns
 from mmbot.runtime.child import Child
 from mmbot.runtime.ending import CLOID_MAGIC, Ending
 from mmbot.runtime.leftovers import Leftovers
@@ -56,6 +56,7 @@ _STOPS: Final = {
     signal.SIGINT: "Ctrl+C",
     signal.SIGTERM: "SIGTERM",
     signal.SIGHUP: "SIGHUP, the terminal was closed",
+    signal.SIGQUIT: "SIGQUIT",
 }
 _SECOND_DAEMON: Final = (
     "two would cancel each other's orders; stop that one first (kill {pid}), or trade another "
@@ -301,7 +302,9 @@ class _Run:
             facts.instrument,
             signer=signer,
             user=facts.user,
-            ports=Ports(wall_clock_ns, AioScheduler(self.loop), AioDialer(self.loop), rest),
+            ports=Ports(
+                wall_clock_ns, AioScheduler(self.loop), AioDialer(self.loop), rest, steady_clock_ns
+            ),
             url=venue.ws_url,
             cloid_prefix=new_cloid_prefix(),
             log=self.log,
@@ -348,9 +351,13 @@ class _Run:
         if ending.error:
             stderr_line(f"mmbot: {ending.error}")
         if ending.final is None:
+            what = (
+                f"{ending.resting_orders} orders could not be verified as cancelled"
+                if ending.resting_orders
+                else "every order was answered as gone, but the account could not be read"
+            )
             stderr_line(
-                "mmbot: the venue did not confirm that nothing rests; "
-                f"{ending.resting_orders} orders could not be verified as cancelled: "
+                f"mmbot: the venue did not confirm that nothing rests; {what}: "
                 "look at the account before the next run"
             )
 

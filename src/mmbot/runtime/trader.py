@@ -17,10 +17,10 @@ import msgspec
 
 from mmbot.config import Config
 from mmbot.core.engine import Decision, Engine
-from mmbot.core.events import Command, CommandKind, Event, LinkLost, LinkUp, Snapshot
+from mmbot.core.events import ClockStepped, Command, CommandKind, Event, LinkLost, LinkUp, Snapshot
 from mmbot.core.intents import KillReason
 from mmbot.core.orders import READ_LAG_NS, SlotState
-from mmbot.core.types import NS_PER_S, Instrument
+from mmbot.core.types import NS_PER_MS, NS_PER_S, Instrument
 from mmbot.errors import Exit, InvariantError, MmbotError, VenueError, VenueProtocolError
 from mmbot.hyperliquid.gateway import Gateway
 from mmbot.hyperliquid.link import Link
@@ -35,6 +35,10 @@ from mmbot.runtime.telling import Log, Teller
 
 __all__ = ["CLOID_MAGIC", "Ending", "Ports", "Trader", "is_ours", "subscriptions"]
 
+_SQUARE_USD: Final = 1e-3
+"""Gap between account and ledger that is no rounding."""
+_STEP_NS: Final = 100 * NS_PER_MS
+"""Least difference between the two clocks that is a step; less is slewing."""
 _OWED_LOOK_NS: Final = 10 * NS_PER_S
 """Fills owed for a whole such period will not come by the stream: the account is read again."""
 
@@ -48,6 +52,8 @@ class Ports(msgspec.Struct, frozen=True):
     scheduler: Scheduler
     dialer: Dialer
     http: Http
+    steady: Clock
+    """A clock that nobody sets: it tells when the other one was."""
 
 
 class Trader:
@@ -91,6 +97,8 @@ class Trader:
         self.start_equity_usd: float | None = None
         """Account value at the first snapshot; None before it."""
         self._clock = ports.clock
+        self._steady = ports.steady
+        self._offset_ns = ports.clock() - ports.steady()
         self._scheduler = ports.scheduler
         self._latch = latch
         self._timer: Handle | None = None
@@ -111,6 +119,7 @@ class Trader:
             emit=self.emit,
             is_link_up=lambda: self.link.is_up,
             release=self._release,
+            is_square=self._is_square,
             on_end=on_end,
             lifetime_ns=lifetime_ns,
         )
@@ -181,6 +190,7 @@ class Trader:
     def on_frames(self, frames: Sequence[bytes], recv_ns: int) -> None:
         """Handle one socket read: fold every frame, decide once, send once."""
         self._teller.tell()
+        self._watch_clock(recv_ns)
         try:
             self._deciding = True
             for frame in frames:
@@ -195,6 +205,13 @@ class Trader:
         finally:
             self._deciding = False
         self.decide(recv_ns)
+
+    def _watch_clock(self, now_ns: int) -> None:
+        """Tell the engine when our clock was set, or every frame after it looks late or early."""
+        step_ns = now_ns - self._steady() - self._offset_ns
+        if not -_STEP_NS < step_ns < _STEP_NS:
+            self._offset_ns += step_ns
+            self.engine.apply(ClockStepped(now_ns, step_ns))
 
     def _fold(self, event: Decoded, at_ns: int) -> None:
         match event:
@@ -332,6 +349,8 @@ class Trader:
 
     def _on_snapshot_retry(self, error: VenueError) -> None:
         """Say once per outage what is being waited for."""
+        if "429" in str(error):
+            self._closing.venue_is_busy()
         if not self._is_outage_told:
             self._is_outage_told = True
             self.log.warning("snapshot.retried", error=str(error))
@@ -402,6 +421,13 @@ class Trader:
             return
         self._latch(reason)
         self._closing.killed(reason)
+
+    def _is_square(self, final: Snapshot) -> bool:
+        """Whether our ledger explains the account: fills that we never heard of leave a gap."""
+        if self.start_equity_usd is None:
+            return True
+        ledger_usd = self.engine.position.pnl_usd(self.instrument.ticks(final.mark_px))
+        return abs(final.equity_usd - self.start_equity_usd - ledger_usd) < _SQUARE_USD
 
     def _release(self) -> None:
         """Ask, send and expect nothing more."""

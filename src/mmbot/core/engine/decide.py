@@ -22,8 +22,9 @@ _STALE = "stale book"
 _LATE = "late book"
 _DIAGNOSTICS_NS = NS_PER_S
 _RELINK_NS = 5 * NS_PER_S
-"""Lateness that lasts so long is of the connection, or of a clock that stepped: a new one heals
-both. Long enough for a burst of retransmissions to be over."""
+"""Lateness that lasts so long may be the connection's, so another is tried. Long enough for a burst
+of retransmissions to be over; each time it did not help, the next one waits twice as long."""
+_RELINK_NS_MAX = 160 * NS_PER_S
 
 
 class Engine(Intake):
@@ -47,6 +48,8 @@ class Engine(Intake):
         self._stale_kill_ns = int(params.risk.stale_kill_s * NS_PER_S)
         self._is_stale = False
         self._late_since_ns: int | None = None
+        self._relink_at_ns = 0
+        self._relink_wait_ns = _RELINK_NS
         self._digest = Digest()
         self._delta: float | None = None
         self._diagnosed_ns: int | None = None
@@ -66,7 +69,7 @@ class Engine(Intake):
             age_ns = now_ns - self._waited_ns
         q_max = self._q_max_lots()
         x = self.position.lots / q_max if q_max > 0 else 0.0
-        old_ns = age_ns if age_ns is None or lag_ns is None else max(age_ns, lag_ns)
+        old_ns = self._old_ns(age_ns, lag_ns, now_ns)
         risk.update(x, old_ns, now_ns)
         blocked = self._blocked(age_ns, lag_ns, q_max)
         if (blocked is _STALE or blocked is _LATE) is not self._is_stale:
@@ -145,18 +148,29 @@ class Engine(Intake):
             lag_s=None if lag_ns is None else lag_ns / NS_PER_S,
         )
 
+    def _old_ns(self, age_ns: int | None, lag_ns: int | None, now_ns: int) -> int | None:
+        """For how long there has been no touch that could be quoted from."""
+        if age_ns is None or lag_ns is None:
+            return age_ns
+        late_ns = 0 if self._late_since_ns is None else now_ns - self._late_since_ns
+        return max(age_ns, lag_ns, late_ns)
+
     def _relink(self, blocked: str | None, lag_ns: int | None, now_ns: int) -> str | None:
-        """Why the connection must be made anew, once prices have been late for a while."""
-        if blocked is not _LATE:
+        """Why another connection must be tried, once prices have been late for a while."""
+        if blocked is None:
             self._late_since_ns = None
+            self._relink_wait_ns = _RELINK_NS
+        if blocked is not _LATE or lag_ns is None:
             return None
         if self._late_since_ns is None:
             self._late_since_ns = now_ns
-        late_ns = now_ns - self._late_since_ns
-        if late_ns < _RELINK_NS or lag_ns is None:
+            self._relink_at_ns = now_ns + self._relink_wait_ns
+        if now_ns < self._relink_at_ns:
             return None
-        self._late_since_ns = None
-        return f"prices come {lag_ns / NS_PER_S:.1f} s late for {late_ns / NS_PER_S:.0f} s"
+        late_s = (now_ns - self._late_since_ns) / NS_PER_S
+        self._relink_wait_ns = min(2 * self._relink_wait_ns, _RELINK_NS_MAX)
+        self._relink_at_ns = now_ns + self._relink_wait_ns
+        return f"prices come {lag_ns / NS_PER_S:.1f} s late for {late_s:.0f} s"
 
     def _all_cancels(self, now_ns: int, sides: Iterable[Side]) -> tuple[Cancel, ...]:
         return tuple(
@@ -270,7 +284,8 @@ class Engine(Intake):
             times.append(now_ns - old_ns + self._stale_pull_ns)
             times.append(now_ns - age_ns + self._stale_pull_ns)
         if self._late_since_ns is not None:
-            times.append(self._late_since_ns + _RELINK_NS)
+            times.append(self._relink_at_ns)
+            times.append(self._late_since_ns + self._stale_kill_ns)
         if view is not None:
             times.append(view.bid.wake_ns)
             times.append(view.ask.wake_ns)

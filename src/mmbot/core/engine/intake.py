@@ -19,6 +19,7 @@ from mmbot.core.events import (
     AssetCtx,
     Bbo,
     Book,
+    ClockStepped,
     Command,
     CommandKind,
     Event,
@@ -101,6 +102,7 @@ class Intake:
             Rejected: self._on_rejected,
             OutcomeUnknown: self._on_unanswered,
             OrderMissing: self.orders.on_missing,
+            ClockStepped: self._on_clock,
             LinkUp: self._on_link_up,
             LinkLost: self._on_link_lost,
             Snapshot: self._on_snapshot,
@@ -230,6 +232,10 @@ class Intake:
                 cloid=f"{event.cloid:#034x}",
                 text=event.text,
             )
+
+    def _on_clock(self, event: ClockStepped) -> None:
+        self.book.shift_clock(event.step_ns)
+        self._note("clock.stepped", "warning", step_s=event.step_ns / NS_PER_S)
 
     def _on_link_up(self, event: LinkUp) -> None:
         if self._linked_ns is None:
