@@ -286,6 +286,22 @@ def test_a_record_that_cannot_be_written_costs_no_other(tmp_path: Path) -> None:
     assert "a record could not be written: 'odd'" in screen.getvalue()
 
 
+def test_a_fault_of_the_screen_costs_the_file_nothing(tmp_path: Path) -> None:
+    """The record of a fill is worth more than its line."""
+    path = tmp_path / "log.jsonl"
+    screen = io.StringIO()
+
+    def broken(record: Record) -> str | None:
+        raise KeyError(record["event"])
+
+    writer = LogWriter(path, screen, broken)
+    make_logger(writer, lambda: 1).info("fill.booked", px=26.2, tid=7)
+    writer.close()
+    (record,) = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    assert (record["event"], record["px"], record["tid"]) == ("fill.booked", 26.2, 7)
+    assert "'fill.booked' cannot be shown: KeyError" in screen.getvalue()
+
+
 def test_a_disk_that_does_not_answer_bounds_what_waits_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

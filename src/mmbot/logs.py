@@ -148,7 +148,7 @@ class LogWriter:
         Raises:
             OSError: It cannot be opened; `BlockingIOError` if another run writes it.
         """
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o644)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -211,7 +211,7 @@ class LogWriter:
         """
         try:
             record = spread(item)
-            return _encoded(record), self._render(record)
+            line = _encoded(record)
         except Exception as error:  # noqa: BLE001 - see above
             event = str(item.get("event"))
             bad = {
@@ -222,6 +222,10 @@ class LogWriter:
                 "error": f"{type(error).__name__}: {error}",
             }
             return _encoded(bad), f"LOG      a record could not be written: {event!a}"
+        try:
+            return line, self._render(record)
+        except Exception as error:  # noqa: BLE001 - as above; the file has the record
+            return line, f"LOG      {item.get('event')!a} cannot be shown: {type(error).__name__}"
 
     def _show(self, line: str) -> None:
         if self._screen is not None:

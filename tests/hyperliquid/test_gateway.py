@@ -750,6 +750,25 @@ def test_a_late_answer_about_the_leverage_is_not_that_to_the_next_try() -> None:
     assert told[1][1] is None
 
 
+def test_a_link_lost_while_giving_up_loses_no_verdict() -> None:
+    """The first unanswered post makes the engine send, and that send finds the socket dead."""
+    rig = Rig()
+    rig.answer()
+    seen: list[tuple[str, int]] = []
+
+    def emit(event: Event) -> None:
+        if isinstance(event, OutcomeUnknown):
+            seen.append((event.request.value, event.cloid))
+            if len(seen) == 1:
+                rig.gateway.on_link_lost()
+
+    rig.gateway._emit = emit
+    rig.gateway.send(batch(cancels=[1], moves=[2], places=[3]))
+    rig.sim.run_for(20)
+    assert sorted(seen) == [("cancel", 1), ("move", 2), ("place", 3)]
+    assert rig.gateway._newest == {}
+
+
 @pytest.mark.parametrize("how", ["answered", "never answered", "link lost", "over HTTP"])
 def test_nothing_is_kept_of_posts_on_which_no_verdict_can_come(how: str) -> None:
     """Months of lost answers must not fill the memory."""

@@ -378,7 +378,8 @@ def test_brief_reading_asks_for_orders_and_position_only() -> None:
     assert snapshot.open_orders == ()
     assert snapshot.fees == first.fees
     kinds = {body["type"] for _, body in rig.exchange.requests[before:]}
-    assert kinds == {"openOrders", "clearinghouseState", "activeAssetData"}
+    assert kinds == {"openOrders", "clearinghouseState"}
+    assert snapshot.mark_px == first.mark_px, "without a position it values nothing"
 
 
 def test_brief_reading_before_any_other_is_full() -> None:

@@ -408,6 +408,85 @@ def test_a_broken_invariant_cancels_everything_once() -> None:
     assert len(cancels) <= 3
 
 
+@pytest.mark.parametrize("lost_s", [4, 11, 16])
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_cancels_lost_for_seconds_are_repeated_until_the_venue_confirms(
+    lost_s: int, *, is_broken: bool
+) -> None:
+    """Whatever became of the first ones, and whether or not the engine can still be asked."""
+    run = PipeRun("demo", seed=6, sets=WIDE)
+    run.ghost_s = 60
+    run.start()
+    run.run(20)
+    assert run.resting() != []
+    run.faults(refuse=[500] * 10_000)
+    if is_broken:
+        run.trader.crash(ZeroDivisionError("mid of nothing"))
+    else:
+        run.trader.stop("Ctrl+C")
+    run.run(lost_s)
+    assert not run.endings
+    run.faults(refuse=[])
+    began_ns = run.sim.clock()
+    ending = run.ended()
+
+    assert ending.final is not None
+    assert run.resting() == []
+    assert run.sim.clock() - began_ns < 7 * NS_PER_S
+
+
+def test_a_stop_waits_out_a_venue_that_is_asked_too_much() -> None:
+    """A limit of a minute must not end a run as if nobody had answered."""
+    run = PipeRun("demo", seed=6, sets=WIDE)
+    run.start()
+    run.run(20)
+    run.faults(refuse_info=[429] * 10_000)
+    run.trader.stop("Ctrl+C")
+    run.run(45)
+    assert not run.endings
+    run.faults(refuse_info=[])
+    assert run.ended(15).final is not None
+    assert run.resting() == []
+
+
+def test_a_reading_that_hangs_is_begun_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One answer that never comes must not be the last thing the end waits for."""
+    run = PipeRun("demo", seed=6, sets=WIDE)
+    run.start()
+    run.run(20)
+    real = run.http.post
+    swallowed: list[bytes] = []
+
+    def post(path: str, body: bytes, on_done: Any, timeout_s: float) -> None:
+        if path == "/info" and len(swallowed) < 2:
+            swallowed.append(body)
+            return
+        real(path, body, on_done, timeout_s)
+
+    monkeypatch.setattr(run.http, "post", post)
+    ending = run.stop()
+
+    assert len(swallowed) == 2
+    assert ending.final is not None
+    assert run.resting() == []
+
+
+def test_fills_that_were_never_told_are_read_before_the_books_are_closed() -> None:
+    """They may net to nothing: the position agrees, the fees do not."""
+    run = PipeRun("demo", seed=9, sets=WIDE)
+    run.ghost_s = 1000
+    run.start()
+    run.run(40)
+    run.faults(mute=["userFills"])
+    before = len(run.fills())
+    while len(run.fills()) < before + 2:
+        run.run(1)
+    ending = run.stop()
+
+    assert ending.final is not None
+    assert run.trader.engine.summary().fills == len(run.fills())
+
+
 def test_a_crash_in_a_callback_ends_like_a_broken_invariant() -> None:
     """What nobody expected is logged with its traceback and leaves nothing at the venue."""
     run = PipeRun("demo", seed=1)

@@ -148,7 +148,7 @@ def test_what_has_no_line_of_its_own_is_shown_from_a_warning_on() -> None:
     assert "Traceback" not in line
 
 
-@pytest.mark.parametrize(("markout", "shown"), [(None, "no fill yet"), (1.5, "+1.50 bps")])
+@pytest.mark.parametrize(("markout", "shown"), [(None, "no fill that old"), (1.5, "+1.50 bps")])
 def test_the_summary_has_every_figure(markout: float | None, shown: str) -> None:
     """Costs are shown as what they do to the total."""
     summary = {

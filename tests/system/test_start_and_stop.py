@@ -250,14 +250,19 @@ def test_a_paused_screen_stops_neither_the_log_nor_the_end(tmp_path: Path) -> No
 # -- terminals and descriptors ---------------------------------------------------------------------
 
 
-def test_a_lost_terminal_stops_the_run_cleanly(tmp_path: Path) -> None:
-    """A closed window or a dropped ssh sends SIGHUP: unhandled, it would leave every order."""
+@pytest.mark.parametrize(
+    ("number", "reason"), [(signal.SIGHUP, "terminal"), (signal.SIGQUIT, "SIGQUIT")]
+)
+def test_a_lost_terminal_and_its_quit_key_stop_the_run_cleanly(
+    tmp_path: Path, number: int, reason: str
+) -> None:
+    """A closed window, a dropped ssh, Ctrl+backslash: unhandled, each leaves every order."""
     with resting(tmp_path) as (venue, bot):
-        code, _, _ = bot.stop(signal.SIGHUP)
+        code, _, _ = bot.stop(number)
         assert venue.open_orders() == []
 
     assert code == 0
-    assert "terminal" in bot.summary()["end_reason"]
+    assert reason in bot.summary()["end_reason"]
 
 
 def test_a_terminal_that_is_gone_altogether_does_not_keep_a_daemon_alive(tmp_path: Path) -> None:

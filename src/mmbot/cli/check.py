@@ -13,7 +13,7 @@ import typer
 
 from mmbot.cli.keys import find_key
 from mmbot.cli.options import AsJson, Overrides, echo
-from mmbot.config import Config, dump_toml, load
+from mmbot.config import Config, dump_toml, load, require_available
 from mmbot.errors import ConfigError, Exit, VenueError
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
@@ -40,6 +40,7 @@ def check(
     if config is None:
         raise ConfigError("--config FILE: missing; name the configuration to check")
     settings = load(config, overrides or ())
+    require_available(settings)
     key = find_key(settings, os.environ)
     if offline:
         _offline(settings, key, as_json=as_json)

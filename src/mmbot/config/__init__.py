@@ -348,6 +348,8 @@ def parse(tree: Mapping[str, Any], source: str) -> Config:
     """Check a parsed configuration; `source` names it in messages."""
     try:
         return Config.model_validate(tree)
+    except RecursionError:
+        raise ConfigError(f"{source}: nested too deeply to be a configuration") from None
     except ValidationError as error:
         lines = [f"{source}: {explain(Config, item)}" for item in error.errors()]
         raise ConfigError("\n".join(lines)) from None

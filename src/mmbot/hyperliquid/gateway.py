@@ -313,7 +313,7 @@ class Gateway:
         """
         now_ns = self._clock()
         # No answer can come any more, neither to these nor to those given up already.
-        given_up = list(self._late.values())
+        given_up = [post for post in self._late.values() if post.is_given_up]
         self._late.clear()
         lost = {key: post for key, post in self._pending.items() if not post.is_http}
         for post_id in lost:
@@ -431,6 +431,9 @@ class Gateway:
         for post in due:
             self._unknown(post, f"no answer within {self._params.post_timeout_s:g} s", now_ns)
             post.is_given_up = True
+            if post.post_id not in self._late:
+                # What was told of it led to the loss of the link: no answer can come any more.
+                self._forget(post)
         while len(self._late) > _LATE_KEPT:
             self._forget(self._late.pop(next(iter(self._late))))
 

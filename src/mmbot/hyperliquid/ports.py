@@ -13,6 +13,7 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from mmbot.errors import LinkError, VenueError
+from mmbot.hyperliquid.wire_types import DECODE_ERRORS
 
 Clock: TypeAlias = Callable[[], int]
 """Nanoseconds since the epoch; never goes backwards."""
@@ -153,7 +154,7 @@ def reply_error(reply: HttpReply, what: str) -> VenueError | None:
 def _is_json(body: bytes) -> bool:
     try:
         msgspec.json.decode(body, type=msgspec.Raw)
-    except msgspec.DecodeError:
+    except DECODE_ERRORS:
         return False
     return True
 

@@ -32,8 +32,8 @@ _ASSET: Final = "activeAssetData"
 _FILLS: Final = "userFills"
 _FEES: Final = "userFees"
 _LIMIT: Final = "userRateLimit"
-_BRIEF: Final = (_ORDERS, _ACCOUNT, _ASSET)
-_FULL: Final = (*_BRIEF, _FILLS, _FEES, _LIMIT)
+_BRIEF: Final = (_ORDERS, _ACCOUNT)
+_FULL: Final = (*_BRIEF, _ASSET, _FILLS, _FEES, _LIMIT)
 
 
 class _Reading(msgspec.Struct):
@@ -83,6 +83,7 @@ class SnapshotReader:
         self._budget = budget if budget is not None else Budget()
         self._reading: _Reading | None = None
         self._fees: Fees | None = None
+        self._mark_px = 0.0
 
     @property
     def is_reading(self) -> bool:
@@ -95,7 +96,8 @@ class SnapshotReader:
 
         A brief reading asks for orders and position only and does not wait for its turn in the
         weight of the address: it is for making sure that nothing rests. Its snapshot repeats the
-        fees and request counts read last and has no fills. Before a first full one it is full.
+        fees, request counts and, without a position to tell it, the mark read last; it has no
+        fills. Before a first full one it is full.
         """
         is_brief = is_brief and self._fees is not None
         now_ns = self._clock()
@@ -165,7 +167,11 @@ class SnapshotReader:
             self._fail(error)
             return
         wait_s = _RETRY_S[min(failures, len(_RETRY_S)) - 1]
-        self._ask_at(reading, kind, failures, self._clock() + round(wait_s * NS_PER_S))
+        when_ns = self._clock() + round(wait_s * NS_PER_S)
+        if reading.kinds is _BRIEF:
+            self._scheduler.call_at(when_ns, lambda: self._ask(reading, kind, failures))
+        else:
+            self._ask_at(reading, kind, failures, when_ns)
 
     # -- all of them ------------------------------------------------------------------------
 
@@ -187,13 +193,13 @@ class SnapshotReader:
         account = wire_rest.clearinghouse_state(bodies[_ACCOUNT], instrument)
         # A position from the future would be taken to hold every fill that is still to come.
         check_date(account.venue_ms, now_ns, _ACCOUNT)
-        asset = wire_rest.active_asset_data(bodies[_ASSET])
         orders = wire_rest.open_orders(bodies[_ORDERS], instrument, now_ns)
         fills: tuple[Fill, ...] = ()
         if reading.kinds is _FULL:
             fills = wire_rest.user_fills(bodies[_FILLS], instrument, self._user, now_ns)
             limit = wire_rest.user_rate_limit(bodies[_LIMIT])
             self._fees = fees(instrument, bodies[_FEES])
+            self._mark_px = wire_rest.active_asset_data(bodies[_ASSET]).mark_px
             budget.read(limit.used, limit.cap, now_ns)
         assert self._fees is not None
         assert budget.used is not None
@@ -206,7 +212,7 @@ class SnapshotReader:
             entry_px=account.entry_px,
             equity_usd=account.equity_usd,
             # The mark that the equity was computed with, where there is a position to tell it.
-            mark_px=account.mark_px if account.mark_px is not None else asset.mark_px,
+            mark_px=account.mark_px if account.mark_px is not None else self._mark_px,
             fees=self._fees,
             open_orders=orders,
             fills=fills,

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from mmbot.core.types import NS_PER_S
+from mmbot.hyperliquid.wire_types import DECODE_ERRORS
 
 HEAD_BYTES: Final = 200
 """A message names its coin within its first bytes, before any level, trade or figure."""
@@ -114,7 +115,7 @@ def channel_of(message: bytes) -> bytes:
     """Channel of a message that is spelled unlike the venue's own (spaces, other key order)."""
     try:
         return _decode_any(message).channel.encode()
-    except msgspec.DecodeError:
+    except DECODE_ERRORS:
         return b""  # the shell's decoder says what is wrong with it
 
 
@@ -122,7 +123,7 @@ def error_text(message: bytes) -> str:
     """The venue's words in an error message."""
     try:
         return _decode_error(message).data
-    except msgspec.DecodeError:
+    except DECODE_ERRORS:
         return message[:HEAD_BYTES].decode("utf-8", "replace")
 
 
@@ -130,5 +131,5 @@ def acknowledged(message: bytes) -> dict[str, Any] | None:
     """The subscription that a message acknowledges; None when it cannot be read."""
     try:
         return _decode_ack(message).data.subscription
-    except msgspec.DecodeError:
+    except DECODE_ERRORS:
         return None

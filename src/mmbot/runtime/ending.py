@@ -20,7 +20,7 @@ from mmbot.core.orders import READ_LAG_NS
 from mmbot.core.types import NS_PER_MS, NS_PER_S
 from mmbot.errors import Exit
 from mmbot.hyperliquid.gateway import Gateway
-from mmbot.hyperliquid.ports import Clock, Scheduler
+from mmbot.hyperliquid.ports import Clock, Handle, Scheduler
 from mmbot.hyperliquid.snapshot import SnapshotReader
 from mmbot.runtime.telling import Teller
 
@@ -29,8 +29,18 @@ CLOID_MAGIC: Final = 0x6D6D
 _ACK_WAIT_NS: Final = 700 * NS_PER_MS
 """How long a stop waits for the venue to acknowledge the cancels before it looks for itself."""
 _VERIFY_EVERY_NS: Final = 400 * NS_PER_MS
+_VERIFY_EVERY_NS_MAX: Final = 2 * NS_PER_S
+"""Longest wait between two readings: each costs 22 of the 1200 that an address has a minute."""
+_WATCH_NS: Final = 2 * NS_PER_S
+"""How often the end is looked after, whatever became of its readings and cancels."""
+_STUCK_NS: Final = 4 * NS_PER_S
+"""Age of a reading that is begun anew."""
 _GIVE_UP_NS: Final = 20 * NS_PER_S
 """A stop that cannot be verified for this long ends and says what may still rest."""
+_GIVE_UP_BUSY_NS: Final = 70 * NS_PER_S
+"""The same where the venue answers that we ask too much: its limit is one of a minute."""
+_BUSY_NS: Final = 10 * NS_PER_S
+"""How long such an answer counts."""
 _REREAD_NS: Final = NS_PER_S
 """How long a stop waits for fills that the account knows and we do not."""
 
@@ -68,6 +78,7 @@ class Closing:
         emit: Folds an event into the engine and lets it decide.
         is_link_up: Whether fills still come by the stream.
         release: Closes every connection, once, just before `on_end`.
+        is_square: Whether the ledger explains a reading of the account.
         lifetime_ns: How long a placement may wait before the venue refuses it.
 
     Attributes:
@@ -86,6 +97,7 @@ class Closing:
         emit: Callable[[Event], None],
         is_link_up: Callable[[], bool],
         release: Callable[[], None],
+        is_square: Callable[[Snapshot], bool],
         on_end: Callable[[Ending], None],
         lifetime_ns: int,
     ) -> None:
@@ -101,6 +113,7 @@ class Closing:
         self._emit = emit
         self._is_link_up = is_link_up
         self._release = release
+        self._is_square = is_square
         self._on_end = on_end
         self._lifetime_ns = lifetime_ns + READ_LAG_NS
         self._quiet_at_ns = 0
@@ -110,6 +123,11 @@ class Closing:
         self._error: str | None = None
         self._is_reread = False
         self._readings = 0
+        self._verified_ns = 0
+        self._began_ns = 0
+        self._busy_ns: int | None = None
+        self._wait_ns = _VERIFY_EVERY_NS
+        self._again_timer: Handle | None = None
 
     @property
     def is_trading(self) -> bool:
@@ -135,7 +153,33 @@ class Closing:
         live = len(self._engine.orders.slots)
         self._teller.log.info("run.stopping", reason=reason, live_orders=live)
         self._scheduler.call_at(now_ns + _ACK_WAIT_NS, self._on_ack_deadline)
-        self._scheduler.call_at(now_ns + _GIVE_UP_NS, self.force)
+        self._began_ns = now_ns
+        self._scheduler.call_at(now_ns + _GIVE_UP_NS, self._give_up)
+        self._scheduler.call_at(now_ns + _WATCH_NS, self._watch)
+
+    def venue_is_busy(self) -> None:
+        """It answered 429: what cannot be read now can be read within a minute."""
+        self._busy_ns = self._clock()
+
+    def _give_up(self) -> None:
+        now_ns = self._clock()
+        is_busy = self._busy_ns is not None and now_ns - self._busy_ns < _BUSY_NS
+        if self.phase is not Phase.ENDED and is_busy and now_ns < self._began_ns + _GIVE_UP_BUSY_NS:
+            self._scheduler.call_at(now_ns + _WATCH_NS, self._give_up)
+        else:
+            self.force()
+
+    def _watch(self) -> None:
+        """Go on with the end whatever stopped it: an answer that never came, a fault of ours."""
+        if self.phase not in (Phase.CANCELLING, Phase.VERIFYING):
+            return
+        now_ns = self._clock()
+        self._scheduler.call_at(now_ns + _WATCH_NS, self._watch)
+        if self.is_broken:
+            self._gateway.cancel_all(list(self._engine.orders.slots))
+        is_idle = not self._snapshot.is_reading and self._again_timer is None
+        if self.phase is Phase.VERIFYING and (is_idle or now_ns - self._verified_ns > _STUCK_NS):
+            self.verify()
 
     def killed(self, reason: KillReason) -> None:
         """The kill switch tripped, before the end began or during it."""
@@ -167,6 +211,8 @@ class Closing:
         """Read the account to see that nothing rests."""
         if self.phase in (Phase.CANCELLING, Phase.VERIFYING):
             self.phase = Phase.VERIFYING
+            self._verified_ns = self._clock()
+            self._cancel_again()
             # What rests is asked at once, whatever the weight of the address; fills may wait.
             self._snapshot.start(is_brief=True)
 
@@ -194,8 +240,8 @@ class Closing:
         if ours:
             self._gateway.cancel_all([order.cloid for order in ours if order.cloid is not None])
         position = self._engine.position
-        is_owed = final.position_lots != position.lots or not self._is_link_up()
-        if not ours and not self._is_reread and is_owed:
+        is_known = final.position_lots == position.lots and self._is_square(final)
+        if not ours and not self._is_reread and not (is_known and self._is_link_up()):
             # A fill has not reached us, or none could, and a brief reading has none: the ledger
             # is closed with the fills if they can be had soon.
             self._is_reread = True
@@ -228,7 +274,14 @@ class Closing:
             self._again()
 
     def _again(self) -> None:
-        self._scheduler.call_at(self._clock() + _VERIFY_EVERY_NS, self.verify)
+        self._cancel_again()
+        self._again_timer = self._scheduler.call_at(self._clock() + self._wait_ns, self.verify)
+        self._wait_ns = min(_VERIFY_EVERY_NS_MAX, self._wait_ns * 3 // 2)
+
+    def _cancel_again(self) -> None:
+        if self._again_timer is not None:
+            self._again_timer.cancel()
+            self._again_timer = None
 
     def _on_ack_deadline(self) -> None:
         if self.phase is Phase.CANCELLING:
@@ -237,6 +290,7 @@ class Closing:
     def _end(self, final: Snapshot | None) -> None:
         resting = 0 if final is not None else len(self._engine.orders.slots)
         self.phase = Phase.ENDED
+        self._cancel_again()
         self._teller.tell()
         self._release()
         code = self._exit if final is not None else max(self._exit, Exit.FAILED)

@@ -23,7 +23,7 @@ from mmbot.runtime.ending import is_ours
 from mmbot.runtime.patience import Reads
 from mmbot.runtime.telling import Log
 
-_LOOKS_AGAIN_S: Final = (0.5, 1.0, 2.0)
+_LOOKS_AGAIN_S: Final = (0.5, 1.0, 3.0)
 """Waits after a look that still finds orders, before they are cancelled again. A reading may trail
 a cancel by about a second (protocol notes, gotcha 7); and a look costs 20 of the 1200 that an
 address may spend in a minute, so that these take most of it at worst."""
@@ -88,11 +88,12 @@ class Leftovers:
             while resting:
                 self._log.warning("orders.left_over", orders=len(resting))
                 await self._send(resting)
+                resting = await self._resting()
                 for wait_s in _LOOKS_AGAIN_S:
-                    resting = await self._resting()
                     if not resting:
                         break
                     await asyncio.sleep(wait_s)
+                    resting = await self._resting()
                 if resting and self._clock() > until_ns:
                     raise VenueError(
                         f"{len(resting)} orders of an earlier run still rest in "

@@ -60,7 +60,11 @@ class Screen:
                 "venue what rests"
             ),
             "run.verified": lambda r: f"stop     the venue confirms: {r['resting_orders']} resting",
-            "run.unverified": lambda r: f"STOP     not confirmed: {r['may_rest']} may still rest",
+            "run.unverified": lambda r: (
+                f"STOP     not confirmed: {r['may_rest']} may still rest"
+                if r["may_rest"]
+                else "STOP     not confirmed, though every order was answered as gone"
+            ),
         }
 
     def render(self, record: Record) -> str | None:
@@ -151,10 +155,10 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
 
     def bps(key: str) -> str:
         value = summary[key]
-        return "no fill yet" if value is None else f"{value:+.2f} bps"
+        return "no fill that old" if value is None else f"{value:+.2f} bps"
 
     def usd(key: str) -> str:
-        return f"{summary[key]:+.4f} USD"
+        return f"{summary[key] + 0.0:+.4f} USD"
 
     rows = [
         ("run", f"{summary['duration_s']:.1f} s, ended by {summary['end_reason']}"),
@@ -162,10 +166,13 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
             "fills",
             f"{summary['fills']}: bought {summary['bought_sz']:g}, sold {summary['sold_sz']:g}",
         ),
-        ("position", f"{summary['position_sz']:+g}"),
+        (
+            "position",
+            f"{summary['position_sz']:+g}{', still open' if summary['position_sz'] else ''}",
+        ),
         ("realised", usd("realised_usd")),
         ("unrealised", usd("unrealised_usd")),
-        ("fees", f"{-summary['fees_usd']:+.4f} USD"),
+        ("fees", f"{0.0 - summary['fees_usd']:+.4f} USD"),
         ("funding", usd("funding_usd")),
         ("total", usd("pnl_usd")),
         ("spread capture", usd("spread_capture_usd")),

@@ -153,6 +153,6 @@ def environment(config: Config) -> str:
         return config.mode
     parts = urlsplit(config.emulator.url)
     host = parts.hostname or ""
-    if host in ("localhost", "::1"):
+    if host in ("localhost", "::1", "::", "0.0.0.0"):  # noqa: S104 - as it is dialled
         host = "127.0.0.1"
     return f"{host}:{parts.port or 80}"

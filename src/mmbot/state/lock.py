@@ -66,7 +66,7 @@ class RunLock:
     def __init__(self, path: Path, name: str | None, *, what: str, remedy: str) -> None:
         self.path = path
         self.problem: StateError | None = None
-        """Why one of the two marks could not be made, where the other keeps others out."""
+        """Why the file could not be locked, where the name keeps others out all the same."""
         self.may_rest = True
         """Whether the last run on this market left in doubt what rests; so it is until read."""
         self._what = what
@@ -109,7 +109,7 @@ class RunLock:
             os.close(self._fd)
             self._fd = None
 
-    def _claim(self, name: str) -> socket.socket | None:
+    def _claim(self, name: str) -> socket.socket:
         # The kernel allows 107 bytes; a digest fits whatever the names are.
         address = "\0mmbot-run-" + hashlib.sha256(name.encode()).hexdigest()
         claimed = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -120,11 +120,11 @@ class RunLock:
             claimed.close()
             if error.errno == errno.EADDRINUSE:
                 raise self._held(_peer(address)) from None
-            self.problem = StateError(
+            # Nothing may be cancelled before it is known that the orders are nobody else's.
+            raise StateError(
                 f"cannot tell whether another mmbot trades {self._what}: the kernel refuses a "
                 f"socket name ({error.strerror}); allow abstract unix sockets"
-            )
-            return None
+            ) from None
         return claimed
 
     def _lock(self) -> None:
