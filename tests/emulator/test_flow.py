@@ -11,7 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from mmbot.core.types import Side
-from mmbot.emulator.flow import Cause, Flow, FlowParams, Step, Taker
+from mmbot.emulator.flow import Cause, Flow, Step, Taker
+from mmbot.emulator.paths import FlowParams
 
 QUIET = {"sweeps_per_s": 0.0, "sweep_informed_frac": 0.0, "episodes_per_hour": 0.0}
 """Noise flow alone."""

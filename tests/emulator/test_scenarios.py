@@ -130,7 +130,16 @@ def test_every_figure_can_be_overridden_by_name() -> None:
     """`--set market.x=y` reaches each of them, and nothing else changes."""
     base = SCENARIOS["hype"].params.model_dump()
     for name, value in base.items():
-        other = {"px_usd": 31.0, "makers": 5, "step_ms": 500, "reaction_ms": 50, "oracle_ms": 6000}
+        other = {
+            "px_usd": 31.0,
+            "makers": 5,
+            "step_ms": 500,
+            "reaction_ms": 50,
+            "oracle_ms": 6000,
+            "anchors": ((10.0, 5.0),),
+            "forced_sweeps": ((10.0, 1, 5.0, True),),
+            "is_mirrored": True,
+        }
         new = other.get(name, 0.9 * value if value else 0.01)
         changed = scenario_params("hype", {name: new}).model_dump()
         assert changed == {**base, name: new}

@@ -13,7 +13,11 @@ The model, event by event:
   `E[J | reach >= d] = j0 + a1 (d + 1/k)`; a share of it decays, the rest stays;
 - sweeps: reach `9 + Exp(6)` bps, which move the price by 0.7 of it. Informed ones come inside an
   episode, on its side, and their move stays; the others' decays. They look the same at the time;
-- episodes: informed flow for some minutes, a drift and extra takers on one side.
+- episodes: informed flow for some minutes, a drift and extra takers on one side;
+- `flow_beta`: takers lead and follow the price, each side at `a exp(side beta u)`, u the move of
+  the price without their impact over `flow_window_s` around now, in sd, within 3;
+- a drift of its own (Ornstein-Uhlenbeck), a displacement that reverts, anchors through which the
+  price is led (Brownian bridge), sweeps at given times: see `paths`.
 
 Source: the project's model notes, section 8.1; diffusion and exponential reach after Avellaneda &
 Stoikov (2008), High-frequency trading in a limit order book, Quantitative Finance 8(3).
@@ -23,93 +27,26 @@ from __future__ import annotations
 
 from enum import Enum
 from heapq import heappop, heappush
-from math import ceil, exp, sqrt
-from typing import NamedTuple, Self
+from math import ceil, exp
+from typing import NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mmbot.core.types import Side
+from mmbot.emulator.paths import (
+    MS_PER_S,
+    S_PER_HOUR,
+    Bridge,
+    Episode,
+    Floats,
+    FlowParams,
+    PathSeeds,
+    Raw,
+    RawPath,
+)
 
-_S_PER_HOUR = 3600.0
-_MS_PER_S = 1000
-_BLOCK_S = 60
-"""Draws are made a minute ahead."""
-
-
-class FlowParams(BaseModel):
-    """Figures of the fair price and of the takers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    sigma_bps_rt_s: float = Field(
-        0.8, ge=0, le=100, description="Diffusion of the fair price, bps per root second."
-    )
-    a_per_s: float = Field(
-        0.12, ge=0, le=50, description="Market orders of one side that reach the mid, per second."
-    )
-    k_per_bp: float = Field(
-        0.5, gt=0.01, le=10, description="Decay of the number of orders with their reach, per bp."
-    )
-    impact_j0_bps: float = Field(
-        1.2, ge=0, le=50, description="Mean move a market order brings whatever its reach, bps."
-    )
-    impact_p: float = Field(
-        0.6, gt=0, le=1, description="Probability that a market order brings such a move."
-    )
-    impact_a1: float = Field(
-        0.3, ge=0, le=2, description="Move a market order brings per bp of its reach, bps per bp."
-    )
-    impact_decay_frac: float = Field(
-        0.0, ge=0, le=1, description="Share of a market order's move that decays."
-    )
-    decay_s: float = Field(
-        15.0, gt=0, le=3600, description="Time in which a move that decays falls to 1/e, s."
-    )
-    sweeps_per_s: float = Field(
-        0.001, ge=0, le=1, description="Sweeps of both sides together, per second."
-    )
-    sweep_reach_bps_min: float = Field(
-        9.0, ge=0, le=200, description="Least reach of a sweep, bps."
-    )
-    sweep_excess_bps: float = Field(
-        6.0, ge=0, le=200, description="Mean reach of a sweep beyond the least, bps."
-    )
-    sweep_move_frac: float = Field(
-        0.7, ge=0, le=2, description="Price move of a sweep as a share of its reach."
-    )
-    sweep_informed_frac: float = Field(
-        0.5, ge=0, le=1, description="Share of sweeps that are informed (pi): their move stays."
-    )
-    episodes_per_hour: float = Field(
-        4.0, ge=0, le=600, description="Episodes of informed flow that start, per hour."
-    )
-    episode_s: float = Field(180.0, gt=0, le=86_400, description="Mean length of an episode, s.")
-    episode_drift_bps_per_s: float = Field(
-        0.05, ge=0, le=10, description="Drift of the fair price in an episode, bps per second."
-    )
-    episode_a_per_s: float = Field(
-        0.05, ge=0, le=50, description="Extra market orders on the episode's side, per second."
-    )
-    step_ms: int = Field(
-        250, ge=10, le=10_000, description="Time between two looks of the makers at the price, ms."
-    )
-    reaction_ms: int = Field(
-        100, ge=0, le=10_000, description="Time until the makers have understood a trade, ms."
-    )
-
-    @model_validator(mode="after")
-    def _steps_fill_a_block(self) -> Self:
-        if _BLOCK_S * _MS_PER_S % self.step_ms:
-            msg = f"step_ms = {self.step_ms} must divide {_BLOCK_S * _MS_PER_S}; use e.g. 250"
-            raise ValueError(msg)
-        if self.sweep_informed_frac and self.sweeps_per_s and not self.episodes_per_hour:
-            msg = (
-                f"sweep_informed_frac = {self.sweep_informed_frac:g} needs episodes to happen in; "
-                "set episodes_per_hour above 0 or sweep_informed_frac to 0"
-            )
-            raise ValueError(msg)
-        return self
+_U_MAX = 3.0
+"""Bound of the price move that draws takers, in standard deviations."""
 
 
 class Cause(Enum):
@@ -155,68 +92,49 @@ class Step(NamedTuple):
     mid_bps: float
 
 
-class _Episode(NamedTuple):
-    start_s: float
-    end_s: float
-    sign: int
-
-
 class Flow:
     """The exogenous part of one market, drawn block by block from a seed."""
 
     def __init__(self, params: FlowParams, seed: int) -> None:
         self.params = params
-        streams = np.random.SeedSequence(seed).spawn(5)
-        diffusion, takers, impact, sweeps, episodes = (np.random.default_rng(s) for s in streams)
-        self._diffusion_rng = diffusion
-        self._takers_rng = takers
-        self._impact_rng = impact
-        self._sweeps_rng = sweeps
-        self._episodes_rng = episodes
-        self._start_s = 0.0
+        # A cause gets its stream by its place: a new one goes to the end.
+        seeds = np.random.SeedSequence(seed).spawn(9)
+        diffusion, takers, impact, sweeps, episodes, drift, reverting, thinning, jitter = seeds
+        self._takers_rng = np.random.default_rng(takers)
+        self._impact_rng = np.random.default_rng(impact)
+        self._sweeps_rng = np.random.default_rng(sweeps)
+        self._thinning_rng = np.random.default_rng(thinning)
+        self._path = RawPath(params, PathSeeds(diffusion, episodes, drift, reverting))
+        self._bridge = Bridge(params)
+        self._forced = self._draw_forced(np.random.default_rng(jitter))
         self._fair_bps = 0.0
         self._displaced_bps = 0.0
-        self._episodes: list[_Episode] = []
-        self._next_episode_s = 0.0
-        if params.episodes_per_hour:
-            self._next_episode_s = self._episode_gap_s()
         # Moves whose traders the makers have not yet understood, by the step that shows them.
         self._pending: list[tuple[int, float, float]] = []
+        self._next: tuple[Raw, list[Taker]] | None = None
+        self._lead = Lead(params) if params.flow_beta else None
 
     def block(self) -> tuple[list[Step], list[Taker]]:
-        """The next minute: the makers' looks at the price and the takers, each in time order."""
-        start_s = self._start_s
-        end_s = start_s + _BLOCK_S
-        episodes = self._draw_episodes(end_s)
-        takers = self._draw_takers(start_s, episodes) + self._draw_sweeps(start_s, episodes)
+        """The next block: the makers' looks at the price and the takers, each in time order."""
+        raw, sweeps = self._next or self._draw_raw()
+        self._next = None
+        u: Floats | None = None
+        if self._lead is not None:
+            # The flow leads the price: what it does now depends on the next block's path.
+            self._next = self._draw_raw()
+            u = self._lead.moves_sd(raw, sweeps, self._next[0], self._next[1])
+        takers = self._draw_takers(raw, u) + sweeps
         takers.sort(key=lambda taker: taker.at_ms)
-        steps = self._walk(takers, episodes)
-        self._start_s = end_s
-        self._episodes = [episode for episode in episodes if episode.end_s > end_s]
+        steps = self._walk(takers, raw)
+        if self.params.is_mirrored:
+            return [_flipped_step(step) for step in steps], [_flipped(taker) for taker in takers]
         return steps, takers
 
-    # -- episodes ---------------------------------------------------------------------------------
-
-    def _episode_gap_s(self) -> float:
-        return float(self._episodes_rng.exponential(_S_PER_HOUR / self.params.episodes_per_hour))
-
-    def _draw_episodes(self, end_s: float) -> list[_Episode]:
-        """Episodes that touch the block; one starts only when the last is over."""
-        episodes = list(self._episodes)
-        if not self.params.episodes_per_hour:
-            return episodes
-        while self._next_episode_s < end_s:
-            start_s = self._next_episode_s
-            stop_s = start_s + float(self._episodes_rng.exponential(self.params.episode_s))
-            sign = 1 if self._episodes_rng.random() < 0.5 else -1
-            episodes.append(_Episode(start_s, stop_s, sign))
-            self._next_episode_s = stop_s + self._episode_gap_s()
-        return episodes
-
-    def _episode_frac(self) -> float:
-        """Share of time in an episode."""
-        rate = self.params.episodes_per_hour * self.params.episode_s / _S_PER_HOUR
-        return rate / (1 + rate)
+    def _draw_raw(self) -> tuple[Raw, list[Taker]]:
+        raw = self._path.block()
+        start_s = raw.first * self.params.step_ms / MS_PER_S
+        span_s = raw.moves_bps.size * self.params.step_ms / MS_PER_S
+        return raw, self._draw_sweeps(start_s, span_s, raw.episodes)
 
     # -- takers -----------------------------------------------------------------------------------
 
@@ -228,20 +146,38 @@ class Flow:
         times: list[float] = (start_s + span_s * rng.random(count)).tolist()
         return times
 
-    def _draw_takers(self, start_s: float, episodes: list[_Episode]) -> list[Taker]:
+    def _arrivals(self, raw: Raw, u: Floats | None) -> list[tuple[float, int]]:
+        """Times and sides of the ordinary takers of a block."""
         params, rng = self.params, self._takers_rng
+        step_s = params.step_ms / MS_PER_S
+        start_s, span_s = raw.first * step_s, raw.moves_bps.size * step_s
+        peak = exp(params.flow_beta * _U_MAX)
         arrivals: list[tuple[float, int]] = []
         for sign in (1, -1):
-            times_s = self._times_s(rng, params.a_per_s, start_s, _BLOCK_S)
+            times_s = self._times_s(rng, params.a_per_s * peak, start_s, span_s)
+            if u is not None:
+                # Thinning: Lewis & Shedler (1979), Simulation of nonhomogeneous Poisson processes.
+                tosses = self._thinning_rng.random(len(times_s)).tolist()
+                times_s = [
+                    at_s
+                    for at_s, toss in zip(times_s, tosses, strict=True)
+                    if toss * peak
+                    < exp(sign * params.flow_beta * u[int((at_s - start_s) / step_s)])
+                ]
             arrivals.extend((at_s, sign) for at_s in times_s)
         if params.episode_a_per_s:
-            for episode in episodes:
+            for episode in raw.episodes:
                 first_s = max(episode.start_s, start_s)
-                span_s = min(episode.end_s, start_s + _BLOCK_S) - first_s
-                times_s = self._times_s(rng, params.episode_a_per_s, first_s, span_s)
+                length_s = min(episode.end_s, start_s + span_s) - first_s
+                times_s = self._times_s(rng, params.episode_a_per_s, first_s, length_s)
                 arrivals.extend((at_s, episode.sign) for at_s in times_s)
+        return arrivals
+
+    def _draw_takers(self, raw: Raw, u: Floats | None) -> list[Taker]:
+        params = self.params
+        arrivals = self._arrivals(raw, u)
         count = len(arrivals)
-        reaches = rng.exponential(1 / params.k_per_bp, count).tolist()
+        reaches = self._takers_rng.exponential(1 / params.k_per_bp, count).tolist()
         hits = self._impact_rng.random(count).tolist()
         sizes = self._impact_rng.exponential(1.0, count).tolist()
         jump_bps = params.impact_j0_bps / params.impact_p
@@ -253,70 +189,152 @@ class Flow:
             decay_bps = sign * move_bps * params.impact_decay_frac
             stay_bps = sign * move_bps - decay_bps
             takers.append(
-                Taker(at_s * _MS_PER_S, Side(sign), reach_bps, stay_bps, decay_bps, Cause.NOISE)
+                Taker(at_s * MS_PER_S, Side(sign), reach_bps, stay_bps, decay_bps, Cause.NOISE)
             )
         return takers
 
-    def _draw_sweeps(self, start_s: float, episodes: list[_Episode]) -> list[Taker]:
+    def _episode_frac(self) -> float:
+        """Share of time in an episode."""
+        rate = self.params.episodes_per_hour * self.params.episode_s / S_PER_HOUR
+        return rate / (1 + rate)
+
+    def _draw_sweeps(self, start_s: float, span_s: float, episodes: list[Episode]) -> list[Taker]:
         params, rng = self.params, self._sweeps_rng
+        end_s = start_s + span_s
+        forced = [sweep for sweep in self._forced if start_s <= sweep.at_ms / MS_PER_S < end_s]
         if not params.sweeps_per_s:
-            return []
+            return forced
         pi = params.sweep_informed_frac
         found: list[tuple[float, int, Cause]] = []
         for sign in (1, -1):
             rate_per_s = params.sweeps_per_s * (1 - pi) / 2
-            times_s = self._times_s(rng, rate_per_s, start_s, _BLOCK_S)
+            times_s = self._times_s(rng, rate_per_s, start_s, span_s)
             found.extend((at_s, sign, Cause.SWEEP) for at_s in times_s)
         if pi:
             # The rate over all time is kept: informed sweeps happen only inside episodes.
             rate_per_s = params.sweeps_per_s * pi / self._episode_frac()
             for episode in episodes:
                 first_s = max(episode.start_s, start_s)
-                span_s = min(episode.end_s, start_s + _BLOCK_S) - first_s
-                times_s = self._times_s(rng, rate_per_s, first_s, span_s)
+                length_s = min(episode.end_s, end_s) - first_s
+                times_s = self._times_s(rng, rate_per_s, first_s, length_s)
                 found.extend((at_s, episode.sign, Cause.INFORMED_SWEEP) for at_s in times_s)
-        takers = []
         excesses = rng.exponential(1.0, len(found)).tolist()
-        for (at_s, sign, cause), excess in zip(found, excesses, strict=True):
-            reach_bps = params.sweep_reach_bps_min + params.sweep_excess_bps * excess
-            move_bps = sign * params.sweep_move_frac * reach_bps
-            is_informed = cause is Cause.INFORMED_SWEEP
-            stay_bps, decay_bps = (move_bps, 0.0) if is_informed else (0.0, move_bps)
-            takers.append(
-                Taker(at_s * _MS_PER_S, Side(sign), reach_bps, stay_bps, decay_bps, cause)
-            )
-        return takers
+        sweeps = [
+            self._sweep(at_s, sign, params.sweep_reach_bps_min + params.sweep_excess_bps * z, cause)
+            for (at_s, sign, cause), z in zip(found, excesses, strict=True)
+        ]
+        return sweeps + forced
+
+    def _draw_forced(self, rng: np.random.Generator) -> list[Taker]:
+        bound_s = self.params.sweep_jitter_s
+        forced = []
+        for at_s, sign, reach_bps, is_informed in self.params.forced_sweeps:
+            moved_s = max(0.0, at_s + bound_s * float(rng.uniform(-1, 1)))
+            cause = Cause.INFORMED_SWEEP if is_informed else Cause.SWEEP
+            forced.append(self._sweep(moved_s, sign, reach_bps, cause))
+        return forced
+
+    def _sweep(self, at_s: float, sign: int, reach_bps: float, cause: Cause) -> Taker:
+        move_bps = sign * self.params.sweep_move_frac * reach_bps
+        is_informed = cause is Cause.INFORMED_SWEEP
+        stay_bps, decay_bps = (move_bps, 0.0) if is_informed else (0.0, move_bps)
+        return Taker(at_s * MS_PER_S, Side(sign), reach_bps, stay_bps, decay_bps, cause)
 
     # -- price ------------------------------------------------------------------------------------
 
-    def _walk(self, takers: list[Taker], episodes: list[_Episode]) -> list[Step]:
+    def _walk(self, takers: list[Taker], raw: Raw) -> list[Step]:
         """Price at every look of the block; a move counts from the first look that knows of it."""
         params = self.params
-        step_ms = params.step_ms
-        step_s = step_ms / _MS_PER_S
-        first = round(self._start_s * _MS_PER_S) // step_ms
-        count = _BLOCK_S * _MS_PER_S // step_ms
+        step_ms, first, count = params.step_ms, raw.first, raw.moves_bps.size
         pending = self._pending
         for taker in takers:
             shown = max(first, ceil((taker.at_ms + params.reaction_ms) / step_ms))
             heappush(pending, (shown, taker.stay_bps, taker.decay_bps))
-        scale_bps = params.sigma_bps_rt_s * sqrt(step_s)
-        moves = (scale_bps * self._diffusion_rng.standard_normal(count)).tolist()
-        kept = exp(-step_s / params.decay_s)
+        kept = exp(-step_ms / MS_PER_S / params.decay_s)
         fair_bps, displaced_bps = self._fair_bps, self._displaced_bps
-        drift_bps = params.episode_drift_bps_per_s * step_s
-        steps = []
-        for n in range(count):
-            index = first + n
-            fair_bps += moves[n]
+        fairs, displaced = np.empty(count), np.empty(count)
+        for n, move_bps in enumerate(raw.moves_bps.tolist()):
+            fair_bps += move_bps
             displaced_bps *= kept
-            for episode in episodes:
-                if episode.start_s <= index * step_s < episode.end_s:
-                    fair_bps += episode.sign * drift_bps
-            while pending and pending[0][0] <= index:
+            while pending and pending[0][0] <= first + n:
                 _, stay_bps, decay_bps = heappop(pending)
                 fair_bps += stay_bps
                 displaced_bps += decay_bps
-            steps.append(Step(index * step_ms, fair_bps, fair_bps + displaced_bps))
+            fairs[n], displaced[n] = fair_bps, displaced_bps
         self._fair_bps, self._displaced_bps = fair_bps, displaced_bps
-        return steps
+        fairs = self._bridge.bend(fairs) if first == 0 else fairs + self._bridge.shift_bps
+        if raw.reverting_bps is not None:
+            displaced = displaced + raw.reverting_bps
+        mids = (fairs + displaced).tolist()
+        return [
+            Step((first + n) * step_ms, fair, mid)
+            for n, (fair, mid) in enumerate(zip(fairs.tolist(), mids, strict=True))
+        ]
+
+
+class Lead:
+    """
+    How far the price moves by itself around each step, for takers that lead and follow it.
+
+    The path without the takers' impact: its own moves, informed sweeps, the anchors, and what
+    reverts and displaces where anything reverts (the reference market does it so).
+    """
+
+    def __init__(self, params: FlowParams) -> None:
+        self._params = params
+        self._bridge = Bridge(params)
+        self._half = max(1, int(params.flow_window_s / 2 * MS_PER_S / params.step_ms))
+        self._scale_bps = params.sigma_bps_rt_s * params.flow_window_s**0.5
+        self._past: Floats = np.empty(0)
+        self._level_bps = 0.0
+        self._displaced_bps = 0.0
+        self._now: Floats | None = None
+
+    def moves_sd(
+        self, raw: Raw, sweeps: list[Taker], after: Raw, after_sweeps: list[Taker]
+    ) -> Floats:
+        """Move over the window centred at each step of `raw`, in sd, within 3; shape (steps,)."""
+        now = self._now if self._now is not None else self._level(raw, sweeps)
+        self._now = self._level(after, after_sweeps)
+        path = np.concatenate((self._past, now, self._now[: self._half]))
+        count, start = now.size, self._past.size
+        at = start + np.arange(count)
+        low = np.maximum(at - self._half, 0)
+        high = np.minimum(at + self._half, path.size - 1)
+        self._past = path[: start + count][-self._half :]
+        if not self._scale_bps:
+            return np.zeros(count)
+        moves: Floats = (path[high] - path[low]) / self._scale_bps
+        return moves.clip(-_U_MAX, _U_MAX)
+
+    def _level(self, raw: Raw, sweeps: list[Taker]) -> Floats:
+        params = self._params
+        step_s = params.step_ms / MS_PER_S
+        moves, kicks = raw.moves_bps.copy(), np.zeros(raw.moves_bps.size)
+        for sweep in sweeps:
+            n = min(moves.size - 1, int(sweep.at_ms / params.step_ms) - raw.first)
+            moves[n] += sweep.stay_bps
+            kicks[n] += sweep.decay_bps
+        level = self._level_bps + np.cumsum(moves)
+        self._level_bps = float(level[-1])
+        level = self._bridge.bend(level) if raw.first == 0 else level + self._bridge.shift_bps
+        if raw.reverting_bps is None:
+            return level
+        kept = exp(-step_s / params.decay_s)
+        displaced = self._displaced_bps
+        for n, kick in enumerate(kicks.tolist()):
+            displaced = displaced * kept + kick
+            level[n] += displaced
+        self._displaced_bps = displaced
+        level += raw.reverting_bps
+        return level
+
+
+def _flipped(taker: Taker) -> Taker:
+    return taker._replace(
+        side=Side(-taker.side), stay_bps=-taker.stay_bps, decay_bps=-taker.decay_bps
+    )
+
+
+def _flipped_step(step: Step) -> Step:
+    return step._replace(fair_bps=-step.fair_bps, mid_bps=-step.mid_bps)

@@ -23,8 +23,9 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from mmbot.core.types import Side, Tif
-from mmbot.emulator.flow import Flow, FlowParams, Step, Taker
+from mmbot.emulator.flow import Flow, Step, Taker
 from mmbot.emulator.makers import UNLIMITED_LOTS, Makers, valid_above, valid_below
+from mmbot.emulator.paths import FlowParams
 from mmbot.emulator.specs import NewOrder
 
 if TYPE_CHECKING:

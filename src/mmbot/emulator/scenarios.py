@@ -20,6 +20,7 @@ from mmbot.emulator.listings import HYNA, dexes
 from mmbot.emulator.market import Companion, Market, MarketParams
 from mmbot.emulator.specs import VenueParams
 from mmbot.emulator.venue import Venue
+from mmbot.emulator.worlds import WORLDS
 from mmbot.errors import ConfigError
 
 _REFERRER: Final = "MMBOT"
@@ -102,6 +103,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = _named(
                 touch_spread_bps=0.5,
             ),
         ),
+        *(Scenario(name, text, params) for name, (text, params) in WORLDS.items()),
     )
 )
 
