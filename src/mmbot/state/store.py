@@ -1,10 +1,10 @@
 """
 Safety state that outlives the process: one SQLite file per account and instrument.
 
-It holds the kill latch. The file is WAL, so a process killed at any write leaves the last committed
-state. A file that is damaged, or that some other program made, is reported and never overwritten.
-A file that is removed under a running program is made again when the switch trips: SQLite would go
-on writing to what has no name any more.
+It holds the kill latch and the memory of sweeps. The file is WAL, so a process killed at any write
+leaves the last committed state. A file that is damaged, or that some other program made, is
+reported and never overwritten. A file that is removed under a running program is made again when
+the switch trips: SQLite would go on writing to what has no name any more.
 """
 
 from __future__ import annotations
@@ -14,16 +14,28 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 from types import TracebackType
 from typing import Final, Self
 
 import msgspec
 
+from mmbot.core.estimators.cascade import CascadeMemory
 from mmbot.core.intents import KillReason
-from mmbot.errors import StateError
+from mmbot.errors import InvariantError, StateError
 
 _APPLICATION_ID: Final = 0x6D6D6274  # "mmbt": SQLite's own place for a program to mark its files
-_SCHEMA_VERSION: Final = 1
+_SCHEMA_VERSION: Final = 2
+_CASCADE_TABLE: Final = """
+CREATE TABLE cascade_memory (
+    only_row    INTEGER PRIMARY KEY CHECK (only_row = 1),
+    saved_at_ns INTEGER NOT NULL,
+    memory      BLOB NOT NULL
+)
+"""
+_UPGRADES: Final = {1: _CASCADE_TABLE}
+"""The statement that turns a file of the version before into the next one."""
+
 _SCHEMA: Final = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE kill_latch (
@@ -35,6 +47,7 @@ CREATE TABLE latch_history (
     action TEXT NOT NULL CHECK (action IN ('tripped', 'reset')),
     reason BLOB NOT NULL
 );
+{_CASCADE_TABLE};
 PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {_SCHEMA_VERSION};
 COMMIT;
@@ -51,12 +64,16 @@ class Store:
     """
     The safety state of one account and instrument.
 
+    Methods may be called from any thread: a worker writes, so that the loop never waits for the
+    disk. Calls queue for one another, and each is on disk, whole, when it returns.
+
     Raises:
         StateError: The file cannot be opened, is damaged, or is not ours.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock = RLock()
         self._open()
 
     def _open(self) -> None:
@@ -65,7 +82,7 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if not path.exists():
                 _create(path)
-            # The shell writes from a worker thread, one call at a time.
+            # Threads share the connection; the lock below keeps their transactions apart.
             self._db = sqlite3.connect(
                 path, timeout=5, isolation_level=None, check_same_thread=False
             )
@@ -86,17 +103,32 @@ class Store:
         (application,) = self._db.execute("PRAGMA application_id").fetchone()
         if application != _APPLICATION_ID:
             raise StateError(_unusable(self.path, "it was not made by mmbot"))
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version != _SCHEMA_VERSION:
+        version = self._version()
+        if version != _SCHEMA_VERSION and version not in _UPGRADES:
             text = f"its schema is version {version}, this program reads {_SCHEMA_VERSION}"
             raise StateError(_unusable(self.path, text))
         (verdict,) = self._db.execute("PRAGMA quick_check").fetchone()
         if verdict != "ok":
             raise StateError(_unusable(self.path, f"it is damaged: {verdict}"))
+        if version != _SCHEMA_VERSION:
+            self._upgrade()
+
+    def _version(self) -> int:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        return int(version)
+
+    def _upgrade(self) -> None:
+        """Bring a file of an older program up to date in one step; what it holds stays."""
+        with self._transaction() as db:
+            # Read again inside the transaction: another process may have been first.
+            while (version := self._version()) in _UPGRADES:
+                db.execute(_UPGRADES[version])
+                db.execute(f"PRAGMA user_version = {version + 1}")
 
     def latched(self) -> KillReason | None:
         """Why the kill switch is latched, or None."""
-        row = self._db.execute("SELECT reason FROM kill_latch").fetchone()
+        with self._lock:
+            row = self._db.execute("SELECT reason FROM kill_latch").fetchone()
         if row is None:
             return None
         try:
@@ -111,10 +143,11 @@ class Store:
         Raises:
             StateError: It is not latched: nothing at `path` would refuse the next run.
         """
-        if not self._is_in_place():
-            # Removed or replaced since the start, so what is open would be latched for nobody.
-            self._db.close()
-            self._open()
+        with self._lock:
+            if not self._is_in_place():
+                # Removed or replaced since the start: what is open would be latched for nobody.
+                self._db.close()
+                self._open()
         blob = msgspec.json.encode(reason)
         with self._transaction() as db:
             db.execute("INSERT OR IGNORE INTO kill_latch VALUES (1, ?)", (blob,))
@@ -139,16 +172,55 @@ class Store:
             db.execute("INSERT INTO latch_history VALUES (?, 'reset', ?)", (now_ns, blob))
         return reason
 
+    def save_cascade(self, memory: CascadeMemory, saved_at_ns: int) -> None:
+        """
+        Replace the stored memory of sweeps.
+
+        Raises:
+            InvariantError: It could not be restored: a time after `saved_at_ns`, or no figure.
+            StateError: The file cannot be written.
+        """
+        fault = memory.fault(saved_at_ns)
+        if fault is not None:
+            msg = f"refusing to store an impossible cascade memory: {fault}"
+            raise InvariantError(msg)
+        row = (saved_at_ns, msgspec.json.encode(memory))
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO cascade_memory VALUES (1, ?, ?)", row)
+
+    def load_cascade(self) -> CascadeMemory | None:
+        """
+        The memory of sweeps as last saved, or None when none ever was.
+
+        Whether its times are possible is for `Cascade.restore` to say, which knows the time.
+
+        Raises:
+            StateError: The row is not readable as one.
+        """
+        try:
+            with self._lock:
+                row = self._db.execute("SELECT memory FROM cascade_memory").fetchone()
+            return None if row is None else msgspec.json.decode(row[0], type=CascadeMemory)
+        except (msgspec.DecodeError, sqlite3.Error, TypeError) as error:
+            text = f"the memory of sweeps cannot be read: {error}"
+            raise StateError(_unusable(self.path, text)) from error
+
+    def clear_cascade(self) -> None:
+        """Forget the stored memory of sweeps; the latch stays as it is."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM cascade_memory")
+
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            yield self._db
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise StateError(_unusable(self.path, str(error))) from error
+        with self._lock:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield self._db
+                self._db.execute("COMMIT")
+            except sqlite3.Error as error:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise StateError(_unusable(self.path, str(error))) from error
 
     def close(self) -> None:
         """Close the file."""
