@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from math import sqrt
+from collections import deque
+from collections.abc import Sequence
+from itertools import pairwise
+from math import isfinite, pi, sqrt
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,14 +17,73 @@ _WINSOR = 25.0
 _GAP_NS = 60 * NS_PER_S
 """A longer silence is a gap in the data; the move across it is not volatility."""
 
+_REBASE_FRAC = 0.02
+"""A price that far from the origin of the bps becomes it: they are 2 % off at most."""
+
+_MEDRV = pi / (6 - 4 * sqrt(3) + pi)
+_SCALE = 2
+"""Two samples of the one-second clock: the slow scale of the two."""
+
+_FACTOR_MIN, _FACTOR_MAX = 0.7, 1.2
+_WARM_SAMPLES = 30
+
+
+def realised(prices: Sequence[float]) -> float:
+    """Sum of squared steps of a path, in its unit squared."""
+    return sum((b - a) ** 2 for a, b in pairwise(prices))
+
+
+def bipower(prices: Sequence[float]) -> float:
+    """
+    Variation of a path without its jumps, from products of adjacent steps.
+
+    Source: Barndorff-Nielsen & Shephard (2004), Power and bipower variation.
+    """
+    steps = [abs(b - a) for a, b in pairwise(prices)]
+    n = len(steps)
+    products = sum(a * b for a, b in pairwise(steps))
+    return pi / 2 * n / (n - 1) * products
+
+
+def medrv(prices: Sequence[float]) -> float:
+    """
+    Variation of a path without its jumps, from medians of three adjacent steps.
+
+    Source: Andersen, Dobrev & Schaumburg (2012), Jump-robust volatility estimation.
+    """
+    steps = [abs(b - a) for a, b in pairwise(prices)]
+    n = len(steps)
+    triples = zip(steps, steps[1:], steps[2:], strict=False)
+    return _MEDRV * n / (n - 2) * sum(sorted(triple)[1] ** 2 for triple in triples)
+
+
+def two_scales(prices: Sequence[float], scale: int, *, is_adjusted: bool = True) -> float:
+    """
+    Variation of a path without the noise of its observation, from `scale` sub-grids.
+
+    Source: Zhang, Mykland & Ait-Sahalia (2005), A tale of two time scales; `is_adjusted` applies
+    their small-sample factor.
+    """
+    n = len(prices) - 1
+    slow = sum((b - a) ** 2 for a, b in zip(prices, prices[scale:], strict=False)) / scale
+    ratio = (n - scale + 1) / scale / n
+    plain = slow - ratio * realised(prices)
+    return plain / (1 - ratio) if is_adjusted else plain
+
 
 class VolatilityParams(BaseModel):
     """Exponentially weighted variance of the mid."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     half_life_s: float = Field(120.0, ge=5, le=3600, description="Half-life of the average, s.")
     sample_s: float = Field(1.0, ge=0.1, le=10, description="Sampling clock, s.")
+    window_samples: int = Field(
+        300,
+        ge=30,
+        le=3600,
+        description="Samples from which noise and jumps are told from volatility.",
+    )
     prior_bps_rt_s: float = Field(
         1.0, gt=0, le=50, description="Volatility assumed at the start, bps per root second."
     )
@@ -49,30 +111,82 @@ class Volatility:
 
         v <- v + (1 - 2^(-dt/h)) (min(d^2/dt, 25 v) - v),   d in bps
 
-    Source: exponential smoothing with unequal steps (Mueller 2001); the bound of 25 v is ours.
+    The noise of the touch is taken out by a slow factor, the ratio of the two-scale to the plain
+    variation of the last window as a deviation, within 0.7 and 1.2. `robust_bps_rt_s` is the
+    deviation of the same window without its jumps (MedRV), for z scores: a jump belongs in the
+    risk, not in what is ordinary. Steps of irregular length count per root of their seconds.
+
+    Source: exponential smoothing with unequal steps (Mueller 2001); the functions above.
     """
 
-    __slots__ = ("_half_life_s", "_last_mid", "_last_ns", "_max", "_min", "_sample_ns", "_var")
+    __slots__ = (
+        "_factor",
+        "_factor_half_s",
+        "_fast",
+        "_half_life_s",
+        "_last_mid",
+        "_last_ns",
+        "_max",
+        "_medians",
+        "_min",
+        "_origin",
+        "_prior_var",
+        "_sample_ns",
+        "_slow",
+        "_steps",
+        "_var",
+        "ignored",
+        "samples",
+    )
 
     def __init__(self, params: VolatilityParams) -> None:
         self._half_life_s = params.half_life_s
+        self._factor_half_s = 2 * params.half_life_s
         self._sample_ns = int(params.sample_s * NS_PER_S)
         self._min = params.vol_bps_rt_s_min
         self._max = params.vol_bps_rt_s_max
-        self._var = params.prior_bps_rt_s**2
+        self._prior_var = params.prior_bps_rt_s**2
+        self._var = self._prior_var
+        self._factor = 1.0
+        window = params.window_samples
+        self._fast: deque[float] = deque(maxlen=window)
+        self._slow: deque[float] = deque(maxlen=window)
+        self._medians: deque[float] = deque(maxlen=window)
+        # The newest steps: move in bps and length in s.
+        self._steps: deque[tuple[float, float]] = deque(maxlen=3)
         self._last_ns: int | None = None
         self._last_mid = 0.0
+        self._origin = 0.0
+        self.samples = 0
+        self.ignored = 0
 
     @property
     def bps_rt_s(self) -> float:
-        """Estimate, bps per root second, inside its bounds."""
-        return min(self._max, max(self._min, sqrt(self._var)))
+        """Estimate, bps per root second, inside its bounds; jumps count."""
+        return min(self._max, max(self._min, sqrt(self._var) * self._factor))
+
+    @property
+    def robust_bps_rt_s(self) -> float:
+        """The same without jumps; the prior counts as thirty samples."""
+        n = len(self._medians)
+        var = (_MEDRV * sum(self._medians) + _WARM_SAMPLES * self._prior_var) / (n + _WARM_SAMPLES)
+        return min(self._max, max(self._min, sqrt(var)))
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether the data outweigh the prior."""
+        return self.samples >= _WARM_SAMPLES
 
     def sample(self, now_ns: int, mid: float) -> bool:
         """Offer the mid (any unit) at `now_ns`; True if the clock took it as a sample."""
+        if not (isfinite(mid) and mid > 0):
+            self.ignored += 1
+            return False
         last_ns = self._last_ns
         if last_ns is None:
             self._last_ns, self._last_mid = now_ns, mid
+            if not self._origin:
+                self._origin = mid
             return False
         step_ns = now_ns - last_ns
         if step_ns < self._sample_ns:
@@ -80,15 +194,44 @@ class Volatility:
         previous = self._last_mid
         self._last_ns, self._last_mid = now_ns, mid
         if step_ns > _GAP_NS:
+            self._steps.clear()
             return False
         dt = step_ns / NS_PER_S
-        move_bps = (mid / previous - 1.0) * 1e4
+        if abs(mid - self._origin) > _REBASE_FRAC * self._origin:
+            self._origin = mid
+        # Measured against one price for all steps, a mirrored path counts the same to the bit.
+        move_bps = (mid - previous) / self._origin * 1e4
         rate = min(move_bps * move_bps / dt, _WINSOR * self._var)
         self._var += (1.0 - 2.0 ** (-dt / self._half_life_s)) * (rate - self._var)
         # The winsor bound scales with the estimate itself: a floor keeps it able to rise again.
         self._var = max(self._var, self._min * self._min)
+        self.samples += 1
+        self._window(move_bps, dt)
         return True
+
+    def _window(self, move_bps: float, dt: float) -> None:
+        steps = self._steps
+        steps.append((move_bps, dt))
+        self._fast.append(move_bps * move_bps / dt)
+        if len(steps) < _SCALE:
+            return
+        (a, dt_a), (b, dt_b) = steps[-2], steps[-1]
+        self._slow.append((a + b) ** 2 * _SCALE / (dt_a + dt_b))
+        if len(steps) == 3:
+            x, y, z = sorted(abs(move) / sqrt(length) for move, length in steps)
+            del x, z
+            self._medians.append(y * y)
+        n = len(self._fast)
+        fast = sum(self._fast)
+        if n < _WARM_SAMPLES or fast <= 0:
+            return
+        ratio = (n - _SCALE + 1) / _SCALE / n
+        slow = sum(self._slow) / _SCALE
+        scales = (slow - ratio * fast) / (1 - ratio)
+        target = min(_FACTOR_MAX, max(_FACTOR_MIN, sqrt(max(0.0, scales) / fast)))
+        self._factor += (1.0 - 2.0 ** (-dt / self._factor_half_s)) * (target - self._factor)
 
     def reset_gap(self) -> None:
         """Forget the last mid: the next step would span a lost link."""
         self._last_ns = None
+        self._steps.clear()
