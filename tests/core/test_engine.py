@@ -731,7 +731,7 @@ def test_a_reference_lead_moves_both_quotes_by_at_most_five_bps_and_expires() ->
 
 def test_a_grid_step_of_the_market_costs_one_move_a_side() -> None:
     """The ladder rolls: one order of each side crosses over, the others keep their place."""
-    it = Rig(params(reconcile={"hold_bps": 0, "hold_bps_max": 0}))
+    it = Rig(params(reconcile={"hold_bps": 0, "hold_bps_max": 0}, quoter={"drift_x_max": 0}))
     it.settle()
     spacing = it.side(Side.BUY)[0].px_ticks - it.side(Side.BUY)[1].px_ticks
     px = 26.2
@@ -870,7 +870,8 @@ def _random_walk(it: Rig, seconds: int, seed: int) -> tuple[int, list[float]]:
 
 def test_scarce_requests_are_spent_slowly_at_the_same_width_and_on_both_sides() -> None:
     """A twentieth of the requests left: fewer changes, two sides, the same width, a bounded lag."""
-    rich, poor = Rig(requests_cap=1_000_000), Rig(requests_cap=500)
+    still = params(quoter={"drift_x_max": 0})
+    rich, poor = Rig(still, requests_cap=1_000_000), Rig(still, requests_cap=500)
     _, rich_depths = _random_walk(rich, 300, 7)
     one_sided, poor_depths = _random_walk(poor, 300, 7)
     assert poor.requests < rich.requests / 2

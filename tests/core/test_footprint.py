@@ -134,7 +134,7 @@ def test_what_the_session_is_worth_is_measured_at_the_mid_of_others() -> None:
         assert nearest.px_ticks < it.ask_ticks, "not alone inside the touch"
         it.fill(nearest, nearest.sz_lots // 2)
         live(it, 20)
-    assert shown.engine.volatility.bps_rt_s == alone.engine.volatility.bps_rt_s
+    assert shown.engine.signals.volatility.bps_rt_s == alone.engine.signals.volatility.bps_rt_s
     assert shown.engine.summary() == alone.engine.summary()
     assert shown.engine.summary().markout_5s_bps is not None
 

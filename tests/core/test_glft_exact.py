@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from mmbot.core.glft import glft
 from mmbot.core.glft_exact import (
     GlftExact,
     GlftInputs,
@@ -16,7 +17,6 @@ from mmbot.core.glft_exact import (
     glft_exact,
     validity,
 )
-from mmbot.core.quoter import glft
 from mmbot.core.types import NS_PER_S
 
 G = GlftInputs(

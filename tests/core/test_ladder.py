@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core.rig import HYPE
+from core.views import quote_at
 from mmbot.core.ladder import (
     Ladder,
     LadderParams,
@@ -15,21 +16,13 @@ from mmbot.core.ladder import (
     SideTarget,
     is_reducing,
 )
-from mmbot.core.quoter import Quote, Quoter, QuoterParams
+from mmbot.core.quoter import Quote
 from mmbot.core.types import Instrument, Side, notional_usd
 from mmbot.core.waterfall import explain
 
 
 def quote(fair: float = 262_000.0, x: float = 0.0, step: int = 10) -> Quote:
-    return Quoter(QuoterParams()).quote(
-        fair_ticks=fair,
-        step_ticks=step,
-        x=x,
-        fee_bps=1.5,
-        vol_bps_rt_s=1.0,
-        delta=0.06,
-        reference_bps=None,
-    )
+    return quote_at(fair_ticks=fair, step_ticks=step, x=x)
 
 
 def build(

@@ -1,153 +1,20 @@
-"""The closed form against its vectors, its limits and statics, and the terms of a quote."""
+"""The terms of a quote: signs, bounds, and that they add up."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mmbot.core.quoter import (
-    Quote,
-    Quoter,
-    QuoterParams,
-    Reference,
-    glft,
-    informed_glft,
-)
-from mmbot.core.types import NS_PER_MS, NS_PER_S
-
-G = {"vol_bps_rt_s": 0.3, "gamma_per_bp": 0.01, "k_per_bp": 0.3, "a_per_s": 0.9, "delta": 1.0}
-G6 = {
-    "vol_bps_rt_s": 10.69,
-    "gamma_per_bp": 0.05,
-    "k_per_bp": 0.04235741115,
-    "a_per_s": 2.986162361,
-    "delta": 1.0,
-}
-H = {"vol_bps_rt_s": 1.2, "gamma_per_bp": 0.016, "k_per_bp": 0.25, "a_per_s": 0.0918, "delta": 0.04}
-
-
-@pytest.mark.parametrize(
-    ("inputs", "q", "half", "skew", "bid", "ask"),
-    [
-        (G, 0, 3.312915199, 0.06786583253, 3.312915199, 3.312915199),
-        (G, 5, 3.312915199, 0.06786583253, 3.652244361, 2.973586036),
-        (G, -10, 3.312915199, 0.06786583253, 2.634256873, 3.991573524),
-        (G | {"vol_bps_rt_s": 0.4}, 0, 3.324226171, 0.09048777671, 3.324226171, 3.324226171),
-        (
-            G | {"vol_bps_rt_s": 1.0, "a_per_s": 0.2},
-            3,
-            3.518924234,
-            0.4798839039,
-            4.958575946,
-            2.079272522,
-        ),
-        (G6, 0, 20.47208534, 9.76326865, 20.47208534, 20.47208534),
-        (G6, 1, 20.47208534, 9.76326865, 30.23535399, 10.70881669),
-        (G | {"xi_per_bp": 0.0}, 3, 3.366987715, 0.06730876402, 3.568914007, 3.165061423),
-        (H, 0, 4.111774008, 5.844264345, 4.111774008, 4.111774008),
-        (
-            G | {"gamma_per_bp": 1e-6},
-            5,
-            3.333664322,
-            6.730882011e-4,
-            3.337029763,
-            3.330298881,
-        ),
-        (G | {"gamma_per_bp": 1e-9}, 5, 3.33334397, 2.12849001e-5, 3.333450395, 3.333237546),
-    ],
-)
-def test_the_closed_form_equals_its_published_and_high_precision_vectors(
-    *, inputs: dict[str, float], q: float, half: float, skew: float, bid: float, ask: float
-) -> None:
-    """Ten significant digits; the sixth set prints the numbers of an independent tutorial."""
-    shape = glft(**inputs)
-    assert shape.half_spread_bps == pytest.approx(half, rel=1e-9)
-    assert shape.skew_bps == pytest.approx(skew, rel=1e-9)
-    assert shape.half_spread_bps + shape.skew_bps * q == pytest.approx(bid, rel=1e-9)
-    assert shape.half_spread_bps - shape.skew_bps * q == pytest.approx(ask, rel=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("changes", "q", "half", "skew", "bid", "ask"),
-    [
-        ({}, 0, 5.63587929, 7.049528438, 5.63587929, 5.63587929),
-        ({}, -0.44, 5.63587929, 7.049528438, 2.534086777, 8.737671803),
-        ({"xi_per_bp": 0.0}, -0.44, 5.640900441, 7.045022026, 2.541090749, 8.740710132),
-    ],
-)
-def test_a_fee_shifts_the_half_spread_and_scales_the_skew(
-    *, changes: dict[str, float], q: float, half: float, skew: float, bid: float, ask: float
-) -> None:
-    """Vectors with a fee of 1.5 bps and no adverse selection."""
-    shape = informed_glft(fee_bps=1.5, adverse_a0_bps=0.0, adverse_a1=0.0, **(H | changes))
-    assert shape.half_spread_bps == pytest.approx(half, rel=1e-9)
-    assert shape.skew_bps == pytest.approx(skew, rel=1e-9)
-    assert shape.half_spread_bps + shape.skew_bps * q == pytest.approx(bid, rel=1e-9)
-    assert shape.half_spread_bps - shape.skew_bps * q == pytest.approx(ask, rel=1e-9)
-    assert shape.break_even_bps == 1.5
-
-
-@pytest.mark.parametrize(
-    ("gamma", "half", "skew"), [(0.016, 7.05313616, 18.1167987), (0.004, 6.883893992, 9.056973262)]
-)
-def test_informed_flow_is_charged_in_full(gamma: float, half: float, skew: float) -> None:
-    """The vectors of the linear adverse law, and its break-even depth."""
-    shape = informed_glft(
-        fee_bps=1.5,
-        adverse_a0_bps=1.8,
-        adverse_a1=0.3,
-        vol_bps_rt_s=1.5,
-        gamma_per_bp=gamma,
-        k_per_bp=0.5,
-        a_per_s=0.12,
-        delta=0.0375,
-    )
-    assert shape.half_spread_bps == pytest.approx(half, rel=1e-9)
-    assert shape.skew_bps == pytest.approx(skew, rel=1e-9)
-    assert shape.break_even_bps == pytest.approx((1.5 + 1.8) / 0.7, rel=1e-12)
-
-
-@given(k=st.floats(1e-3, 1e3), a=st.floats(1e-3, 1e3))
-def test_half_spread_tends_to_inverse_decay_without_risk_aversion(k: float, a: float) -> None:
-    """A risk-neutral maker quotes 1 / k, whatever the arrival rate, and at gamma 0 exactly."""
-    near = glft(vol_bps_rt_s=0.0, gamma_per_bp=k * 1e-9, k_per_bp=k, a_per_s=a)
-    there = glft(vol_bps_rt_s=5.0, gamma_per_bp=0.0, k_per_bp=k, a_per_s=a)
-    assert abs(near.half_spread_bps * k - 1) < 1e-6
-    assert there.half_spread_bps == pytest.approx(1 / k, rel=1e-12)
-    assert there.skew_bps == 0.0
-
-
-@given(
-    gamma=st.floats(1e-4, 0.1),
-    k=st.floats(0.05, 2),
-    a=st.floats(0.01, 5),
-    sigma=st.floats(0.1, 20),
-)
-def test_comparative_statics_have_the_signs_of_the_paper(
-    gamma: float, k: float, a: float, sigma: float
-) -> None:
-    """Half and skew rise in sigma and fall in A; the skew rises in gamma like its square root."""
-    base = {"vol_bps_rt_s": sigma, "gamma_per_bp": gamma, "k_per_bp": k, "a_per_s": a}
-    shape = glft(**base)
-    wilder = glft(**(base | {"vol_bps_rt_s": sigma * 1.1}))
-    busier = glft(**(base | {"a_per_s": a * 1.1}))
-    bolder = glft(**(base | {"gamma_per_bp": gamma * 1.1}))
-    assert wilder.half_spread_bps >= shape.half_spread_bps
-    assert wilder.skew_bps > shape.skew_bps
-    assert busier.skew_bps < shape.skew_bps
-    assert bolder.skew_bps > shape.skew_bps
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [{"k_per_bp": 0.0}, {"a_per_s": -1.0}, {"delta": 0.0}, {"vol_bps_rt_s": -1.0}],
-)
-def test_broken_bounds_are_refused(wrong: dict[str, float]) -> None:
-    """A formula outside its domain must not return a number."""
-    with pytest.raises(ValueError, match="must"):
-        glft(**(G | wrong))
+from core.views import CALM_CASCADE, CALM_STANCE, market, quote_at
+from mmbot.core.estimators.drift import DriftView
+from mmbot.core.quoter import Quote, Quoter, QuoterParams
+from mmbot.core.stance import Action, ResponseMode
+from mmbot.core.types import Side
 
 
 def test_the_skew_cannot_be_configured_away() -> None:
@@ -157,16 +24,9 @@ def test_the_skew_cannot_be_configured_away() -> None:
     assert QuoterParams().skew_bps_min == 6.0
 
 
-def quote(x: float = 0.0, *, sigma: float = 1.0, fee: float = 1.5, **changes: float) -> Quote:
-    return Quoter(QuoterParams.model_validate(changes)).quote(
-        fair_ticks=262_000.0,
-        step_ticks=10,
-        x=x,
-        fee_bps=fee,
-        vol_bps_rt_s=sigma,
-        delta=0.0625,
-        reference_bps=None,
-    )
+def quote(x: float = 0.0, *, sigma: float = 1.0, fee: float = 1.5, **changes: Any) -> Quote:
+    view = market(vol_bps_rt_s=sigma)
+    return quote_at(x=x, fee_bps=fee, delta=0.0625, view=view, **changes)
 
 
 @given(x=st.floats(-1.5, 1.5), sigma=st.floats(0.3, 20), fee=st.floats(-0.3, 9))
@@ -228,64 +88,225 @@ def test_the_least_half_spread_is_a_term_of_its_own() -> None:
 def test_units_do_not_matter_to_a_quote_in_bps() -> None:
     """Price times ten with the step, or time rescaled with sigma and A: the same bps."""
     quoter = Quoter(QuoterParams())
-    kept = {"x": 0.3, "fee_bps": 1.5, "vol_bps_rt_s": 1.0, "delta": 0.06, "reference_bps": None}
-    small = quoter.quote(fair_ticks=26_200.0, step_ticks=1, **kept)  # type: ignore[arg-type]
-    large = quoter.quote(fair_ticks=262_000.0, step_ticks=10, **kept)  # type: ignore[arg-type]
+    small = quote_at(quoter=quoter, x=0.3, fair_ticks=26_200.0, step_ticks=1)
+    large = quote_at(quoter=quoter, x=0.3, fair_ticks=262_000.0, step_ticks=10)
     assert small.half_bps == large.half_bps
     assert small.shift_bps == pytest.approx(large.shift_bps, rel=1e-12)
 
 
-# -- the other market -----------------------------------------------------------------------------
+# -- the terms of a position and of its market -----------------------------------------------------
+
+STEP_BPS = 10 / 262_000 * 1e4
+XS = st.floats(-1.0, 1.0)
 
 
-def reference() -> Reference:
-    return Reference(QuoterParams())
+def depths(its: Quote) -> tuple[float, float]:
+    return its.depth_bps(Side.BUY), its.depth_bps(Side.SELL)
 
 
-def test_a_constant_premium_shifts_nothing() -> None:
-    """Another market may be dear for ever; only a change of that is a lead."""
-    it = reference()
-    for i in range(100):
-        it.observe(26.4, i * NS_PER_S, i * 1000, 26.2)
-        assert it.shift_bps(26.2, i * NS_PER_S) == pytest.approx(0.0, abs=1e-9)
+def opposed(x: float, bps: float, mode: ResponseMode = ResponseMode.RETREAT) -> Quote:
+    """A position with a trend against it that is answered with `bps`."""
+    up = -1.0 if x > 0 else 1.0
+    stance = CALM_STANCE._replace(is_opposed=True, response_bps=up * bps, mode=mode, fade=1.0)
+    return quote_at(x=x, view=market(stance=stance))
 
 
-def test_a_lead_is_bounded_and_has_its_sign() -> None:
-    """Up is positive; five bps either way at most."""
-    it = reference()
-    it.observe(26.2, 0, 0, 26.2)
-    it.observe(26.2 * (1 + 2e-4), 1, 1, 26.2)
-    assert it.shift_bps(26.2, 1) == pytest.approx(2.0, abs=1e-3)
-    it.observe(26.2 * (1 - 50e-4), 2, 2, 26.2)
-    assert it.shift_bps(26.2, 2) == -5.0
+@given(XS, st.floats(0.3, 10))
+def test_widening_is_for_the_increasing_side_alone(x: float, vol: float) -> None:
+    """Invariant 11: non-negative, zero when flat, the reducing side untouched."""
+    its = quote_at(x=x, view=market(vol_bps_rt_s=vol))
+    growing, other = (
+        (its.widening_bid_bps, its.widening_ask_bps)
+        if x > 0
+        else (its.widening_ask_bps, its.widening_bid_bps)
+    )
+    assert growing >= 0
+    if x:
+        assert other == 0
+    assert growing == pytest.approx(min(8.0, 0.5 * abs(x) * vol * 60**0.5))
 
 
-def test_a_lead_that_stays_becomes_premium() -> None:
-    """After one half-life half of it is left."""
-    it = reference()
-    it.observe(26.2, 0, 0, 26.2)
-    for i in range(1, 301):
-        it.observe(26.2 * (1 + 4e-4), i * NS_PER_S, i * 1000, 26.2)
-    assert it.shift_bps(26.2, 300 * NS_PER_S) == pytest.approx(2.0, abs=0.02)
+def test_the_widening_of_the_model_notes() -> None:
+    """Model notes, 5.1: kappa 0.5, tau 60 s, |x| 0.45, sigma 1.2."""
+    its = quote_at(x=0.45, view=market(vol_bps_rt_s=1.2))
+    assert its.widening_bid_bps == pytest.approx(2.091411007, rel=1e-9)
 
 
-def test_an_old_or_missing_price_is_absent_not_zero() -> None:
-    """Older than a second is None, to be reported as absent."""
-    it = reference()
-    assert it.shift_bps(26.2, 0) is None
-    it.observe(26.2, 0, 0, 26.2)
-    assert it.shift_bps(26.2, NS_PER_S) == 0.0
-    assert it.shift_bps(26.2, NS_PER_S + 1) is None
-    expires = it.expires_at_ns()
-    assert expires is not None
-    assert it.shift_bps(26.2, expires) is None
-    assert it.shift_bps(26.2, expires - 1) is not None
+def test_near_the_limit_the_barrier_outgrows_the_base_half_spread() -> None:
+    """Decision 7: increasing rung at 1.5 halves from fair at 0.45, at 2.5 at 0.8; W + barrier."""
+    for x, halves in ((0.45, 1.5), (0.8, 2.5)):
+        its = quote_at(x=x)
+        assert its.depth_bps(Side.BUY) >= halves * its.half_bps
+    its = quote_at(x=0.9)
+    assert its.widening_bid_bps + its.guard_bid_bps > its.half_bps
+    assert quote_at(x=0.59).guard_bid_bps == 0
+    assert quote_at(x=1.0).guard_bid_bps == pytest.approx(max(10.0, 1.5 * its.half_bps))
 
 
-def test_prices_out_of_order_and_nonsense_change_nothing() -> None:
-    """An older venue time, zero, a negative number and infinity are ignored."""
-    it = reference()
-    it.observe(26.2, 5 * NS_PER_MS, 5, 26.2)
-    for px, ms in ((27.0, 4), (0.0, 6), (-1.0, 6), (float("inf"), 6), (float("nan"), 6)):
-        it.observe(px, 6 * NS_PER_MS, ms, 26.2)
-        assert it.px == 26.2
+def test_by_default_the_increasing_side_alone_retreats_from_an_opposed_trend() -> None:
+    """Short in a rise: the ask goes away by the whole answer, the bid stays."""
+    calm, against = quote_at(x=-0.3), opposed(-0.3, 5.0)
+    assert against.depth_bps(Side.SELL) == pytest.approx(calm.depth_bps(Side.SELL) + 5.0)
+    assert against.depth_bps(Side.BUY) == calm.depth_bps(Side.BUY)
+
+
+def test_in_mode_both_the_reducing_side_comes_in_as_far() -> None:
+    """Model notes, 5.2: the spread is conserved."""
+    calm, against = quote_at(x=-0.3), opposed(-0.3, 5.0, ResponseMode.BOTH)
+    assert against.depth_bps(Side.SELL) == pytest.approx(calm.depth_bps(Side.SELL) + 5.0)
+    assert against.depth_bps(Side.BUY) == pytest.approx(calm.depth_bps(Side.BUY) - 5.0)
+
+
+@given(XS, st.floats(0, 20))
+def test_the_answer_does_not_depend_on_the_base_skew(x: float, bps: float) -> None:
+    """Invariant 10: on 24 February it was capped at three times a skew of 0.02 bps."""
+    up = -1.0 if x > 0 else 1.0
+    stance = CALM_STANCE._replace(is_opposed=True, response_bps=up * bps, fade=1.0)
+    narrow, steep = (
+        quote_at(x=x, view=market(stance=stance), skew_bps_min=least) for least in (6.0, 40.0)
+    )
+    assert narrow.opposed_bid_bps == steep.opposed_bid_bps
+    assert narrow.opposed_ask_bps == steep.opposed_ask_bps
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_drift_shifts_both_quotes_and_never_beyond_a_tenth_of_the_skew(sign: int) -> None:
+    """An estimate must not set a target of its own: |q*| <= x_cap."""
+    small = quote_at(view=market(drift=DriftView(sign * 1e-4, 0.02, 1.0, 600.0)))
+    assert small.drift_bps is not None
+    assert sign * small.drift_bps > 0
+    assert sign * (small.depth_bps(Side.SELL) - small.depth_bps(Side.BUY)) > 0
+    large = quote_at(view=market(drift=DriftView(sign * 0.5, 0.02, 1.0, 600.0)))
+    assert large.drift_bps == pytest.approx(sign * 0.1 * large.skew_bps)
+    off = quote_at(view=market(drift=DriftView(sign * 0.5, 0.02, 1.0, 600.0)), drift_x_max=0.0)
+    assert off.drift_bps == 0
+
+
+def test_the_drift_gives_way_to_the_answer_as_that_fades_in() -> None:
+    view = DriftView(0.5, 0.02, 1.0, 600.0)
+    half = CALM_STANCE._replace(fade=0.5, response_bps=0.0)
+    full = CALM_STANCE._replace(fade=1.0, response_bps=0.0)
+    whole = quote_at(view=market(drift=view)).drift_bps
+    assert whole is not None
+    assert quote_at(view=market(drift=view, stance=half)).drift_bps == pytest.approx(whole / 2)
+    assert quote_at(view=market(drift=view, stance=full)).drift_bps == 0
+
+
+def test_what_a_long_pays_lowers_both_quotes() -> None:
+    """Funding is a drift: small, with its sign, absent without the feed."""
+    its = quote_at(view=market(funding_bps_per_h=1.25))
+    assert its.funding_bps is not None
+    assert -2.0 <= its.funding_bps < 0
+    assert quote_at().funding_bps is None
+    assert quote_at(view=market(funding_bps_per_h=1.25), funding_bps_max=0.0).funding_bps == 0
+
+
+def test_after_a_sweep_the_side_is_held_behind_the_deepest_price() -> None:
+    """Pullback and hold are depth of the swept side alone."""
+    cascade = msgspec.structs.replace(CALM_CASCADE, ask_bps=9.5, hold_ask_ticks=262_000 * 1.0030)
+    calm, swept = quote_at(), quote_at(view=market(cascade=cascade))
+    assert swept.depth_bps(Side.SELL) == pytest.approx(30.0)
+    assert swept.cascade_ask_bps == 9.5
+    assert swept.hold_ask_bps == pytest.approx(30.0 - calm.depth_bps(Side.SELL) - 9.5)
+    assert swept.depth_bps(Side.BUY) == calm.depth_bps(Side.BUY)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_position_to_be_reduced_is_offered_at_the_touch(sign: int) -> None:
+    """Whatever the width: the reducing side rests one step from fair."""
+    stance = CALM_STANCE._replace(action=Action.REDUCE)
+    for half in (4.8, 8.0, 25.0):
+        its = quote_at(x=sign * 0.2, view=market(stance=stance), half_spread_bps_min=half)
+        reducing = Side.SELL if sign > 0 else Side.BUY
+        assert its.depth_bps(reducing) == pytest.approx(STEP_BPS)
+        assert its.reducing_floor_bps == pytest.approx(STEP_BPS)
+
+
+def test_a_reducing_order_is_worth_what_the_position_costs() -> None:
+    """Model notes, 4.4: priced with news while calm, without when opposed."""
+    calm = quote_at(x=0.1, half_spread_bps_min=0.5, skew_bps_min=6.0)
+    worth = 0.1 * calm.skew_bps
+    assert calm.reducing_floor_bps == pytest.approx((1.5 + 1.8 - worth) / 0.7)
+    assert opposed(0.1, 0.2).reducing_floor_bps == pytest.approx(
+        max(STEP_BPS, 1.5 - 0.1 * opposed(0.1, 0.2).skew_bps - 0.2)
+    )
+
+
+@given(
+    XS,
+    st.floats(-0.2, 0.2),
+    st.floats(0, 12),
+    st.floats(0, 15),
+    st.floats(0, 15),
+    st.sampled_from(list(ResponseMode)),
+    st.sampled_from(list(Action)),
+    st.floats(0, 1),
+)
+def test_a_mirrored_state_has_the_mirrored_quote(
+    x: float,
+    drift: float,
+    response: float,
+    bid_extra: float,
+    ask_extra: float,
+    mode: ResponseMode,
+    action: Action,
+    fade: float,
+) -> None:
+    """Invariant 1, over every term at once."""
+
+    def depth(sign: int) -> tuple[float, float]:
+        up = -1.0 if sign * x > 0 else 1.0
+        extras = (bid_extra, ask_extra)[::sign]
+        view = market(
+            drift=DriftView(sign * drift, 0.02, 1.0, 600.0),
+            stance=CALM_STANCE._replace(
+                response_bps=up * response, mode=mode, action=action, fade=fade
+            ),
+            cascade=msgspec.structs.replace(CALM_CASCADE, bid_bps=extras[0], ask_bps=extras[1]),
+            funding_bps_per_h=sign * 1.0,
+            reference_bps=sign * 2.0,
+        )
+        return depths(quote_at(x=sign * x, view=view))
+
+    assert depth(1) == pytest.approx(depth(-1)[::-1], abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "term", ["skew", "drift", "opposed", "widening", "cascade", "funding", "reference", "reduce"]
+)
+def test_an_ablation_leaves_out_one_term_and_no_other(term: str) -> None:
+    """Only the constructor can: no parameter names it."""
+    view = market(
+        drift=DriftView(0.05, 0.02, 1.0, 600.0),
+        stance=CALM_STANCE._replace(response_bps=3.0, action=Action.REDUCE),
+        cascade=msgspec.structs.replace(CALM_CASCADE, ask_bps=4.0, hold_ask_ticks=262_000 * 1.004),
+        funding_bps_per_h=1.0,
+        reference_bps=2.0,
+    )
+
+    def terms(ablate: frozenset[str]) -> dict[str, object]:
+        quoter = Quoter(QuoterParams(), ablate=ablate)
+        its = quote_at(quoter=quoter, x=-0.7, view=view)
+        return {
+            "skew": its.inventory_skew_bps,
+            "drift": its.drift_bps,
+            "opposed": (its.opposed_bid_bps, its.opposed_ask_bps),
+            "widening": (its.widening_ask_bps, its.guard_ask_bps),
+            "cascade": its.cascade_ask_bps,
+            "funding": its.funding_bps,
+            "reference": its.reference_bps,
+        }
+
+    whole, left = terms(frozenset()), terms(frozenset({term}))
+    differing = {name for name in whole if whole[name] != left[name]}
+    assert differing == ({term} - {"reduce"})
+    if term == "reduce":
+        touched = quote_at(quoter=Quoter(QuoterParams()), x=-0.7, view=view)
+        plain = quote_at(quoter=Quoter(QuoterParams(), ablate=frozenset({term})), x=-0.7, view=view)
+        assert touched.depth_bps(Side.BUY) <= plain.depth_bps(Side.BUY)
+        assert plain.touch_bid_bps == 0
+
+
+def test_a_term_that_does_not_exist_cannot_be_left_out() -> None:
+    with pytest.raises(ValueError, match="skwe"):
+        Quoter(QuoterParams(), ablate=frozenset({"skwe"}))

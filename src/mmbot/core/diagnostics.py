@@ -11,7 +11,7 @@ import msgspec
 from mmbot.core.ladder import SideTarget
 from mmbot.core.markout import Markouts
 from mmbot.core.position import Position
-from mmbot.core.quoter import Quote
+from mmbot.core.quoter import MarketView, Quote
 from mmbot.core.reconcile import Hold
 from mmbot.core.types import NS_PER_S, Instrument, Mode
 from mmbot.core.waterfall import Waterfall, explain
@@ -26,7 +26,7 @@ class View(msgspec.Struct, frozen=True, gc=False):
     budgets: tuple[int, int]
     hold: Hold
     q_max_lots: float
-    sigma_bps_rt_s: float
+    market: MarketView
     spacing_ticks: int
 
 
@@ -46,14 +46,48 @@ class Diagnostics(msgspec.Struct, frozen=True):
     q_frac: float
     q_max_sz: float
     sigma_bps_rt_s: float
+    sigma_robust_bps_rt_s: float
+    a_per_s: float
+    k_per_bp: float
+    a0_bps: float
+    a1: float
     fee_bps: float
     adverse_selection_bps: float
     glft_bps: float
     half_min_bps: float
     half_bps: float
+    glft_method: str
     skew_bps: float
     inventory_skew_bps: float
+    drift_bps_per_s: float | None
+    drift_sd_bps_per_s: float | None
+    drift_adj_bps: float | None
+    trend_short_bps: float | None
+    trend_med_bps: float | None
+    trend_long_bps: float | None
+    trend_bps: float | None
+    z_t: float | None
+    is_opposed: bool
+    urgency: float
+    continuation_p: float | None
+    """Probability that the price goes on against the position while it is unwound."""
+    position_action: str
+    response_bps: float | None
+    response_ratio: float | None
+    is_response_capped: bool
+    pos_guard_skew_bps: float
+    widening_bps: float
+    size_mult_bid: float
+    size_mult_ask: float
+    cascade_bid_bps: float
+    cascade_ask_bps: float
+    hold_bid_bps: float
+    hold_ask_bps: float
+    danger_up: float
+    danger_down: float
+    funding_bps: float | None
     reference_bps: float | None
+    shift_bps: float
     floor_bps: float
     touch_bid_px: float | None
     touch_ask_px: float | None
@@ -125,7 +159,9 @@ def diagnose(capture: Capture) -> Diagnostics:
     """The record of one decision."""
     view, instrument = capture.view, capture.instrument
     exposure_lots = capture.exposure_lots
-    quote = view.quote
+    quote, market = view.quote, view.market
+    drift, trend, stance = market.drift, market.trend, market.stance
+    grown = 1.0 - min(1.0, abs(quote.x))
     fair = quote.fair_ticks
     bids, asks = explain(quote, view.bid), explain(quote, view.ask)
     return Diagnostics(
@@ -136,15 +172,48 @@ def diagnose(capture: Capture) -> Diagnostics:
         position_sz=instrument.sz(capture.position_lots),
         q_frac=quote.x,
         q_max_sz=instrument.sz(view.q_max_lots),
-        sigma_bps_rt_s=view.sigma_bps_rt_s,
+        sigma_bps_rt_s=market.vol_bps_rt_s,
+        sigma_robust_bps_rt_s=market.vol_robust_bps_rt_s,
+        a_per_s=market.a_per_s,
+        k_per_bp=market.k_per_bp,
+        a0_bps=market.a0_bps,
+        a1=market.a1,
         fee_bps=quote.fee_bps,
         adverse_selection_bps=quote.adverse_selection_bps,
         glft_bps=quote.glft_bps,
         half_min_bps=quote.half_min_bps,
         half_bps=quote.half_bps,
+        glft_method=quote.glft_method,
         skew_bps=quote.skew_bps,
         inventory_skew_bps=quote.inventory_skew_bps,
+        drift_bps_per_s=None if drift is None else drift.mean_bps_per_s,
+        drift_sd_bps_per_s=None if drift is None else drift.sd_bps_per_s,
+        drift_adj_bps=quote.drift_bps,
+        trend_short_bps=None if trend is None else trend.short_bps,
+        trend_med_bps=None if trend is None else trend.medium_bps,
+        trend_long_bps=None if trend is None else trend.long_bps,
+        trend_bps=None if trend is None else trend.trend_bps,
+        z_t=None if trend is None else trend.z,
+        is_opposed=stance.is_opposed,
+        urgency=stance.urgency,
+        continuation_p=stance.against_p,
+        position_action=stance.action.value,
+        response_bps=stance.response_bps,
+        response_ratio=stance.response_ratio,
+        is_response_capped=stance.is_capped,
+        pos_guard_skew_bps=quote.guard_bid_bps + quote.guard_ask_bps,
+        widening_bps=quote.widening_bid_bps + quote.widening_ask_bps,
+        size_mult_bid=grown if quote.x >= 0 else 1.0,
+        size_mult_ask=grown if quote.x <= 0 else 1.0,
+        cascade_bid_bps=quote.cascade_bid_bps,
+        cascade_ask_bps=quote.cascade_ask_bps,
+        hold_bid_bps=quote.hold_bid_bps,
+        hold_ask_bps=quote.hold_ask_bps,
+        danger_up=market.cascade.danger_up,
+        danger_down=market.cascade.danger_down,
+        funding_bps=quote.funding_bps,
         reference_bps=quote.reference_bps,
+        shift_bps=quote.shift_bps,
         floor_bps=quote.floor_bps,
         touch_bid_px=instrument.px(bids[0].px_ticks) if bids else None,
         touch_ask_px=instrument.px(asks[0].px_ticks) if asks else None,

@@ -245,7 +245,7 @@ class Ladder:
         side = inputs.side
         fair = quote.fair_ticks
         line = self._lines[side < 0]
-        depth_bps = quote.half_bps - side * quote.shift_bps
+        depth_bps = quote.depth_bps(side)
         unit = fair * 1e-4
         fair_u = side * fair
         ideal_u = fair_u - depth_bps * unit
@@ -262,7 +262,8 @@ class Ladder:
         floor_u = fair_u - quote.floor_bps * unit
         reduce_lots = inputs.reduce_lots
         is_lead_reducing = reduce_lots > 0 and is_reducing(sizes[0], 0, reduce_lots)
-        near_u = fair_u - step_ticks if is_lead_reducing else floor_u
+        reducing_u = fair_u - max(step_ticks, quote.reducing_floor_bps * unit)
+        near_u = reducing_u if is_lead_reducing else floor_u
         post_u = float(side * inputs.post_px_ticks)
         floored_u = min(ideal_u, near_u)
         clamped_u = min(floored_u, post_u)

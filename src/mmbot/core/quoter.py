@@ -1,134 +1,31 @@
 """
 What a quote should be: named bps that add up, and nothing else.
 
-    bid depth = half - shift        ask depth = half + shift
+    depth of a side = half - side * shift + terms of that side
     half  = fee + adverse_selection + glft + half_min
-    shift = inventory_skew + reference          (positive moves both quotes up)
+    shift = inventory_skew + drift + funding + reference, those but the first bounded
+    side  = opposed + widening + guard + cascade + hold + touch
 """
 
 from __future__ import annotations
 
-from math import e, exp, log1p, sqrt
+from math import exp, inf, sqrt
 from typing import NamedTuple
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from mmbot.core.types import NS_PER_S
-
-_RATIO_TINY = 1e-8
-"""Below this the logarithms of the closed form are replaced by their limits."""
+from mmbot.core.estimators.cascade import CascadeView
+from mmbot.core.estimators.drift import DriftView
+from mmbot.core.estimators.trend import TrendView
+from mmbot.core.glft_exact import GlftExact, GlftInputs, Method
+from mmbot.core.stance import Action, ResponseMode, StanceView
+from mmbot.core.types import Side
 
 _X_BOUND = 2.0
 """Inventory beyond twice the limit skews no further: the price must stay a price."""
 
-
-class Glft(NamedTuple):
-    """Shape of the optimal quote: depth = half_spread_bps +/- skew_bps * inventory."""
-
-    half_spread_bps: float
-    skew_bps: float
-    """Per unit of inventory; with inventory as a fraction of the limit, at the full position."""
-
-
-def glft(
-    *,
-    vol_bps_rt_s: float,
-    gamma_per_bp: float,
-    k_per_bp: float,
-    a_per_s: float,
-    delta: float = 1.0,
-    xi_per_bp: float | None = None,
-) -> Glft:
-    """
-    Asymptotic Gueant-Lehalle-Fernandez-Tapia quote.
-
-    Args:
-        vol_bps_rt_s: Mid volatility (sigma), bps per root second, >= 0.
-        gamma_per_bp: Aversion to inventory risk, per bps of a unit of inventory, >= 0.
-        k_per_bp: Decay of fill intensity with depth, lambda = a exp(-k depth), > 0.
-        a_per_s: Fill intensity of one side at zero depth, per second, > 0.
-        delta: Order size in units of inventory, > 0.
-        xi_per_bp: Aversion to execution risk, >= 0; None takes gamma (CARA utility), 0 is neutral.
-
-    Returns:
-        Depths in bps from fair value. As xi -> 0 the half spread tends to 1/k + delta skew / 2.
-
-    Raises:
-        ValueError: A bound above is broken.
-
-    Source: Gueant, Lehalle, Fernandez-Tapia (2013), section 4; Gueant (2017), Optimal market
-    making, arXiv:1605.01862, eq. 4.6 and 4.7 with order size delta and risk aversion xi.
-    """
-    xi = gamma_per_bp if xi_per_bp is None else xi_per_bp
-    if k_per_bp <= 0 or a_per_s <= 0 or delta <= 0:
-        msg = f"k, a and delta must be positive, got {k_per_bp}, {a_per_s}, {delta}"
-        raise ValueError(msg)
-    if vol_bps_rt_s < 0 or gamma_per_bp < 0 or xi < 0:
-        msg = f"sigma, gamma and xi must not be negative, got {vol_bps_rt_s}, {gamma_per_bp}, {xi}"
-        raise ValueError(msg)
-    ratio = xi * delta / k_per_bp
-    if ratio < _RATIO_TINY:
-        c1_bps = (1.0 - ratio / 2) / k_per_bp
-        growth = e * (1.0 + ratio / 2)
-    else:
-        c1_bps = log1p(ratio) / (xi * delta)
-        growth = exp((1.0 / ratio + 1.0) * log1p(ratio))
-    skew_bps = vol_bps_rt_s * sqrt(gamma_per_bp * growth / (2.0 * a_per_s * delta * k_per_bp))
-    return Glft(half_spread_bps=c1_bps + delta / 2 * skew_bps, skew_bps=skew_bps)
-
-
-class Informed(NamedTuple):
-    """GLFT quote of a maker who pays a fee and meets informed takers."""
-
-    half_spread_bps: float
-    skew_bps: float
-    break_even_bps: float
-    """Depth at which a fill earns nothing: (fee + a0) / (1 - a1)."""
-
-
-def informed_glft(
-    *,
-    fee_bps: float,
-    adverse_a0_bps: float,
-    adverse_a1: float,
-    vol_bps_rt_s: float,
-    gamma_per_bp: float,
-    k_per_bp: float,
-    a_per_s: float,
-    delta: float,
-    xi_per_bp: float | None = None,
-) -> Informed:
-    """
-    GLFT with a fee and the linear adverse law a(d) = a0 + a1 d, d the depth of the fill in bps.
-
-    The net margin m = (1 - a1) d - fee - a0 of a fill obeys the plain model with k' = k/(1 - a1)
-    and A' = A exp(-k (fee + a0)/(1 - a1)); the depth is (m* + fee + a0)/(1 - a1).
-
-    Raises:
-        ValueError: `adverse_a1` is not in [0, 1), or a bound of `glft` is broken.
-
-    Source: substitution into Gueant et al. (2013), section 4; with a1 = 0 a fee multiplies the
-    skew by exp(k fee / 2).
-    """
-    if not 0.0 <= adverse_a1 < 1.0:
-        msg = f"adverse_a1 must be in [0, 1), got {adverse_a1}"
-        raise ValueError(msg)
-    margin = 1.0 - adverse_a1
-    break_even_bps = (fee_bps + adverse_a0_bps) / margin
-    net = glft(
-        vol_bps_rt_s=vol_bps_rt_s,
-        gamma_per_bp=gamma_per_bp,
-        k_per_bp=k_per_bp / margin,
-        a_per_s=a_per_s * exp(-k_per_bp * break_even_bps),
-        delta=delta,
-        xi_per_bp=xi_per_bp,
-    )
-    return Informed(
-        half_spread_bps=net.half_spread_bps / margin + break_even_bps,
-        skew_bps=net.skew_bps / margin,
-        break_even_bps=break_even_bps,
-    )
+_GUARD_HALVES = 1.5
 
 
 class QuoterParams(BaseModel):
@@ -183,72 +80,70 @@ class QuoterParams(BaseModel):
     reference_half_life_s: float = Field(
         300.0, ge=10, le=86_400, description="Half-life of the usual premium between markets, s."
     )
-
-
-class Reference:
-    """
-    Lead of another market's price over ours, beyond the usual premium.
-
-    The premium is an average of `ref/fair - 1` with a half-life of minutes, so a constant premium
-    (another quote currency, another index) shifts nothing; the first price sets it whole.
-    """
-
-    __slots__ = (
-        "_half_life_s",
-        "_max_bps",
-        "_premium_bps",
-        "_recv_ns",
-        "_stale_ns",
-        "_venue_ms",
-        "px",
+    drift_x_max: float = Field(
+        0.1,
+        ge=0,
+        le=0.5,
+        description="Most inventory a drift may aim for, of the limit; 0 switches the term off.",
+    )
+    funding_bps_max: float = Field(
+        2.0, ge=0, le=10, description="Bound of the shift by funding, bps; 0 switches it off."
+    )
+    widening_gain: float = Field(
+        0.5,
+        ge=0,
+        le=3,
+        description="Deviations of the position's move that the increasing side is widened by; "
+        "0 switches the term off.",
+    )
+    widening_s: float = Field(
+        60.0, ge=1, le=3600, description="Time over which that move is taken, s."
+    )
+    widening_bps_max: float = Field(8.0, ge=0, le=25, description="Bound of the widening, bps.")
+    guard_x: float = Field(
+        0.6, ge=0.1, lt=1, description="Position from which the barrier rises, of the limit."
+    )
+    guard_bps: float = Field(
+        10.0,
+        ge=0,
+        le=40,
+        description="Least height of the barrier at the limit, bps; it is at least 1.5 half "
+        "spreads. 0 switches it off.",
+    )
+    shift_bps_max: float = Field(
+        25.0, ge=5, le=60, description="Bound of all shifts beyond the inventory skew, bps."
     )
 
-    def __init__(self, params: QuoterParams) -> None:
-        self._max_bps = params.reference_bps_max
-        self._stale_ns = int(params.reference_stale_s * NS_PER_S)
-        self._half_life_s = params.reference_half_life_s
-        self._premium_bps: float | None = None
-        self._recv_ns = 0
-        self._venue_ms = -1
-        self.px: float | None = None
 
-    def observe(self, px: float, recv_ns: int, venue_ms: int, fair_px: float | None) -> None:
-        """Take a price of the other market, in USD; older ones and nonsense are ignored."""
-        if not 0 < px < float("inf") or venue_ms < self._venue_ms:
-            return
-        elapsed_s = (recv_ns - self._recv_ns) / NS_PER_S
-        self.px, self._recv_ns, self._venue_ms = px, recv_ns, venue_ms
-        if fair_px is None:
-            return
-        gap_bps = (px / fair_px - 1.0) * 1e4
-        if self._premium_bps is None:
-            self._premium_bps = gap_bps
-        elif elapsed_s > 0:
-            weight = 1.0 - 2.0 ** (-elapsed_s / self._half_life_s)
-            self._premium_bps += weight * (gap_bps - self._premium_bps)
+class MarketView(msgspec.Struct, frozen=True, gc=False):
+    """
+    What the estimators say of the market; None is an estimate that there are no data for.
 
-    def forget(self) -> None:
-        """Drop price and time after a lost link: one wrong time must not outlive its connection."""
-        self.px, self._venue_ms = None, -1
+    `vol_bps_rt_s` counts jumps, `vol_robust_bps_rt_s` does not. `funding_bps_per_h` is what a long
+    position pays.
+    """
 
-    def shift_bps(self, fair_px: float, now_ns: int) -> float | None:
-        """Bounded lead in bps, positive up; None when there is no price younger than the limit."""
-        if self.px is None or self._premium_bps is None or now_ns - self._recv_ns > self._stale_ns:
-            return None
-        lead = (self.px / fair_px - 1.0) * 1e4 - self._premium_bps
-        # Plus zero: a bound of zero would otherwise answer with a zero that has a sign.
-        return max(-self._max_bps, min(self._max_bps, lead)) + 0.0
-
-    def expires_at_ns(self) -> int | None:
-        """When the price in hand becomes absent."""
-        return None if self.px is None else self._recv_ns + self._stale_ns + 1
+    vol_bps_rt_s: float
+    vol_robust_bps_rt_s: float
+    a_per_s: float
+    k_per_bp: float
+    a0_bps: float
+    a1: float
+    drift: DriftView | None
+    trend: TrendView | None
+    stance: StanceView
+    cascade: CascadeView
+    funding_bps_per_h: float | None
+    reference_bps: float | None
 
 
 class Quote(msgspec.Struct, frozen=True, gc=False):
     """
-    The named terms of one quote, bps of `fair_ticks`. Costs positive, shifts positive up.
+    The named terms of one quote, bps of `fair_ticks`.
 
-    `reference_bps` is None when that feed is absent; it then counts as zero and is reported absent.
+    `half` terms are costs, positive away from the market on both sides. `shift` terms move both
+    quotes, positive up. Terms of a side (`*_bid_bps`, `*_ask_bps`) are depth, positive away from
+    the market. None is a term whose estimate is absent: it adds nothing and is reported absent.
     """
 
     fair_ticks: float
@@ -260,11 +155,33 @@ class Quote(msgspec.Struct, frozen=True, gc=False):
     half_min_bps: float
     """What the least half spread adds to the terms before it."""
     inventory_skew_bps: float
+    drift_bps: float | None
+    funding_bps: float | None
     reference_bps: float | None
+    shift_cap_bps: float
+    """What the bound of the other shifts takes back."""
+    opposed_bid_bps: float | None
+    opposed_ask_bps: float | None
+    widening_bid_bps: float
+    widening_ask_bps: float
+    guard_bid_bps: float
+    guard_ask_bps: float
+    cascade_bid_bps: float
+    cascade_ask_bps: float
+    hold_bid_bps: float
+    hold_ask_bps: float
+    """What the price hold after a sweep adds to the terms before it."""
+    touch_bid_bps: float
+    touch_ask_bps: float
+    """What brings the reducing side to the touch while the position is to be reduced; <= 0."""
     skew_bps: float
     """Skew at the full position."""
     floor_bps: float
     """Break-even depth: no order that adds exposure rests nearer."""
+    reducing_floor_bps: float
+    """Nearest that an order may come which only reduces the position."""
+    glft_method: Method
+    """How the GLFT term was found: the closed form or the exact solution."""
 
     @property
     def half_bps(self) -> float:
@@ -274,77 +191,127 @@ class Quote(msgspec.Struct, frozen=True, gc=False):
     @property
     def shift_bps(self) -> float:
         """Shift of both quotes, positive up."""
-        return self.inventory_skew_bps + (self.reference_bps or 0.0)
+        return (
+            self.inventory_skew_bps
+            + (self.drift_bps or 0.0)
+            + (self.funding_bps or 0.0)
+            + (self.reference_bps or 0.0)
+            + self.shift_cap_bps
+        )
+
+    def side_bps(self, side: Side) -> float:
+        """Sum of the terms of one side alone."""
+        if side > 0:
+            return (
+                (self.opposed_bid_bps or 0.0)
+                + self.widening_bid_bps
+                + self.guard_bid_bps
+                + self.cascade_bid_bps
+                + self.hold_bid_bps
+                + self.touch_bid_bps
+            )
+        return (
+            (self.opposed_ask_bps or 0.0)
+            + self.widening_ask_bps
+            + self.guard_ask_bps
+            + self.cascade_ask_bps
+            + self.hold_ask_bps
+            + self.touch_ask_bps
+        )
+
+    def depth_bps(self, side: Side) -> float:
+        """Distance of a side's nearest order from fair before floors, grid and post-only clamp."""
+        return self.half_bps - side * self.shift_bps + self.side_bps(side)
+
+
+class _Half(NamedTuple):
+    """The part of a quote that changes only with its inputs."""
+
+    adverse_bps: float
+    glft_bps: float
+    rest_bps: float
+    half_bps: float
+    floor_bps: float
+    relax_s: float
+    """Time over which the optimal policy forgets its inventory (tau*); infinite without risk."""
+    method: Method
 
 
 class Quoter:
     """Compute the quote of one state. The expensive part is kept until one of its inputs moves."""
 
-    __slots__ = (
-        "_a0",
-        "_a1",
-        "_a_per_s",
-        "_gamma",
-        "_glft_max",
-        "_half_min",
-        "_k",
-        "_key",
-        "_skew_min",
-        "_terms",
-        "_x_touch",
-    )
+    __slots__ = ("_ablate", "_exact", "_half", "_key", "_params")
 
-    def __init__(self, params: QuoterParams) -> None:
-        self._a0 = params.adverse_a0_bps
-        self._a1 = params.adverse_a1
-        self._gamma = params.gamma_per_bp
-        self._k = params.k_per_bp
-        self._a_per_s = params.a_per_s
-        self._glft_max = params.glft_bps_max
-        self._half_min = params.half_spread_bps_min
-        self._skew_min = params.skew_bps_min
-        self._x_touch = params.skew_x_touch
+    def __init__(self, params: QuoterParams, *, ablate: frozenset[str] = frozenset()) -> None:
+        unknown = ablate - TERMS
+        if unknown:
+            names, terms = ", ".join(sorted(unknown)), ", ".join(sorted(TERMS))
+            msg = f"cannot leave out {names}; the terms are {terms}"
+            raise ValueError(msg)
+        self._params = params
+        self._ablate = ablate
+        self._exact = GlftExact()
         self._key: tuple[float, float, float] | None = None
-        self._terms = (0.0, 0.0, 0.0, 0.0, 0.0)
+        self._half = _Half(0.0, 0.0, 0.0, 0.0, 0.0, inf, "closed")
+
+    @property
+    def base_bps(self) -> float:
+        """Half spread of the last quote, the configured least before the first."""
+        return self._half.half_bps or self._params.half_spread_bps_min
 
     def floor_bps(self, fee_bps: float) -> float:
         """Break-even depth (fee + a0)/(1 - a1), bps; a rebate cannot make it negative."""
-        return max(0.0, (fee_bps + self._a0) / (1.0 - self._a1))
+        params = self._params
+        return max(0.0, (fee_bps + params.adverse_a0_bps) / (1.0 - params.adverse_a1))
 
-    def _half_terms(
-        self, fee_bps: float, vol_bps_rt_s: float, delta: float
-    ) -> tuple[float, float, float, float, float]:
+    def _half_terms(self, now_ns: int, fee_bps: float, vol_bps_rt_s: float, delta: float) -> _Half:
         key = (fee_bps, vol_bps_rt_s, delta)
-        if key != self._key:
-            informed = informed_glft(
-                fee_bps=fee_bps,
-                adverse_a0_bps=self._a0,
-                adverse_a1=self._a1,
+        if key == self._key:
+            return self._half
+        params = self._params
+        margin = 1.0 - params.adverse_a1
+        # What the law charges at the break-even depth beyond the fee: a0 + a1 * break_even.
+        break_even = (fee_bps + params.adverse_a0_bps) / margin
+        choice = self._exact.quote(
+            now_ns,
+            GlftInputs(
                 vol_bps_rt_s=vol_bps_rt_s,
-                gamma_per_bp=self._gamma,
-                k_per_bp=self._k,
-                a_per_s=self._a_per_s,
+                gamma_per_bp=params.gamma_per_bp,
+                xi_per_bp=params.gamma_per_bp,
+                k_per_bp=params.k_per_bp / margin,
+                a_per_s=params.a_per_s * exp(-params.k_per_bp * break_even),
                 delta=delta,
-            )
-            # What the law charges at the break-even depth beyond the fee: a0 + a1 * break_even.
-            adverse = informed.break_even_bps - fee_bps
-            margin = min(self._glft_max, informed.half_spread_bps - informed.break_even_bps)
-            plain = fee_bps + adverse + margin
-            rest = max(0.0, self._half_min - plain)
-            self._key = key
-            self._terms = (adverse, margin, rest, plain + rest, self.floor_bps(fee_bps))
-        return self._terms
+                lots_max=max(1, int(1 / delta)),
+            ),
+            0.0,
+        )
+        adverse = break_even - fee_bps
+        glft_bps = min(params.glft_bps_max, choice.half_bps / margin)
+        plain = fee_bps + adverse + glft_bps
+        rest = max(0.0, params.half_spread_bps_min - plain)
+        risk = params.gamma_per_bp * vol_bps_rt_s**2
+        self._key = key
+        self._half = _Half(
+            adverse,
+            glft_bps,
+            rest,
+            plain + rest,
+            self.floor_bps(fee_bps),
+            choice.skew_bps / margin / risk if risk > 0 else inf,
+            choice.method,
+        )
+        return self._half
 
     def quote(
         self,
         *,
+        now_ns: int,
         fair_ticks: float,
         step_ticks: int,
         x: float,
         fee_bps: float,
-        vol_bps_rt_s: float,
         delta: float,
-        reference_bps: float | None,
+        market: MarketView,
     ) -> Quote:
         """
         The quote at `fair_ticks` for a position of `x` limits.
@@ -355,20 +322,150 @@ class Quoter:
         The skew at the full position is max(skew_bps_min, (half - one step)/x_touch): at x_touch
         the reducing side rests one step from fair, whatever the width.
         """
-        adverse, margin, rest, half, floor = self._half_terms(fee_bps, vol_bps_rt_s, delta)
+        params, ablate, stance = self._params, self._ablate, market.stance
+        half = self._half_terms(now_ns, fee_bps, market.vol_bps_rt_s, delta)
         step_bps = step_ticks / fair_ticks * 1e4
-        skew = max(self._skew_min, (half - step_bps) / self._x_touch)
+        skew = max(params.skew_bps_min, (half.half_bps - step_bps) / params.skew_x_touch)
         bounded = max(-_X_BOUND, min(_X_BOUND, x))
+        # Never conditional: a long position lowers both quotes, a short one raises them.
+        lean = 0.0 if "skew" in ablate else 0.0 - skew * bounded
+        drift = None if "drift" in ablate else self._drift(market, half.relax_s, skew)
+        funding = None if "funding" in ablate else self._funding(market, half.relax_s)
+        reference = None if "reference" in ablate else market.reference_bps
+        others = (drift or 0.0) + (funding or 0.0) + (reference or 0.0)
+        capped = max(-params.shift_bps_max, min(params.shift_bps_max, others))
+        shift = lean + capped
+        grow = _increasing(x)
+        widening = 0.0 if "widening" in ablate else self._widening(x, market.vol_bps_rt_s)
+        guard = 0.0 if "widening" in ablate else self._guard(x, half.half_bps)
+        sides: list[tuple[float | None, float, float, float, float, float]] = []
+        for side in (Side.BUY, Side.SELL):
+            is_growing = grow in (0, side)
+            opposed = None if "opposed" in ablate else _opposed(side, grow, stance)
+            wide = widening if is_growing else 0.0
+            barrier = guard if is_growing else 0.0
+            cascade = market.cascade
+            pullback = cascade.bid_bps if side > 0 else cascade.ask_bps
+            if "cascade" in ablate:
+                pullback = 0.0
+            depth = half.half_bps - side * shift + (opposed or 0.0) + wide + barrier + pullback
+            hold = 0.0 if "cascade" in ablate else cascade.hold_bps(side, depth, fair_ticks)
+            depth += hold
+            touch = 0.0
+            if grow == -side and stance.action is Action.REDUCE and "reduce" not in ablate:
+                touch = min(0.0, step_bps - depth)
+            sides.append((opposed, wide, barrier, pullback, hold, touch))
+        bid, ask = sides
         return Quote(
-            fair_ticks,
-            x,
-            fee_bps,
-            adverse,
-            margin,
-            rest,
-            # Never conditional: a long position lowers both quotes, a short one raises them.
-            0.0 - skew * bounded,
-            reference_bps,
-            skew,
-            floor,
+            fair_ticks=fair_ticks,
+            x=x,
+            fee_bps=fee_bps,
+            adverse_selection_bps=half.adverse_bps,
+            glft_bps=half.glft_bps,
+            half_min_bps=half.rest_bps,
+            inventory_skew_bps=lean,
+            drift_bps=drift,
+            funding_bps=funding,
+            reference_bps=reference,
+            shift_cap_bps=capped - others,
+            opposed_bid_bps=bid[0],
+            opposed_ask_bps=ask[0],
+            widening_bid_bps=bid[1],
+            widening_ask_bps=ask[1],
+            guard_bid_bps=bid[2],
+            guard_ask_bps=ask[2],
+            cascade_bid_bps=bid[3],
+            cascade_ask_bps=ask[3],
+            hold_bid_bps=bid[4],
+            hold_ask_bps=ask[4],
+            touch_bid_bps=bid[5],
+            touch_ask_bps=ask[5],
+            skew_bps=skew,
+            floor_bps=half.floor_bps,
+            reducing_floor_bps=self._reducing_floor(fee_bps, skew, x, step_bps, stance),
+            glft_method=half.method,
         )
+
+    def _drift(self, market: MarketView, relax_s: float, skew_bps: float) -> float | None:
+        """
+        Expected move over the time in which the position would be forgotten, both at their rates.
+
+        Bounded to the skew of `drift_x_max` limits: an estimate never sets a target of its own. It
+        gives way to the answer to an opposed trend as that fades in.
+        """
+        drift = market.drift
+        if drift is None:
+            return None
+        rate = 0.0 if relax_s == inf else 1 / relax_s
+        if drift.tau_s is not None:
+            rate += 1 / drift.tau_s
+        bound = skew_bps * self._params.drift_x_max
+        move = drift.mean_bps_per_s / rate if rate > 0 else bound * _sign(drift.mean_bps_per_s)
+        return max(-bound, min(bound, move)) * (1.0 - market.stance.fade) + 0.0
+
+    def _funding(self, market: MarketView, relax_s: float) -> float | None:
+        """Funding is a drift: what a long pays is a price that falls."""
+        if market.funding_bps_per_h is None:
+            return None
+        bound = self._params.funding_bps_max
+        move = -market.funding_bps_per_h / 3600 * min(relax_s, 3600.0)
+        return max(-bound, min(bound, move)) + 0.0
+
+    def _widening(self, x: float, vol_bps_rt_s: float) -> float:
+        """Move of the position over `widening_s` in `widening_gain` deviations."""
+        params = self._params
+        wanted = params.widening_gain * min(1.0, abs(x)) * vol_bps_rt_s * sqrt(params.widening_s)
+        return min(params.widening_bps_max, wanted)
+
+    def _guard(self, x: float, half_bps: float) -> float:
+        """A barrier that dominates near the limit: height (max(0, |x| - x0)/(1 - x0))^2."""
+        params = self._params
+        if not params.guard_bps:
+            return 0.0
+        height = max(params.guard_bps, _GUARD_HALVES * half_bps)
+        beyond = max(0.0, min(_X_BOUND, abs(x)) - params.guard_x) / (1.0 - params.guard_x)
+        return height * beyond * beyond
+
+    def _reducing_floor(
+        self, fee_bps: float, skew_bps: float, x: float, step_bps: float, stance: StanceView
+    ) -> float:
+        """
+        Nearest depth of an order that only reduces, at least one step.
+
+        One unit towards flat is worth skew |x|, so a fill may lose that much. Opposed or to be
+        reduced, news is not charged: the position itself is the greater danger.
+        """
+        params = self._params
+        worth = skew_bps * min(_X_BOUND, abs(x))
+        if stance.is_opposed or stance.action is Action.REDUCE:
+            worth += abs(stance.response_bps or 0.0)
+            return max(step_bps, fee_bps - worth)
+        charged = (fee_bps + params.adverse_a0_bps - worth) / (1.0 - params.adverse_a1)
+        return max(step_bps, charged)
+
+
+TERMS = frozenset(
+    {"skew", "drift", "opposed", "widening", "cascade", "funding", "reference", "reduce"}
+)
+"""Terms that an ablation can leave out."""
+
+
+def _sign(value: float) -> float:
+    return (value > 0) - (value < 0)
+
+
+def _increasing(x: float) -> int:
+    """Side that would grow the position, 0 when both would."""
+    return (x > 0) - (x < 0)
+
+
+def _opposed(side: Side, grow: int, stance: StanceView) -> float | None:
+    """Depth that the answer to an opposed trend adds to a side."""
+    if stance.response_bps is None:
+        return None
+    if not grow or not stance.response_bps:
+        return 0.0
+    size = abs(stance.response_bps)
+    if grow == side:
+        return size
+    return -size if stance.mode is ResponseMode.BOTH else 0.0

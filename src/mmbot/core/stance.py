@@ -117,6 +117,8 @@ class StanceView(NamedTuple):
     response_ratio: float | None
     is_capped: bool
     mode: ResponseMode
+    fade: float
+    """How far the answer has faded in, 0 to 1."""
 
 
 def share(urgency: float, *, calm: float = 0.04, urgent: float = 0.5, scale: float = 2.0) -> float:
@@ -191,7 +193,15 @@ class Stance:
         response, ratio, is_capped = self._answer(trend, urgency, is_against=against)
         mode = ResponseMode.BOTH if action is Action.REDUCE else params.mode
         return StanceView(
-            self._is_opposed, urgency, against_p, action, response, ratio, is_capped, mode
+            self._is_opposed,
+            urgency,
+            against_p,
+            action,
+            response,
+            ratio,
+            is_capped,
+            mode,
+            self._fade,
         )
 
     def _opposed(self, x: float, trend: TrendView | None, *, is_against: bool) -> bool:

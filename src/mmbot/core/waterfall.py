@@ -15,8 +15,7 @@ class Waterfall(msgspec.Struct, frozen=True, gc=False):
 
     `depth_bps` is the sum of the others. `floor_bps` and `post_only_bps` are what those clamps
     added, `grid_bps` what rounding to a line (and waiting on one) did, `rung_bps` the distance
-    from the side's nearest order. `reference_bps` is None when that feed is absent; it then adds
-    nothing.
+    from the side's nearest order. A term is None when its estimate is absent; it then adds nothing.
     """
 
     side: Side
@@ -28,7 +27,16 @@ class Waterfall(msgspec.Struct, frozen=True, gc=False):
     glft_bps: float
     half_min_bps: float
     inventory_skew_bps: float
+    drift_bps: float | None
+    funding_bps: float | None
     reference_bps: float | None
+    shift_cap_bps: float
+    opposed_bps: float | None
+    widening_bps: float
+    guard_bps: float
+    cascade_bps: float
+    hold_bps: float
+    touch_bps: float
     floor_bps: float
     post_only_bps: float
     grid_bps: float
@@ -43,8 +51,13 @@ def explain(quote: Quote, target: SideTarget) -> tuple[Waterfall, ...]:
     fair = quote.fair_ticks
     bps = 1e4 / fair
     # Subtracted from zero, a term of zero has no sign.
-    reference = None if quote.reference_bps is None else 0.0 - side * quote.reference_bps
+    is_bid = side > 0
+    drift, funding, reference = (
+        None if term is None else 0.0 - side * term
+        for term in (quote.drift_bps, quote.funding_bps, quote.reference_bps)
+    )
     skew = 0.0 - side * quote.inventory_skew_bps
+    cap = 0.0 - side * quote.shift_cap_bps
     touch_u = side * target.rungs[0].px_ticks
     falls: list[Waterfall] = []
     for rung, pushed in zip(target.rungs, target.pushed_u, strict=False):
@@ -62,7 +75,16 @@ def explain(quote: Quote, target: SideTarget) -> tuple[Waterfall, ...]:
                 glft_bps=quote.glft_bps,
                 half_min_bps=quote.half_min_bps,
                 inventory_skew_bps=skew,
+                drift_bps=drift,
+                funding_bps=funding,
                 reference_bps=reference,
+                shift_cap_bps=cap,
+                opposed_bps=quote.opposed_bid_bps if is_bid else quote.opposed_ask_bps,
+                widening_bps=quote.widening_bid_bps if is_bid else quote.widening_ask_bps,
+                guard_bps=quote.guard_bid_bps if is_bid else quote.guard_ask_bps,
+                cascade_bps=quote.cascade_bid_bps if is_bid else quote.cascade_ask_bps,
+                hold_bps=quote.hold_bid_bps if is_bid else quote.hold_ask_bps,
+                touch_bps=quote.touch_bid_bps if is_bid else quote.touch_ask_bps,
                 floor_bps=(target.ideal_u - target.floored_u) * bps + pushed_bps,
                 post_only_bps=(target.floored_u - target.clamped_u) * bps,
                 grid_bps=(target.clamped_u - touch_u) * bps,

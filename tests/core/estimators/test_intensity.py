@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from mmbot.core.estimators.intensity import Intensity, IntensityParams
-from mmbot.core.quoter import informed_glft
+from mmbot.core.glft import informed_glft
 from mmbot.core.types import NS_PER_S, Side
 
 PARAMS = IntensityParams()

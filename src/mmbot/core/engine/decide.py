@@ -11,7 +11,7 @@ from mmbot.core.engine.intake import Intake
 from mmbot.core.engine.params import EngineParams
 from mmbot.core.intents import Cancel, Diff, Note, Status
 from mmbot.core.ladder import Ladder, SideInputs, SideTarget
-from mmbot.core.quoter import Quote, Quoter
+from mmbot.core.quoter import MarketView, Quote, Quoter
 from mmbot.core.reconcile import SideView
 from mmbot.core.risk import Batch, GateView, Limits, gate
 from mmbot.core.slots import may_cancel
@@ -40,9 +40,10 @@ class Engine(Intake):
         *,
         cloid_prefix: int,
         own_in_book: bool = True,
+        ablate: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__(params, instrument, cloid_prefix=cloid_prefix, own_in_book=own_in_book)
-        self._quoter = Quoter(params.quoter)
+        self._quoter = Quoter(params.quoter, ablate=ablate)
         self._ladder = Ladder(params.ladder, instrument)
         self._stale_pull_ns = int(params.risk.stale_pull_s * NS_PER_S)
         self._stale_kill_ns = int(params.risk.stale_kill_s * NS_PER_S)
@@ -64,6 +65,7 @@ class Engine(Intake):
         """The smallest set of requests that turns the orders we have into those we want."""
         orders, risk, book = self.orders, self.risk, self.book
         self._count_inside(now_ns)
+        self._settle_fills(now_ns)
         age_ns, lag_ns = book.touch_age_ns(now_ns), book.lag_ns(now_ns)
         if age_ns is None and self._waited_ns is not None:
             age_ns = now_ns - self._waited_ns
@@ -95,6 +97,19 @@ class Engine(Intake):
         self._wake_ns = self._next_wake(view, age_ns, old_ns, now_ns)
         status = self._status(blocked, view)
         return Decision(batch, self._drain(), queries, status, capture, risk.kill, relink)
+
+    def _settle_fills(self, now_ns: int) -> None:
+        """Judge what was filled since the last decision: a sweep comes in one message."""
+        orders = self.orders
+        exposure = (orders.exposure_lots(Side.BUY), orders.exposure_lots(Side.SELL))
+        for burst in self.signals.settle_fills(now_ns, self.book, exposure):
+            self._note(
+                "cascade.seen",
+                "warning",
+                side=burst.side.name.lower(),
+                depth_bps=burst.depth_bps,
+                trigger=burst.trigger.value,
+            )
 
     def wake_at_ns(self) -> int | None:
         """Earliest time at which `decide` could change its answer without a new event."""
@@ -180,13 +195,16 @@ class Engine(Intake):
             if may_cancel(slot, now_ns)
         )
 
-    def _pulled(self, side: Side, x: float) -> str | None:
+    def _pulled(self, side: Side, x: float, market: MarketView) -> str | None:
         """A rule that keeps a side empty; the side that reduces the position never is."""
         if side * x < 0:
             return None
         if self.risk.mode is Mode.REDUCING:
             return "reducing"
-        return "position limit" if abs(x) >= 1.0 else None
+        if abs(x) >= 1.0:
+            return "position limit"
+        cascade = market.cascade
+        return "danger" if (cascade.pulls_bid if side > 0 else cascade.pulls_ask) else None
 
     # -- quote, ladder, difference ----------------------------------------------------------------
 
@@ -200,9 +218,9 @@ class Engine(Intake):
         assert limits is not None
         instrument, lots = self.instrument, self.position.lots
         must_reduce = self.risk.mode is not Mode.RUNNING
-        sigma = self.volatility.bps_rt_s
         step = instrument.step_ticks(int(fair))
-        quote = self._quote(limits, fair, step, x, sigma, now_ns)
+        quote, market = self._quote(limits, fair, step, x, now_ns)
+        sigma = market.vol_bps_rt_s
         budgets = limits.budgets_lots(lots, fair, self.risk.mode)
         spacing = ladder.settle_spacing(fair, sigma)
         hold = self._reconciler.hold(sigma, spacing / fair * 1e4)
@@ -218,7 +236,7 @@ class Engine(Intake):
         ):
             reduce_lots = max(0, -side * lots)
             is_only = must_reduce and reduce_lots > 0
-            pulled = self._pulled(side, x)
+            pulled = self._pulled(side, x, market)
             target = ladder.build(
                 quote,
                 SideInputs(side, budget, reduce_lots, post, live, pulled, is_only),
@@ -244,32 +262,36 @@ class Engine(Intake):
             is_trading=True,
             must_reduce=must_reduce,
         )
-        view = View(quote, targets[0], targets[1], budgets, hold, q_max, sigma, spacing)
+        view = View(quote, targets[0], targets[1], budgets, hold, q_max, market, spacing)
         return view, diff, gate_view
 
     def _quote(
-        self, limits: Limits, fair: float, step: int, x: float, sigma: float, now_ns: int
-    ) -> Quote:
+        self, limits: Limits, fair: float, step: int, x: float, now_ns: int
+    ) -> tuple[Quote, MarketView]:
         if self._delta is None:
             budget_usd = limits.q_max_usd * limits.side_budget_frac
             self._delta = self._ladder.order_fraction(limits.q_max_usd, budget_usd)
-        reference = self.reference
+        market = self.signals.view(
+            now_ns,
+            x,
+            fair_px=self.instrument.px(fair),
+            delta=self._delta,
+            half_bps=self._quoter.base_bps,
+        )
         quote = self._quoter.quote(
+            now_ns=now_ns,
             fair_ticks=fair,
             step_ticks=step,
             x=x,
             fee_bps=self._fee_bps,
-            vol_bps_rt_s=sigma,
             delta=self._delta,
-            reference_bps=None
-            if reference.px is None
-            else reference.shift_bps(self.instrument.px(fair), now_ns),
+            market=market,
         )
         held = abs(self.position.lots)
         if held > self._max_inventory:
             self._max_inventory = held
             self._skew_at_max = quote.inventory_skew_bps
-        return quote
+        return quote, market
 
     # -- when to look again -----------------------------------------------------------------------
 
@@ -293,7 +315,8 @@ class Engine(Intake):
             if self._diagnosed_ns is not None:
                 times.append(self._diagnosed_ns + _DIAGNOSTICS_NS)
             if view.quote.reference_bps is not None:
-                times.append(self.reference.expires_at_ns())
+                times.append(self.signals.reference.expires_at_ns())
+            times.append(self.signals.wake_at_ns(now_ns))
             times.append(self._reconciler.ready_at_ns(now_ns))
         return _soonest(times, now_ns)
 

@@ -13,7 +13,6 @@ from typing import Any
 from mmbot.core.backoff import Backoff
 from mmbot.core.book import BookState
 from mmbot.core.engine.params import EngineParams
-from mmbot.core.estimators.volatility import Volatility
 from mmbot.core.events import (
     Acked,
     AssetCtx,
@@ -42,9 +41,9 @@ from mmbot.core.intents import Note
 from mmbot.core.markout import Markouts
 from mmbot.core.orders import Orders
 from mmbot.core.position import Position
-from mmbot.core.quoter import Reference
 from mmbot.core.reconcile import Reconciler
 from mmbot.core.risk import Limits, Risk
+from mmbot.core.signals import Signals
 from mmbot.core.slots import SlotState
 from mmbot.core.types import NS_PER_S, Instrument, Mode
 
@@ -73,9 +72,8 @@ class Intake:
         self._footprint = Footprint(self.orders) if own_in_book else None
         self.position = Position()
         self.markouts = Markouts()
-        self.volatility = Volatility(params.volatility)
+        self.signals = Signals(params, params.quoter)
         self.risk = Risk(params.risk)
-        self.reference = Reference(params.quoter)
         self._reconciler = Reconciler(params.reconcile)
         self._risk_params = params.risk
         self._mark_stale_ns = int(params.risk.mark_stale_s * NS_PER_S)
@@ -139,25 +137,27 @@ class Intake:
             return
         mid = self.book.mid_ticks
         if mid is not None:
-            self.volatility.sample(event.recv_ns, mid)
+            self.signals.on_book(event.recv_ns, self.book)
             self.markouts.advance(self.book)
             self._value(event.recv_ns)
 
     def _on_ctx(self, event: AssetCtx) -> None:
         self._mark_ticks = self.instrument.ticks(event.mark_px)
         self._mark_ns = event.recv_ns
+        self.signals.on_funding_rate(event.funding_per_h)
         self._value(event.recv_ns)
 
     def _on_reference(self, event: ReferencePx) -> None:
         fair = self.book.fair_ticks
         fair_px = None if fair is None else self.instrument.px(fair)
-        self.reference.observe(event.px, event.recv_ns, event.venue_ms, fair_px)
+        self.signals.reference.observe(event.px, event.recv_ns, event.venue_ms, fair_px)
 
     def _on_fill(self, fill: Fill) -> None:
         if not self.position.apply(fill):
             return
         slot = self.orders.on_fill(fill)
         edge_bps = self.markouts.on_fill(fill, self.book)
+        self.signals.on_fill(fill)
         px, sz = self.instrument.px(fill.px_ticks), self.instrument.sz(fill.sz_lots)
         credit = _GROWTH_CREDIT if self.instrument.growth_mode else 1.0
         self._reconciler.requests.earn(px * sz * credit)
@@ -249,8 +249,7 @@ class Intake:
             self._note("link.lost", "warning", reason=event.reason)
         self._linked_ns = None
         self.book.forget()
-        self.reference.forget()
-        self.volatility.reset_gap()
+        self.signals.reset_gap()
 
     def _on_snapshot(self, event: Snapshot) -> None:
         mark_ticks = self.instrument.ticks(event.mark_px)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from mmbot.core.book import BookParams
-from mmbot.core.estimators.volatility import VolatilityParams
 from mmbot.core.ladder import LadderParams
 from mmbot.core.quoter import QuoterParams
 from mmbot.core.reconcile import ReconcileParams
 from mmbot.core.risk import RiskParams
+from mmbot.core.signals import SignalsParams
 
 
-class EngineParams(BaseModel):
+class EngineParams(SignalsParams):
     """Parameters of every part of the core."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -21,5 +21,4 @@ class EngineParams(BaseModel):
     quoter: QuoterParams = Field(default_factory=QuoterParams)
     ladder: LadderParams = Field(default_factory=LadderParams)
     reconcile: ReconcileParams = Field(default_factory=ReconcileParams)
-    volatility: VolatilityParams = Field(default_factory=VolatilityParams)
     book: BookParams = Field(default_factory=BookParams)

@@ -12,18 +12,26 @@ Koopman (2012); the discretisation is that of the integrated Ornstein-Uhlenbeck 
 
 from __future__ import annotations
 
-from math import exp, expm1, isfinite, log, sqrt
+from math import exp, expm1, factorial, isfinite, log, sqrt
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from mmbot.core.types import NS_PER_S
 
-_SERIES = 0.02
+_SERIES = 0.5
 """Below this the closed form of the price noise loses its digits to cancellation."""
 
-_REBASE_BPS = 100.0
+_TERMS = tuple((-1) ** n * (2 - 2 ** (n - 1)) / factorial(n) for n in range(3, 20))
+"""1/3, -1/4, 7/60, ...: Taylor series of (x - 2 (1 - e^-x) + (1 - e^-2x)/2) / x^3."""
+
+_NEGLIGIBLE = 1e-17
+
+_REBASE_BPS = 200.0
+"""A price that far from the origin of the bps becomes it."""
+
 _NIS_MEAN_S = 600.0
+_NIS_WEIGHT_LEAST = -expm1(-60.0 / _NIS_MEAN_S)
 _VAR_MIN = 1e-12
 
 
@@ -35,6 +43,19 @@ class Belief(NamedTuple):
     pp: float
     pm: float
     mm: float
+
+
+def _price_noise(x: float) -> float:
+    """(x - 2 (1 - e^-x) + (1 - e^-2x)/2) / x^3 to the last digits; 1/3 at 0."""
+    if x >= _SERIES:
+        return (x + 2 * expm1(-x) - expm1(-2 * x) / 2) / x**3
+    total, power = 0.0, 1.0
+    for term in _TERMS:
+        total += term * power
+        power *= x
+        if power < _NEGLIGIBLE:
+            break
+    return total
 
 
 def predict(
@@ -53,18 +74,13 @@ def predict(
     Two steps give what one of their length gives.
     """
     x = kappa_per_s * dt_s
-    if x > _SERIES:
-        e = exp(-x)
+    e = exp(-x)
+    if x > 0:
         b = -expm1(-x) / kappa_per_s
-        spread = dt_s - 2 * b - expm1(-2 * x) / (2 * kappa_per_s)
-        q11 = sigma2 * dt_s + sigma_m2 / kappa_per_s**2 * spread
         q22 = -sigma_m2 * expm1(-2 * x) / (2 * kappa_per_s)
     else:
-        e = exp(-x)
-        b = -expm1(-x) / kappa_per_s if x > 0 else dt_s
-        terms = 1 / 3 + x * (-1 / 4 + x * (7 / 60 + x * (-1 / 24 + x * (31 / 2520 - x / 320))))
-        q11 = sigma2 * dt_s + sigma_m2 * dt_s**3 * terms
-        q22 = -sigma_m2 * expm1(-2 * x) / (2 * kappa_per_s) if x > 0 else sigma_m2 * dt_s
+        b, q22 = dt_s, sigma_m2 * dt_s
+    q11 = sigma2 * dt_s + sigma_m2 * dt_s**3 * _price_noise(x)
     q12 = sigma_m2 * b * b / 2
     p, m, pp, pm, mm = belief
     return Belief(
@@ -83,7 +99,9 @@ def update(
     Take an observation; the new belief and the normalised innovation squared (before the gate).
 
     Beyond `nis_max` the innovation is taken for a jump: its variance is inflated until it is just
-    that surprising, so that a jump of the price does not become a drift.
+    that surprising. It is the variance of the price that is inflated, not that of its observation:
+    the price follows the jump at once, and what the drift learns from it falls as one over its
+    size. A price that lagged behind would hand the whole jump to the drift within seconds.
     """
     p, m, pp, pm, mm = belief
     s = pp + noise_var
@@ -91,17 +109,27 @@ def update(
     nis = v * v / s
     if nis > nis_max:
         s = v * v / nis_max
+        pp = s - noise_var
     k1, k2 = pp / s, pm / s
     return (
         Belief(
             p + k1 * v,
             m + k2 * v,
-            max(_VAR_MIN, pp - k1 * pp),
-            pm - k1 * pm,
+            # P - K P in a form without cancellation.
+            max(_VAR_MIN, k1 * noise_var),
+            pm * noise_var / s,
             max(_VAR_MIN**2, mm - k2 * pm),
         ),
         nis,
     )
+
+
+def _rebased(belief: Belief, origin_bps: float) -> Belief:
+    """The belief in bps of another price, `origin_bps` above the old origin."""
+    p, m, pp, pm, mm = belief
+    unit = 1 / (1 + origin_bps * 1e-4)
+    square = unit * unit
+    return Belief((p - origin_bps) * unit, m * unit, pp * square, pm * square, mm * square)
 
 
 class DriftParams(BaseModel):
@@ -138,11 +166,16 @@ class DriftParams(BaseModel):
 
 
 class DriftView(NamedTuple):
-    """Posterior of the drift at a time. `nis_mean` near 1 says that the noises are right."""
+    """
+    Posterior of the drift at a time.
+
+    `nis_mean` is the mean of the squared innovations, in their believed variance, over ten minutes:
+    outside 0.8 to 1.25 the volatility or the noise is wrong. None in the first minute.
+    """
 
     mean_bps_per_s: float
     sd_bps_per_s: float
-    nis_mean: float
+    nis_mean: float | None
     tau_s: float | None
     """Time in which it fades; None for a drift that does not revert."""
 
@@ -151,8 +184,9 @@ class Drift:
     """
     The filter on a live mid. Noises scale with the volatility given, so that its memory does not.
 
-    Prices are measured in bps of an origin that stays for a hundred of them: a mirrored path gives
-    the mirrored drift to the last bit.
+    Prices are measured in bps of an origin that stays for two hundred of them: so long a mirrored
+    path gives the mirrored drift to the last bit. What comes before the last observation or is no
+    price changes nothing and is counted in `ignored`.
     """
 
     __slots__ = (
@@ -161,7 +195,8 @@ class Drift:
         "_kappa",
         "_last_ns",
         "_nis_max",
-        "_nis_mean",
+        "_nis_sum",
+        "_nis_weight",
         "_noise_min",
         "_origin",
         "_params",
@@ -180,7 +215,9 @@ class Drift:
         self._belief: Belief | None = None
         self._origin = 0.0
         self._last_ns = 0
-        self._nis_mean = 1.0
+        # Sum and weight of an exponential mean that starts from nothing.
+        self._nis_sum = 0.0
+        self._nis_weight = 0.0
         self._vol = 0.0
         self.ignored = 0
 
@@ -232,9 +269,10 @@ class Drift:
         )
         belief, nis = update(ahead, y, noise_var, nis_max=self._nis_max)
         weight = -expm1(-dt_s / _NIS_MEAN_S)
-        self._nis_mean += weight * (min(nis, self._nis_max) - self._nis_mean)
+        self._nis_sum += weight * (min(nis, self._nis_max) - self._nis_sum)
+        self._nis_weight += weight * (1.0 - self._nis_weight)
         if abs(y) > _REBASE_BPS:
-            belief = belief._replace(p_bps=belief.p_bps - y)
+            belief = _rebased(belief, y)
             self._origin = mid_ticks
         self._belief, self._last_ns, self._vol = belief, now_ns, vol_bps_rt_s
 
@@ -251,7 +289,10 @@ class Drift:
             kappa_per_s=self._kappa,
         )
         tau_s = 1 / self._kappa if self._kappa else None
-        return DriftView(ahead.m_bps_per_s, sqrt(ahead.mm), self._nis_mean, tau_s)
+        nis_mean = (
+            self._nis_sum / self._nis_weight if self._nis_weight >= _NIS_WEIGHT_LEAST else None
+        )
+        return DriftView(ahead.m_bps_per_s, sqrt(ahead.mm), nis_mean, tau_s)
 
     def reset_gap(self) -> None:
         """Forget price and drift: what comes next follows a lost link."""

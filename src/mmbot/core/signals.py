@@ -1,0 +1,187 @@
+"""
+The estimators of one instrument, fed from the events and read as one view of the market.
+
+The mid that is sampled is that of the book without our own orders, and fills of ours reach nothing
+but the memory of bursts: being filled is no evidence that the price goes on our way.
+"""
+
+from __future__ import annotations
+
+from math import exp
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mmbot.core.book import BookState
+from mmbot.core.estimators.burst import Burst, OwnFill
+from mmbot.core.estimators.cascade import Cascade, CascadeMemory, CascadeParams
+from mmbot.core.estimators.drift import Drift, DriftParams
+from mmbot.core.estimators.reference import Reference
+from mmbot.core.estimators.trend import Trend, TrendParams
+from mmbot.core.estimators.volatility import Volatility, VolatilityParams
+from mmbot.core.events import Fill
+from mmbot.core.quoter import MarketView, QuoterParams
+from mmbot.core.stance import Stance, StanceParams
+from mmbot.core.types import Side
+
+_BPS_PER_FRACTION = 1e4
+
+
+class SignalsParams(BaseModel):
+    """Parameters of the estimators."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    volatility: VolatilityParams = Field(default_factory=VolatilityParams)
+    drift: DriftParams = Field(default_factory=DriftParams)
+    trend: TrendParams = Field(default_factory=TrendParams)
+    stance: StanceParams = Field(default_factory=StanceParams)
+    cascade: CascadeParams = Field(default_factory=CascadeParams)
+
+
+class Signals:
+    """All estimators of one instrument."""
+
+    def __init__(self, params: SignalsParams, quoter: QuoterParams) -> None:
+        self.volatility = Volatility(params.volatility)
+        self.drift = Drift(params.drift)
+        self.trend = Trend(params.trend)
+        self.stance = Stance(params.stance)
+        self.cascade = Cascade(params.cascade)
+        self.reference = Reference(
+            bps_max=quoter.reference_bps_max,
+            stale_s=quoter.reference_stale_s,
+            half_life_s=quoter.reference_half_life_s,
+        )
+        self._k_per_bp = quoter.k_per_bp
+        self._a_per_s = quoter.a_per_s
+        self._a0_bps = quoter.adverse_a0_bps
+        self._a1 = quoter.adverse_a1
+        self._funding_bps_per_h: float | None = None
+        self._fills: list[Fill] = []
+
+    # -- events -----------------------------------------------------------------------------------
+
+    def on_book(self, recv_ns: int, book: BookState) -> None:
+        """Take the mid of a book that could be priced."""
+        mid, bid, ask = book.mid_ticks, book.others_bid, book.others_ask
+        if mid is None or bid is None or ask is None:
+            return
+        self.volatility.sample(recv_ns, mid)
+        self.trend.sample(recv_ns, mid)
+        half_touch_bps = (ask.px_ticks - bid.px_ticks) / 2 / mid * _BPS_PER_FRACTION
+        self.drift.observe(recv_ns, mid, self.volatility.bps_rt_s, half_touch_bps)
+
+    def on_funding_rate(self, funding_per_h: float) -> None:
+        """Rate that a long position pays, a fraction per hour."""
+        self._funding_bps_per_h = funding_per_h * _BPS_PER_FRACTION
+
+    def on_fill(self, fill: Fill) -> None:
+        """Keep a fill of ours until all of its message are here; replayed history is none."""
+        if not fill.is_snapshot and not fill.is_taker:
+            self._fills.append(fill)
+
+    def settle_fills(
+        self, now_ns: int, book: BookState, exposure_lots: tuple[int, int]
+    ) -> list[Burst]:
+        """
+        Judge the fills that came since the last decision, message by message.
+
+        `exposure_lots` is what is left of each side, bid before ask. Returns the bursts found.
+        """
+        if not self._fills:
+            return []
+        fills, self._fills = self._fills, []
+        fair = book.fair_ticks or book.last_mid_ticks
+        if fair is None:
+            return []
+        left = {Side.BUY: exposure_lots[0], Side.SELL: exposure_lots[1]}
+        for fill in fills:
+            left[fill.side] += fill.sz_lots
+        found: list[Burst] = []
+        fills.sort(key=_message)
+        at = 0
+        while at < len(fills):
+            end = at
+            while end < len(fills) and _message(fills[end]) == _message(fills[at]):
+                end += 1
+            message = fills[at:end]
+            side = message[0].side
+            burst = self.cascade.on_own_fills(
+                now_ns,
+                message[0].venue_ms,
+                side,
+                [OwnFill(f.px_ticks, f.sz_lots, f.oid, f.tid) for f in message],
+                resting_lots=left[side],
+                touch_ticks=max(side * f.px_ticks for f in message) * side,
+                fair_ticks=fair,
+                k_per_bp=self._k_per_bp,
+            )
+            left[side] -= sum(f.sz_lots for f in message)
+            if burst is not None:
+                found.append(burst)
+            at = end
+        return found
+
+    def reset_gap(self) -> None:
+        """A lost link: nothing is carried across it but what does not come from prices."""
+        self.reference.forget()
+        self.volatility.reset_gap()
+        self.drift.reset_gap()
+        self.trend.reset_gap()
+
+    # -- memory -----------------------------------------------------------------------------------
+
+    def memory(self) -> CascadeMemory:
+        """What must survive a restart; the same object until it changes."""
+        return self.cascade.snapshot()
+
+    def restore(self, memory: CascadeMemory, now_ns: int) -> None:
+        """Take over the memory of an earlier run."""
+        self.cascade.restore(memory, now_ns)
+
+    # -- view -------------------------------------------------------------------------------------
+
+    def view(
+        self, now_ns: int, x: float, *, fair_px: float, delta: float, half_bps: float
+    ) -> MarketView:
+        """
+        The market as a position of `x` limits must see it.
+
+        `delta` is the size of an order as a fraction of the limit: with the fill intensity at the
+        base half spread it tells how long an unwinding takes.
+        """
+        robust = self.volatility.robust_bps_rt_s
+        trend = self.trend.view(now_ns, robust)
+        drift = self.drift.view(now_ns)
+        rate = self._a_per_s * exp(-half_bps * self._k_per_bp) * delta
+        stance = self.stance.update(
+            now_ns,
+            x,
+            trend=trend,
+            drift=drift,
+            vol_bps_rt_s=robust,
+            hold_s=self.stance.hold_s(x, rate),
+            half_bps=half_bps,
+        )
+        return MarketView(
+            vol_bps_rt_s=self.volatility.bps_rt_s,
+            vol_robust_bps_rt_s=robust,
+            a_per_s=self._a_per_s,
+            k_per_bp=self._k_per_bp,
+            a0_bps=self._a0_bps,
+            a1=self._a1,
+            drift=drift,
+            trend=trend,
+            stance=stance,
+            cascade=self.cascade.view(now_ns, x, None if trend is None else trend.z, None),
+            funding_bps_per_h=self._funding_bps_per_h,
+            reference_bps=self.reference.shift_bps(fair_px, now_ns),
+        )
+
+    def wake_at_ns(self, now_ns: int) -> int | None:
+        """When the memory of a sweep changes a quote by itself."""
+        return self.cascade.wake_at_ns(now_ns)
+
+
+def _message(fill: Fill) -> tuple[int, int]:
+    return fill.venue_ms, int(fill.side)
