@@ -137,12 +137,14 @@ def test_long_and_short_are_mirror_images_to_the_bit(
 
 
 def test_with_the_trend_nothing_is_opposed_and_nothing_answered() -> None:
+    """A position that the market carries is not hurried out of."""
     seen = Case().settled(0.45, trend(38.0))
     assert not seen.is_opposed
     assert (seen.urgency, seen.response_bps) == (0.0, 0.0)
 
 
 def test_opposed_is_entered_late_and_left_later() -> None:
+    """One threshold would switch with every tick of the mid."""
     case = Case()
     assert not case.at(-0.3, trend(20, z=0.69)).is_opposed
     assert case.at(-0.3, trend(20, z=0.7)).is_opposed
@@ -153,6 +155,7 @@ def test_opposed_is_entered_late_and_left_later() -> None:
 
 
 def test_the_answer_fades_in_and_out_and_never_steps() -> None:
+    """A step would requote both sides at once, twice, for a flicker of the significance."""
     case = Case()
     sizes = []
     for n in range(60):
@@ -169,6 +172,54 @@ def test_the_answer_fades_in_and_out_and_never_steps() -> None:
     assert sizes[-1] == 0
 
 
+def test_the_fading_belongs_to_the_time_in_which_it_was_opposed() -> None:
+    """After a quiet minute the first opposed look answers nothing yet, and then in ten seconds."""
+    case = Case()
+    case.at(-0.3, trend(20, z=0.1))
+    case.now_ns += 60 * NS_PER_S
+    assert case.at(-0.3, trend(20)).response_bps == 0
+    full = []
+    for wait_s in (5, 5, 5):
+        case.now_ns += wait_s * NS_PER_S
+        found = case.at(-0.3, trend(20)).response_bps
+        assert found is not None
+        full.append(found)
+    assert full[0] == pytest.approx(full[1] / 2)
+    assert full[1] == full[2]
+
+
+def test_a_clock_that_goes_back_neither_fades_nor_counts_twice() -> None:
+    """Invariant 29 for the time: the same second must not be credited again."""
+    case = Case()
+    case.at(-0.3, trend(20))
+    case.now_ns += 4 * NS_PER_S
+    before = case.at(-0.3, trend(20))
+    assert before.fade == pytest.approx(0.4)
+    case.now_ns -= 3 * NS_PER_S
+    assert case.at(-0.3, trend(20)) == before
+    case.now_ns += 3 * NS_PER_S
+    assert case.at(-0.3, trend(20)) == before
+
+
+def test_there_is_no_urgency_unless_opposed() -> None:
+    """Model notes, 3.2: zero when not opposed, be it for want of significance or of size."""
+    assert Case().at(-0.3, trend(20, z=0.5)).urgency == 0
+    assert Case().at(-0.04, trend(20)).urgency == 0
+    assert Case().at(-0.3, trend(20)).urgency > 0
+
+
+@given(st.floats(-1, 1), st.floats(-60, 60), st.floats(-3, 3))
+def test_the_answer_is_never_beyond_half_the_trend_nor_against_it(
+    x: float, bps: float, z: float
+) -> None:
+    """Invariant 8, in every state: |D| <= min(|T| / 2, cap), and with the trend's sign."""
+    seen = Case().settled(x, trend(bps or 1.0, z=z))
+    assert seen.response_bps is not None
+    assert abs(seen.response_bps) <= min(0.5 * abs(bps or 1.0), 12.0)
+    assert seen.response_bps * bps >= 0
+    assert seen.response_bps == 0 or (seen.is_opposed and seen.response_bps * x < 0)
+
+
 @pytest.mark.parametrize(
     ("x", "seen", "drift", "action"),
     [
@@ -177,6 +228,7 @@ def test_the_answer_fades_in_and_out_and_never_steps() -> None:
         (-0.45, None, None, Action.REDUCE),
         (-0.1, trend(100.0), None, Action.REDUCE),
         (-0.1, trend(20.0), None, Action.HOLD),
+        (-0.3, trend(100.0, z=0.6), None, Action.HOLD),
         (-0.1, None, DriftView(0.05, 0.01, 1.0, 600.0), Action.REDUCE),
         (0.1, None, DriftView(0.05, 0.01, 1.0, 600.0), Action.HOLD),
         (-0.1, None, DriftView(0.002, 0.03, 1.0, 600.0), Action.HOLD),
@@ -190,6 +242,7 @@ def test_when_a_position_is_to_be_reduced(
 
 
 def test_reducing_is_left_later_than_it_is_entered() -> None:
+    """Each of the three reasons has a memory of its own; this is that of the size."""
     case = Case()
     assert case.at(0.46, None).action is Action.REDUCE
     assert case.at(0.41, None).action is Action.REDUCE
@@ -204,7 +257,48 @@ def test_what_is_absent_is_said() -> None:
     assert seen.against_p is None
 
 
+def test_reducing_for_the_drift_is_left_at_its_own_threshold() -> None:
+    """0.60 calls for it and 0.55 ends it; the size and the trend have no say here."""
+    case = Case()
+
+    def act(mean: float) -> tuple[float, Action]:
+        seen = case.at(-0.1, None, drift=DriftView(mean, 0.02, None, 600.0))
+        assert seen.against_p is not None
+        return seen.against_p, seen.action
+
+    steps = [act(mean) for mean in (0.0, 0.009, 0.013, 0.009, 0.004, 0.009)]
+    assert [round(p, 2) for p, _ in steps] == [0.5, 0.58, 0.61, 0.58, 0.53, 0.58]
+    assert [action for _, action in steps] == [
+        Action.HOLD,
+        Action.HOLD,
+        Action.REDUCE,
+        Action.REDUCE,
+        Action.HOLD,
+        Action.HOLD,
+    ]
+
+
+def test_reducing_for_urgency_is_left_at_its_own_threshold() -> None:
+    """U 1 calls for it and 0.7 ends it."""
+    case = Case()
+
+    def act(bps: float) -> tuple[float, Action]:
+        seen = case.at(-0.2, trend(bps))
+        return seen.urgency, seen.action
+
+    steps = [act(bps) for bps in (33.0, 36.0, 26.0, 24.0, 33.0)]
+    assert [round(u, 2) for u, _ in steps] == [0.93, 1.02, 0.73, 0.68, 0.93]
+    assert [action for _, action in steps] == [
+        Action.HOLD,
+        Action.REDUCE,
+        Action.REDUCE,
+        Action.HOLD,
+        Action.HOLD,
+    ]
+
+
 def test_the_time_to_unwind_is_bounded() -> None:
+    """A minute at least, so that a small position is no excuse; a quarter of an hour at most."""
     stance = Stance(StanceParams())
     assert stance.hold_s(100, 1.0) == 100
     assert stance.hold_s(10, 1.0) == 60
@@ -213,5 +307,6 @@ def test_the_time_to_unwind_is_bounded() -> None:
 
 
 def test_thresholds_the_wrong_way_round_are_refused() -> None:
+    """They would switch at every decision."""
     with pytest.raises(ValidationError, match="opposed_z_leave"):
         StanceParams(opposed_z=0.5, opposed_z_leave=0.6)

@@ -105,6 +105,8 @@ class StanceView(NamedTuple):
     """
     The position in its market; None marks what an absent estimate could not tell.
 
+    `urgency` is 0 unless opposed. `against_p` is the probability that the price stands against the
+    position when it is unwound.
     `response_bps` is positive up, like a shift; `response_ratio` its size to the plain return of
     the long window.
     """
@@ -161,7 +163,7 @@ class Stance:
         The stance at `now_ns` for a position of `x` limits.
 
         Args:
-            now_ns: Our clock; not before the last call's.
+            now_ns: Our clock; a time before the last call's counts as that.
             x: Position as a fraction of its limit, long positive.
             trend: None when there are no data for one.
             drift: Posterior of the drift; None when there is none.
@@ -170,8 +172,13 @@ class Stance:
             half_bps: Base half spread, above 0.
         """
         params = self._params
-        last_ns, self._updated_ns = self._updated_ns, now_ns
-        elapsed_s = 0.0 if last_ns is None else max(0, now_ns - last_ns) / NS_PER_S
+        last_ns = now_ns if self._updated_ns is None else self._updated_ns
+        self._updated_ns = max(last_ns, now_ns)
+        # The time since the last call belongs to what was held then, not to what is found now.
+        step = (self._updated_ns - last_ns) / NS_PER_S / params.fade_s
+        self._fade = (
+            min(1.0, self._fade + step) if self._is_opposed else max(0.0, self._fade - step)
+        )
         against = trend is not None and trend.rate_bps_per_s * x < 0
         urgency = (
             abs(x) * abs(trend.rate_bps_per_s) * hold_s / half_bps
@@ -179,10 +186,6 @@ class Stance:
             else 0.0
         )
         self._is_opposed = self._opposed(x, trend, is_against=against)
-        step = elapsed_s / params.fade_s
-        self._fade = (
-            min(1.0, self._fade + step) if self._is_opposed else max(0.0, self._fade - step)
-        )
         against_p: float | None = None
         if drift is not None and x != 0:
             sign = 1.0 if x < 0 else -1.0
@@ -194,7 +197,7 @@ class Stance:
         mode = ResponseMode.BOTH if action is Action.REDUCE else params.mode
         return StanceView(
             self._is_opposed,
-            urgency,
+            urgency if self._is_opposed else 0.0,
             against_p,
             action,
             response,

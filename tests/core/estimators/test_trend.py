@@ -53,7 +53,46 @@ def test_the_significance_knows_that_the_windows_are_nested() -> None:
     assert np.std(zs) == pytest.approx(1, abs=0.15)
 
 
+def test_the_blend_and_its_significance_are_those_of_the_formula() -> None:
+    """Model notes, 3.2 and 0.5.1, by hand: a path of two slopes."""
+    path = [*ramp(0.01, 960), *[MID * (1 + (9.6 + 0.1 * n) * 1e-4) for n in range(1, 41)]]
+    seen = view(fed(path), 1000)
+    short, medium, long = 30 * 0.1, 40 * 0.1 + 140 * 0.01, 40 * 0.1 + 860 * 0.01
+    assert (seen.short_bps, seen.medium_bps, seen.long_bps) == pytest.approx(
+        (short, medium, long), rel=1e-6
+    )
+    rate = (0.05 * short / 30 + 0.15 * medium / 180 + 0.3 * long / 900) / 0.5
+    assert seen.rate_bps_per_s == pytest.approx(rate, rel=1e-6)
+    assert seen.trend_bps == pytest.approx(rate * 900, rel=1e-6)
+    variance = (
+        0.05**2 / 30
+        + 0.15**2 / 180
+        + 0.3**2 / 900
+        + 2 * (0.05 * 0.15 / 180 + 0.05 * 0.3 / 900 + 0.15 * 0.3 / 900)
+    )
+    assert seen.z == pytest.approx(rate * 0.5 / (LEAST * sqrt(variance)), rel=1e-6)
+
+
+@given(st.floats(0.3, 20.0), st.floats(1.01, 5.0))
+def test_the_significance_falls_as_one_over_the_volatility(vol: float, factor: float) -> None:
+    """And the trend itself does not depend on it."""
+    trend = fed(ramp(0.05, 100))
+    calm, wild = (trend.view(T0 + 100 * NS_PER_S, v) for v in (vol, vol * factor))
+    assert calm is not None
+    assert wild is not None
+    assert calm.z == pytest.approx(wild.z * factor)
+    assert calm._replace(z=0) == wild._replace(z=0)
+
+
+@given(st.integers(-10, 10), st.integers(0, 20))
+def test_the_unit_of_the_price_does_not_matter(power: int, seed: int) -> None:
+    """Invariant 23."""
+    path = MID * (1 + np.cumsum(np.random.default_rng(seed).standard_normal(40)) * 1e-4)
+    assert view(fed(path.tolist()), 39) == view(fed((2.0**power * path).tolist()), 39)
+
+
 def test_a_young_run_uses_its_true_age() -> None:
+    """An extrapolation to 900 s would make of 4 bps a trend of 180."""
     seen = view(fed(ramp(0.2, 20)), 20)
     assert seen.age_s == 20
     assert seen.short_bps == seen.long_bps == pytest.approx(4.0)
@@ -62,12 +101,14 @@ def test_a_young_run_uses_its_true_age() -> None:
 
 
 def test_there_is_no_trend_before_there_are_data_for_one() -> None:
+    """Absent is None; a trend of zero would be a figure that nobody measured."""
     assert fed(ramp(1, 4)).view(T0 + 4 * NS_PER_S, LEAST) is None
     assert fed(ramp(1, 5)).view(T0 + 5 * NS_PER_S, LEAST) is not None
     assert Trend(TrendParams()).view(T0, LEAST) is None
 
 
 def test_a_turn_shows_first_on_the_short_horizon() -> None:
+    """What the short windows earn their weight by."""
     seen = view(
         fed([*ramp(0.05, 900), *[MID * 1.0045 * (1 - n * 1e-5) for n in range(1, 61)]]), 960
     )
@@ -75,6 +116,7 @@ def test_a_turn_shows_first_on_the_short_horizon() -> None:
 
 
 def test_a_silence_of_a_minute_starts_anew() -> None:
+    """Lesson of the gaps: the move across one is no trend, and no figure survives it."""
     trend = fed(ramp(0.5, 100))
     late = T0 + 170 * NS_PER_S
     assert trend.view(late, LEAST) is None
@@ -84,6 +126,15 @@ def test_a_silence_of_a_minute_starts_anew() -> None:
     found = trend.view(late + 6 * NS_PER_S, LEAST)
     assert found is not None
     assert found.long_bps == 0
+
+
+def test_a_lost_link_starts_anew() -> None:
+    """However short it was: nobody saw the way that the price took."""
+    trend = fed(ramp(0.5, 100))
+    trend.reset_gap()
+    assert trend.view(T0 + 100 * NS_PER_S, LEAST) is None
+    trend.sample(T0 + 101 * NS_PER_S, MID * 1.1)
+    assert trend.view(T0 + 101 * NS_PER_S, LEAST) is None
 
 
 def test_samples_that_come_seldom_are_held_until_the_next() -> None:
@@ -99,6 +150,7 @@ def test_samples_that_come_seldom_are_held_until_the_next() -> None:
 @settings(max_examples=40)
 @given(st.lists(st.integers(-40, 40), min_size=6, max_size=200))
 def test_a_mirrored_path_has_the_mirrored_trend_to_the_bit(moves: list[int]) -> None:
+    """Invariant 1."""
     path = MID + np.cumsum(moves)
     up = view(fed(path.tolist()), len(moves) - 1)
     down = view(fed((2 * path[0] - path).tolist()), len(moves) - 1)
@@ -111,6 +163,7 @@ def test_a_mirrored_path_has_the_mirrored_trend_to_the_bit(moves: list[int]) -> 
 
 
 def test_memory_is_bounded() -> None:
+    """A run of weeks keeps a quarter of an hour."""
     trend = fed([MID] * 6000)
     assert len(trend._times) < 900 + 1100
     assert view(trend, 5999).age_s >= 900
@@ -118,6 +171,7 @@ def test_memory_is_bounded() -> None:
 
 @pytest.mark.parametrize("mid", [nan, 0.0, -5.0])
 def test_what_is_no_price_changes_nothing_and_is_counted(mid: float) -> None:
+    """Invariants 29 and 32."""
     trend = fed(ramp(0.1, 30))
     before = view(trend, 30)
     assert not trend.sample(T0 + 31 * NS_PER_S, mid)

@@ -153,7 +153,13 @@ class DriftParams(BaseModel):
     half_life_s: float = Field(
         60.0, ge=5, le=3600, description="Memory of a drift that does not revert, half-life, s."
     )
-    sample_s: float = Field(0.25, ge=0, le=10, description="Least time between observations, s.")
+    sample_s: float = Field(
+        1.0,
+        ge=0,
+        le=10,
+        description="Least time between observations, s: the clock of the volatility, without "
+        "whose noise the innovations would look too calm.",
+    )
     noise_bps_min: float = Field(
         0.1, gt=0, le=20, description="Least deviation of the observed mid from the price, bps."
     )

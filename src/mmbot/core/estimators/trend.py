@@ -84,15 +84,32 @@ class TrendView(NamedTuple):
     age_s: float
 
 
+class _Blend(NamedTuple):
+    """What the newest sample makes of the trend, all but its significance."""
+
+    short_bps: float
+    medium_bps: float
+    long_bps: float
+    rate_bps_per_s: float
+    trend_bps: float
+    unit_sd_per_s: float
+    """Deviation of the rate per bps/sqrt(s) of volatility."""
+    age_s: float
+
+
 class Trend:
     """
     Returns of the clock-sampled mid over three nested windows, blended.
 
     Younger than a window, the data's true age is used instead. A silence of a minute starts anew.
+    A window begins at the last sample at or before its start. What comes before the last sample or
+    is no price changes nothing and is counted in `ignored`; what comes before the clock's next
+    tick is just not taken.
     """
 
     __slots__ = (
         "_age_min_ns",
+        "_blended",
         "_horizons_ns",
         "_levels",
         "_origin",
@@ -112,6 +129,8 @@ class Trend:
         self._times: list[int] = []
         self._levels: list[float] = []
         self._origin = 0.0
+        # Worked out once a sample: a decision asks far more often.
+        self._blended: _Blend | None = None
         self.ignored = 0
 
     def sample(self, now_ns: int, mid_ticks: float) -> bool:
@@ -136,17 +155,11 @@ class Trend:
         cut = bisect_right(times, now_ns - self._horizons_ns[2]) - 1
         if cut > _SLACK:
             del times[:cut], self._levels[:cut]
+        self._blended = self._blend()
         return True
 
-    def view(self, now_ns: int, vol_bps_rt_s: float) -> TrendView | None:
-        """
-        The trend by the last sample; None while the data are younger than `age_s_min` or stale.
-
-        `vol_bps_rt_s` is the volatility without jumps, above 0.
-        """
+    def _blend(self) -> _Blend | None:
         times, levels = self._times, self._levels
-        if not times or now_ns - times[-1] > _GAP_NS:
-            return None
         last_ns = times[-1]
         age_ns = last_ns - times[0]
         if age_ns < self._age_min_ns:
@@ -166,18 +179,24 @@ class Trend:
             for a, h in zip(weights, spans_s, strict=True)
             for b, j in zip(weights, spans_s, strict=True)
         )
-        sd = vol_bps_rt_s * sqrt(unit_var) / total
-        return TrendView(
-            returns[0],
-            returns[1],
-            returns[2],
-            rate,
-            rate * spans_s[2],
-            rate / sd,
-            age_ns / NS_PER_S,
-        )
+        short, medium, long = returns
+        unit_sd, age_s = sqrt(unit_var) / total, age_ns / NS_PER_S
+        return _Blend(short, medium, long, rate, rate * spans_s[2], unit_sd, age_s)
+
+    def view(self, now_ns: int, vol_bps_rt_s: float) -> TrendView | None:
+        """
+        The trend by the last sample; None while the data are younger than `age_s_min` or stale.
+
+        `vol_bps_rt_s` is the volatility without jumps, above 0.
+        """
+        found = self._blended
+        if found is None or now_ns - self._times[-1] > _GAP_NS:
+            return None
+        short, medium, long, rate, trend, unit_sd, age_s = found
+        return TrendView(short, medium, long, rate, trend, rate / (vol_bps_rt_s * unit_sd), age_s)
 
     def reset_gap(self) -> None:
         """Start anew: what comes next follows a silence or a lost link."""
         self._times.clear()
         self._levels.clear()
+        self._blended = None
