@@ -310,3 +310,11 @@ def test_thresholds_the_wrong_way_round_are_refused() -> None:
     """They would switch at every decision."""
     with pytest.raises(ValidationError, match="opposed_z_leave"):
         StanceParams(opposed_z=0.5, opposed_z_leave=0.6)
+
+
+def test_a_young_trend_is_not_carried_further_than_it_has_been_watched() -> None:
+    """Three bps in six seconds are noise, not 400 bps in the time of an unwinding."""
+    young, old = (Case().at(-0.2, trend(3.0, span_s=age)) for age in (6.0, 900.0))
+    assert young.urgency == pytest.approx(0.2 * 3.0 / 6.3)
+    assert young.action is Action.HOLD
+    assert old.urgency == pytest.approx(0.2 * 3.0 / 900 * 800 / 6.3)

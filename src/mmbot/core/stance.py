@@ -181,7 +181,9 @@ class Stance:
         )
         against = trend is not None and trend.rate_bps_per_s * x < 0
         urgency = (
-            abs(x) * abs(trend.rate_bps_per_s) * hold_s / half_bps
+            # A rate is not carried further than it has been watched: the noise of a few seconds,
+            # held for a quarter of an hour, would call every young position urgent.
+            abs(x) * abs(trend.rate_bps_per_s) * min(hold_s, trend.age_s) / half_bps
             if trend is not None and against
             else 0.0
         )
