@@ -12,6 +12,7 @@ from mmbot.core.events import AssetCtx, ReferencePx
 from mmbot.core.types import NS_PER_S, Side
 
 MID_PX = 26.2
+_SHORT_LOTS = -250
 _POSITION_LOTS = 600
 """157 USD: one percent of price is 1.57 USD of the 100 at work."""
 
@@ -138,4 +139,33 @@ def led(config: Config, _: Path) -> list[object]:
         if at_s < 60:
             px = MID_PX * (1.001 + lead_bps * 1e-4)
             rig.apply(ReferencePx(rig.now_ns, rig.venue_ms, px))
+    return watched.seen
+
+
+def leaning(config: Config, _: Path) -> list[object]:
+    """
+    A short position against a rise, swept twice, then a turn and a silence; a long pays funding.
+    """
+    watched = Watched(config)
+    rig, chance = watched.rig, Random(11)
+    rig.hold_position(_SHORT_LOTS)
+    px = MID_PX
+    for at_s in watched.steps(420, 0.5):
+        if 300 <= at_s < 365:
+            continue
+        slope_bps_per_s = 0.25 if at_s < 150 else -0.35
+        px *= 1 + (slope_bps_per_s * 0.5 + chance.gauss(0.0, 0.4)) * 1e-4
+        if at_s in (30.0, 200.0, 380.0):
+            px *= 1 + 25e-4
+        rig.set_fair(px)
+        if at_s in (60.0, 130.0):
+            rig.sweep(Side.SELL)
+        if at_s in (210.0, 230.0) and rig.side(Side.BUY):
+            rig.sweep(Side.BUY)
+        if at_s in (100.0, 240.0, 250.0, 390.0):
+            for order in rig.side(Side.BUY if at_s < 200 else Side.SELL)[:1]:
+                rig.fill(order, order.sz_lots)
+        rig.run_over()
+        rig.apply(AssetCtx(rig.now_ns, px, px, 2e-4 if at_s < 250 else 5e-3, 1e6))
+        rig.tell_book(bid_lots=800, ask_lots=800)
     return watched.seen

@@ -30,11 +30,15 @@ from mmbot.config.toml import dump, override, read_text, read_toml
 from mmbot.config.words import UnfitError, explain, near, refuse, show
 from mmbot.core.book import BookParams
 from mmbot.core.engine import EngineParams
+from mmbot.core.estimators.cascade import CascadeParams
+from mmbot.core.estimators.drift import DriftParams
+from mmbot.core.estimators.trend import TrendParams
 from mmbot.core.estimators.volatility import VolatilityParams
 from mmbot.core.ladder import MIN_NOTIONAL_USD, LadderParams
 from mmbot.core.quoter import QuoterParams
 from mmbot.core.reconcile import ReconcileParams
 from mmbot.core.risk import RiskParams
+from mmbot.core.stance import StanceParams
 from mmbot.emulator.market import MarketParams
 from mmbot.emulator.scenarios import SCENARIOS
 from mmbot.emulator.tape import BacktestParams
@@ -234,6 +238,10 @@ class Config(BaseModel):
     ladder: LadderParams = LadderParams()
     reconcile: ReconcileParams = ReconcileParams()
     volatility: VolatilityParams = VolatilityParams()
+    drift: DriftParams = DriftParams()
+    trend: TrendParams = TrendParams()
+    stance: StanceParams = StanceParams()
+    cascade: CascadeParams = CascadeParams()
     book: BookParams = BookParams()
     link: LinkParams = LinkParams()
     gateway: GatewayParams = GatewayParams()
@@ -258,6 +266,10 @@ class Config(BaseModel):
             ladder=self.ladder,
             reconcile=self.reconcile,
             volatility=self.volatility,
+            drift=self.drift,
+            trend=self.trend,
+            stance=self.stance,
+            cascade=self.cascade,
             book=self.book,
         )
 
