@@ -41,6 +41,7 @@ CALM = MarketView(
     a_per_s=0.12,
     k_per_bp=0.5,
     a0_bps=1.8,
+    ofi_z=None,
     a1=0.3,
     drift=None,
     trend=None,

@@ -51,6 +51,7 @@ class Diagnostics(msgspec.Struct, frozen=True):
     k_per_bp: float
     a0_bps: float
     a1: float
+    ofi_z: float | None
     fee_bps: float
     adverse_selection_bps: float
     glft_bps: float
@@ -178,6 +179,7 @@ def diagnose(capture: Capture) -> Diagnostics:
         k_per_bp=market.k_per_bp,
         a0_bps=market.a0_bps,
         a1=market.a1,
+        ofi_z=market.ofi_z,
         fee_bps=quote.fee_bps,
         adverse_selection_bps=quote.adverse_selection_bps,
         glft_bps=quote.glft_bps,

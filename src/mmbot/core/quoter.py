@@ -40,20 +40,8 @@ class QuoterParams(BaseModel):
         description="Least half spread, bps, until own markouts justify less: 8 on the native "
         "perp, 12 where the maker fee is 2.88 bps.",
     )
-    adverse_a0_bps: float = Field(
-        1.8, ge=0, le=20, description="Adverse move of a fill at zero depth, bps (prior)."
-    )
-    adverse_a1: float = Field(
-        0.3, ge=0, le=0.8, description="Growth of the adverse move per bps of depth (prior)."
-    )
     gamma_per_bp: float = Field(
         0.004, ge=0, le=1, description="Risk aversion, per bps of a full position."
-    )
-    k_per_bp: float = Field(
-        0.5, ge=0.02, le=10, description="Decay of fill intensity with depth, per bps."
-    )
-    a_per_s: float = Field(
-        0.12, gt=0, le=100, description="Fill intensity of one side at zero depth, per s."
     )
     glft_bps_max: float = Field(
         20.0, ge=0.5, le=40, description="Upper bound of the GLFT term of the half spread, bps."
@@ -119,7 +107,8 @@ class MarketView(msgspec.Struct, frozen=True, gc=False):
     """
     What the estimators say of the market; None is an estimate that there are no data for.
 
-    `vol_bps_rt_s` counts jumps, `vol_robust_bps_rt_s` does not. `funding_bps_per_h` is what a long
+    `a_per_s` and `k_per_bp` are the fill intensity A exp(-k d) of one side, `a0_bps` and `a1` the
+    adverse move a0 + a1 d of a fill at depth d. `vol_bps_rt_s` counts jumps, `vol_robust_bps_rt_s` does not. `funding_bps_per_h` is what a long
     position pays.
     """
 
@@ -129,6 +118,7 @@ class MarketView(msgspec.Struct, frozen=True, gc=False):
     k_per_bp: float
     a0_bps: float
     a1: float
+    ofi_z: float | None
     drift: DriftView | None
     trend: TrendView | None
     stance: StanceView
@@ -251,7 +241,7 @@ class Quoter:
         self._params = params
         self._ablate = ablate
         self._exact = GlftExact()
-        self._key: tuple[float, float, float] | None = None
+        self._key: tuple[float, ...] | None = None
         self._half = _Half(0.0, 0.0, 0.0, 0.0, 0.0, inf, "closed")
 
     @property
@@ -259,27 +249,23 @@ class Quoter:
         """Half spread of the last quote, the configured least before the first."""
         return self._half.half_bps or self._params.half_spread_bps_min
 
-    def floor_bps(self, fee_bps: float) -> float:
-        """Break-even depth (fee + a0)/(1 - a1), bps; a rebate cannot make it negative."""
-        params = self._params
-        return max(0.0, (fee_bps + params.adverse_a0_bps) / (1.0 - params.adverse_a1))
-
-    def _half_terms(self, now_ns: int, fee_bps: float, vol_bps_rt_s: float, delta: float) -> _Half:
-        key = (fee_bps, vol_bps_rt_s, delta)
+    def _half_terms(self, now_ns: int, fee_bps: float, market: MarketView, delta: float) -> _Half:
+        vol_bps_rt_s, k_per_bp, a_per_s = market.vol_bps_rt_s, market.k_per_bp, market.a_per_s
+        key = (fee_bps, vol_bps_rt_s, delta, a_per_s, k_per_bp, market.a0_bps, market.a1)
         if key == self._key:
             return self._half
         params = self._params
-        margin = 1.0 - params.adverse_a1
+        margin = 1.0 - market.a1
         # What the law charges at the break-even depth beyond the fee: a0 + a1 * break_even.
-        break_even = (fee_bps + params.adverse_a0_bps) / margin
+        break_even = (fee_bps + market.a0_bps) / margin
         choice = self._exact.quote(
             now_ns,
             GlftInputs(
                 vol_bps_rt_s=vol_bps_rt_s,
                 gamma_per_bp=params.gamma_per_bp,
                 xi_per_bp=params.gamma_per_bp,
-                k_per_bp=params.k_per_bp / margin,
-                a_per_s=params.a_per_s * exp(-params.k_per_bp * break_even),
+                k_per_bp=k_per_bp / margin,
+                a_per_s=a_per_s * exp(-k_per_bp * break_even),
                 delta=delta,
                 lots_max=max(1, int(1 / delta)),
             ),
@@ -296,7 +282,7 @@ class Quoter:
             glft_bps,
             rest,
             plain + rest,
-            self.floor_bps(fee_bps),
+            max(0.0, break_even),  # a rebate cannot make it negative
             choice.skew_bps / margin / risk if risk > 0 else inf,
             choice.method,
         )
@@ -323,7 +309,7 @@ class Quoter:
         the reducing side rests one step from fair, whatever the width.
         """
         params, ablate, stance = self._params, self._ablate, market.stance
-        half = self._half_terms(now_ns, fee_bps, market.vol_bps_rt_s, delta)
+        half = self._half_terms(now_ns, fee_bps, market, delta)
         step_bps = step_ticks / fair_ticks * 1e4
         skew = max(params.skew_bps_min, (half.half_bps - step_bps) / params.skew_x_touch)
         bounded = max(-_X_BOUND, min(_X_BOUND, x))
@@ -382,7 +368,7 @@ class Quoter:
             touch_ask_bps=ask[5],
             skew_bps=skew,
             floor_bps=half.floor_bps,
-            reducing_floor_bps=self._reducing_floor(fee_bps, skew, x, step_bps, stance),
+            reducing_floor_bps=self._reducing_floor(fee_bps, skew, x, step_bps, market),
             glft_method=half.method,
         )
 
@@ -427,7 +413,7 @@ class Quoter:
         return height * beyond * beyond
 
     def _reducing_floor(
-        self, fee_bps: float, skew_bps: float, x: float, step_bps: float, stance: StanceView
+        self, fee_bps: float, skew_bps: float, x: float, step_bps: float, market: MarketView
     ) -> float:
         """
         Nearest depth of an order that only reduces, at least one step.
@@ -435,12 +421,12 @@ class Quoter:
         One unit towards flat is worth skew |x|, so a fill may lose that much. Opposed or to be
         reduced, news is not charged: the position itself is the greater danger.
         """
-        params = self._params
+        stance = market.stance
         worth = skew_bps * min(_X_BOUND, abs(x))
         if stance.is_opposed or stance.action is Action.REDUCE:
             worth += abs(stance.response_bps or 0.0)
             return max(step_bps, fee_bps - worth)
-        charged = (fee_bps + params.adverse_a0_bps - worth) / (1.0 - params.adverse_a1)
+        charged = (fee_bps + market.a0_bps - worth) / (1.0 - market.a1)
         return max(step_bps, charged)
 
 

@@ -12,18 +12,24 @@ from math import exp
 from pydantic import BaseModel, ConfigDict, Field
 
 from mmbot.core.book import BookState
+from mmbot.core.estimators.adverse import Adverse, AdverseParams
+from mmbot.core.estimators.aggressors import Aggressor, Aggressors
 from mmbot.core.estimators.burst import Burst, OwnFill
 from mmbot.core.estimators.cascade import Cascade, CascadeMemory, CascadeParams
 from mmbot.core.estimators.drift import Drift, DriftParams
+from mmbot.core.estimators.flow import FlowParams, Ofi, Vpin
+from mmbot.core.estimators.intensity import Intensity, IntensityParams
 from mmbot.core.estimators.reference import Reference
 from mmbot.core.estimators.trend import Trend, TrendParams
 from mmbot.core.estimators.volatility import Volatility, VolatilityParams
-from mmbot.core.events import Fill
+from mmbot.core.events import Fill, Trades
 from mmbot.core.quoter import MarketView, QuoterParams
 from mmbot.core.stance import Stance, StanceParams
-from mmbot.core.types import Side
+from mmbot.core.types import NS_PER_S, USD_PER_TICK_LOT, Side
 
 _BPS_PER_FRACTION = 1e4
+_REST_S_MAX = 5.0
+"""Longest span between two looks over which an order counts as having rested where it is."""
 
 
 class SignalsParams(BaseModel):
@@ -36,6 +42,9 @@ class SignalsParams(BaseModel):
     trend: TrendParams = Field(default_factory=TrendParams)
     stance: StanceParams = Field(default_factory=StanceParams)
     cascade: CascadeParams = Field(default_factory=CascadeParams)
+    intensity: IntensityParams = Field(default_factory=IntensityParams)
+    adverse: AdverseParams = Field(default_factory=AdverseParams)
+    flow: FlowParams = Field(default_factory=FlowParams)
 
 
 class Signals:
@@ -52,10 +61,15 @@ class Signals:
             stale_s=quoter.reference_stale_s,
             half_life_s=quoter.reference_half_life_s,
         )
-        self._k_per_bp = quoter.k_per_bp
-        self._a_per_s = quoter.a_per_s
-        self._a0_bps = quoter.adverse_a0_bps
-        self._a1 = quoter.adverse_a1
+        self.intensity = Intensity(params.intensity)
+        self.adverse = Adverse(params.adverse)
+        self.ofi = Ofi(params.flow)
+        self.vpin = Vpin(params.flow)
+        self._aggressors = Aggressors()
+        self._looked_ns: int | None = None
+        self._ofi_z: float | None = None
+        """Like the intensity, as of the last book or look: what a quote is made of changes with an
+        event or at a time known before, never by the mere moment of a decision."""
         self._funding_bps_per_h: float | None = None
         self._fills: list[Fill] = []
 
@@ -68,8 +82,56 @@ class Signals:
             return
         self.volatility.sample(recv_ns, mid)
         self.trend.sample(recv_ns, mid)
+        self.ofi.observe(recv_ns, bid.px_ticks, bid.sz_lots, ask.px_ticks, ask.sz_lots)
+        self._ofi_z = self.ofi.z(recv_ns)
+        self.adverse.on_mid(recv_ns, mid)
         half_touch_bps = (ask.px_ticks - bid.px_ticks) / 2 / mid * _BPS_PER_FRACTION
         self.drift.observe(recv_ns, mid, self.volatility.bps_rt_s, half_touch_bps)
+
+    def on_trades(self, trades: Trades, book: BookState) -> None:
+        """Take public trades: what reached how far, and what came of it."""
+        rows = zip(trades.sides, trades.px_ticks, trades.sz_lots, strict=True)
+        for side, px_ticks, sz_lots in rows:
+            self.vpin.on_trade(side, px_ticks * sz_lots * USD_PER_TICK_LOT)
+        self._count(self._aggressors.take(trades), book)
+
+    def _count(self, aggressors: list[Aggressor], book: BookState) -> None:
+        for each in aggressors:
+            # The mid strictly before: that of the trade's own block has moved with it.
+            mid = book.mid_before(each.venue_ms)
+            if mid is None:
+                continue
+            reach_bps = each.side * (each.px_ticks - mid) / mid * _BPS_PER_FRACTION
+            self.intensity.on_trades(each.recv_ns, each.side, reach_bps)
+            self.adverse.on_trades(each.recv_ns, each.side, reach_bps, mid)
+
+    def look(self, now_ns: int, book: BookState, live_ticks: tuple[list[int], list[int]]) -> None:
+        """
+        Once a second: a market that stands still is news as well, and our orders have rested.
+
+        `live_ticks` are the prices of our orders on the book, bids before asks.
+        """
+        last_ns = self._looked_ns
+        if last_ns is not None and now_ns - last_ns < NS_PER_S:
+            return
+        self._looked_ns = now_ns
+        self._count(self._aggressors.settle(now_ns), book)
+        mid = book.mid_ticks
+        if mid is None:
+            return
+        self.volatility.sample(now_ns, mid)
+        self.trend.sample(now_ns, mid)
+        self.adverse.on_mid(now_ns, mid)
+        self.intensity.view(now_ns)
+        self._ofi_z = self.ofi.z(now_ns)
+        if last_ns is None:
+            return
+        rested_s = min((now_ns - last_ns) / NS_PER_S, _REST_S_MAX)
+        for side, prices in zip((Side.BUY, Side.SELL), live_ticks, strict=True):
+            for px_ticks in prices:
+                depth_bps = side * (mid - px_ticks) / mid * _BPS_PER_FRACTION
+                if depth_bps >= 0.0:
+                    self.intensity.on_exposure(side, depth_bps, rested_s)
 
     def on_funding_rate(self, funding_per_h: float) -> None:
         """Rate that a long position pays, a fraction per hour."""
@@ -106,6 +168,7 @@ class Signals:
                 end += 1
             message = fills[at:end]
             side = message[0].side
+            self._learn(message, book)
             burst = self.cascade.on_own_fills(
                 now_ns,
                 message[0].venue_ms,
@@ -114,7 +177,7 @@ class Signals:
                 resting_lots=left[side],
                 touch_ticks=max(side * f.px_ticks for f in message) * side,
                 fair_ticks=fair,
-                k_per_bp=self._k_per_bp,
+                k_per_bp=self.intensity.served.k_per_bp,
             )
             left[side] -= sum(f.sz_lots for f in message)
             if burst is not None:
@@ -122,12 +185,34 @@ class Signals:
             at = end
         return found
 
+    def _learn(self, message: list[Fill], book: BookState) -> None:
+        """What the fills of one message say of the rate and the cost of being filled."""
+        first = message[0]
+        mid = book.mid_before(first.venue_ms)
+        if mid is None:
+            return
+        lots = 0
+        worth = 0.0
+        reached: dict[int, float] = {}
+        for fill in message:
+            depth_bps = fill.side * (mid - fill.px_ticks) / mid * _BPS_PER_FRACTION
+            reached[fill.oid] = depth_bps
+            lots += fill.sz_lots
+            worth += depth_bps * fill.sz_lots
+        for depth_bps in reached.values():
+            self.intensity.on_own_fill(max(0.0, depth_bps))
+        self.adverse.on_own_event(first.recv_ns, first.side, worth / lots, mid)
+
     def reset_gap(self) -> None:
         """A lost link: nothing is carried across it but what does not come from prices."""
         self.reference.forget()
         self.volatility.reset_gap()
         self.drift.reset_gap()
         self.trend.reset_gap()
+        self.intensity.reset_gap()
+        self.adverse.reset_gap()
+        self.ofi.reset_gap()
+        self._looked_ns = None
 
     # -- memory -----------------------------------------------------------------------------------
 
@@ -153,7 +238,8 @@ class Signals:
         robust = self.volatility.robust_bps_rt_s
         trend = self.trend.view(now_ns, robust)
         drift = self.drift.view(now_ns)
-        rate = self._a_per_s * exp(-half_bps * self._k_per_bp) * delta
+        intensity, adverse = self.intensity.served, self.adverse.view()
+        rate = intensity.a_per_s * exp(-half_bps * intensity.k_per_bp) * delta
         stance = self.stance.update(
             now_ns,
             x,
@@ -166,21 +252,24 @@ class Signals:
         return MarketView(
             vol_bps_rt_s=self.volatility.bps_rt_s,
             vol_robust_bps_rt_s=robust,
-            a_per_s=self._a_per_s,
-            k_per_bp=self._k_per_bp,
-            a0_bps=self._a0_bps,
-            a1=self._a1,
+            a_per_s=intensity.a_per_s,
+            k_per_bp=intensity.k_per_bp,
+            a0_bps=adverse.a0_bps,
+            a1=adverse.a1,
+            ofi_z=self._ofi_z,
             drift=drift,
             trend=trend,
             stance=stance,
-            cascade=self.cascade.view(now_ns, x, None if trend is None else trend.z, None),
+            cascade=self.cascade.view(now_ns, x, None if trend is None else trend.z, self._ofi_z),
             funding_bps_per_h=self._funding_bps_per_h,
             reference_bps=self.reference.shift_bps(fair_px, now_ns),
         )
 
     def wake_at_ns(self, now_ns: int) -> int | None:
-        """When the memory of a sweep changes a quote by itself."""
-        return self.cascade.wake_at_ns(now_ns)
+        """When a quote can change by itself: the memory of a sweep fades, or the next look."""
+        due_ns = None if self._looked_ns is None else self._looked_ns + NS_PER_S
+        fades_ns = self.cascade.wake_at_ns(now_ns)
+        return fades_ns if due_ns is None or (fades_ns and fades_ns < due_ns) else due_ns
 
 
 def _message(fill: Fill) -> tuple[int, int]:

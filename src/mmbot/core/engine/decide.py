@@ -217,6 +217,8 @@ class Engine(Intake):
         assert ask is not None
         assert limits is not None
         instrument, lots = self.instrument, self.position.lots
+        live_px = self._digest.of(self.orders).live_px
+        self.signals.look(now_ns, book, live_px)
         must_reduce = self.risk.mode is not Mode.RUNNING
         step = instrument.step_ticks(int(fair))
         quote, market = self._quote(limits, fair, step, x, now_ns)
@@ -225,7 +227,6 @@ class Engine(Intake):
         spacing = ladder.settle_spacing(fair, sigma)
         hold = self._reconciler.hold(sigma, spacing / fair * 1e4)
         hold_ticks = hold.bps * fair * 1e-4
-        live_px = self._digest.of(self.orders).live_px
         # The best prices that cannot execute: one step inside the other side's touch as shown.
         # An order of ours counts there: the venue refuses to cross it as it does any other.
         posts = instrument.floor_ticks(ask.px_ticks - 1), instrument.ceil_ticks(bid.px_ticks + 1)

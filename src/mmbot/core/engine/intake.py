@@ -93,6 +93,7 @@ class Intake:
             Book: self._on_book,
             AssetCtx: self._on_ctx,
             ReferencePx: self._on_reference,
+            Trades: self._on_trades,
             Fill: self._on_fill,
             Funding: self._on_funding,
             OrderUpdate: self.orders.on_update,
@@ -123,12 +124,10 @@ class Intake:
     def apply(self, event: Event) -> None:
         """Fold one event into state."""
         handler = self._handlers.get(type(event))
-        if handler is not None:
-            handler(event)
-        elif type(event) is not Trades:
-            # Trades inform estimators that this engine does not have; anything else is a bug.
+        if handler is None:
             msg = f"unknown event {type(event).__name__}"
             raise TypeError(msg)
+        handler(event)
 
     def _on_book(self, event: Bbo | Book) -> None:
         footprint = self._footprint
@@ -140,6 +139,9 @@ class Intake:
             self.signals.on_book(event.recv_ns, self.book)
             self.markouts.advance(self.book)
             self._value(event.recv_ns)
+
+    def _on_trades(self, event: Trades) -> None:
+        self.signals.on_trades(event, self.book)
 
     def _on_ctx(self, event: AssetCtx) -> None:
         self._mark_ticks = self.instrument.ticks(event.mark_px)

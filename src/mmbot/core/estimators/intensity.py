@@ -275,6 +275,11 @@ class Intensity:
             self._advance(now_ns)
         return self._view
 
+    @property
+    def served(self) -> IntensityView:
+        """The figures as of the last call of `view`."""
+        return self._view
+
     def target(self) -> tuple[float, float]:
         """A and k that the evidence in hand asks for, before smoothing and bounds."""
         prior, weight = self.prior, self._weight

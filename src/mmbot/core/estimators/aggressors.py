@@ -1,0 +1,91 @@
+"""Public trades put back together into the orders that caused them."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from mmbot.core.events import Trades
+from mmbot.core.types import NS_PER_MS, Side
+
+_TIDS_KEPT = 8192
+"""Trades remembered by number: what a resubscription repeats is one snapshot of the newest."""
+
+_OPEN_NS = 250 * NS_PER_MS
+"""How long more trades of an order may follow in later frames; then it counts as whole."""
+
+
+class Aggressor(NamedTuple):
+    """One taker order, or several of one block on one side, which nobody can tell apart."""
+
+    recv_ns: int
+    venue_ms: int
+    side: Side
+    px_ticks: int
+    """The worst price it traded at: how far it reached."""
+
+
+class _Open:
+    __slots__ = ("px_ticks", "recv_ns", "venue_ms")
+
+    def __init__(self, recv_ns: int, venue_ms: int, px_ticks: int) -> None:
+        self.recv_ns, self.venue_ms, self.px_ticks = recv_ns, venue_ms, px_ticks
+
+
+class Aggressors:
+    """
+    Merge trades of one venue time and side: a sweep through five levels is one event, not five.
+
+    Source: Hyperliquid docs, "Subscriptions", trades name the aggressor's side and a unique `tid`.
+    """
+
+    __slots__ = ("_open", "_seen", "_tids", "repeated")
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+        self._tids: deque[int] = deque()
+        self._open: dict[Side, _Open] = {}
+        self.repeated = 0
+        """Trades told again, by number; they count once."""
+
+    def take(self, trades: Trades) -> list[Aggressor]:
+        """Fold one message; returns the orders now known to be whole, in order."""
+        done: list[Aggressor] = []
+        rows = zip(trades.times_ms, trades.sides, trades.px_ticks, trades.tids, strict=True)
+        for venue_ms, side, px_ticks, tid in rows:
+            if tid in self._seen:
+                self.repeated += 1
+                continue
+            self._remember(tid)
+            last = self._open.get(side)
+            if last is not None and last.venue_ms == venue_ms:
+                if side * (px_ticks - last.px_ticks) > 0:
+                    last.px_ticks = px_ticks
+                continue
+            if last is not None:
+                if venue_ms < last.venue_ms:
+                    continue  # an old one that came late: its market is history
+                done.append(_whole(side, last))
+            self._open[side] = _Open(trades.recv_ns, venue_ms, px_ticks)
+        return sorted(done)
+
+    def settle(self, now_ns: int) -> list[Aggressor]:
+        """The orders to which nothing was added for a while."""
+        if not self._open:
+            return []
+        ripe = [
+            (side, each) for side, each in self._open.items() if now_ns - each.recv_ns >= _OPEN_NS
+        ]
+        for side, _ in ripe:
+            del self._open[side]
+        return sorted(_whole(side, each) for side, each in ripe)
+
+    def _remember(self, tid: int) -> None:
+        self._seen.add(tid)
+        self._tids.append(tid)
+        if len(self._tids) > _TIDS_KEPT:
+            self._seen.discard(self._tids.popleft())
+
+
+def _whole(side: Side, each: _Open) -> Aggressor:
+    return Aggressor(each.recv_ns, each.venue_ms, side, each.px_ticks)
