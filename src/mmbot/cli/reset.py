@@ -34,6 +34,9 @@ def reset(
     run_dir: StateDir = None,
     *,
     show: Annotated[bool, typer.Option("--show", help="Only show why; clear nothing.")] = False,
+    sweeps: Annotated[
+        bool, typer.Option("--sweeps", help="Forget the stored memory of sweeps as well.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """
@@ -51,8 +54,14 @@ def reset(
             raise lock.problem
         with Store(path) as store:
             reason = store.latched() if show else store.reset(time.time_ns())
+            if sweeps and not show:
+                store.clear_cascade()
     if as_json:
-        told = {"path": str(path), "latched" if show else "cleared": reason}
+        told = {
+            "path": str(path),
+            "latched" if show else "cleared": reason,
+            "sweeps_forgotten": sweeps and not show,
+        }
         echo(msgspec.json.encode(told).decode())
     elif reason is None:
         echo(f"the kill switch is not latched ({path})")
@@ -61,6 +70,8 @@ def reset(
         echo(f"because   {reason.text}")
         echo(f"figure    {reason.value:g} {reason.unit}, limit {reason.limit:g} {reason.unit}")
         echo(f"{'latched ' if show else 'cleared '}  {path}")
+    if sweeps and not show and not as_json:
+        echo("forgotten the memory of sweeps")
 
 
 def _user(settings: Config) -> str:

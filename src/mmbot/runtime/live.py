@@ -21,6 +21,7 @@ from typing import Any, Final
 import msgspec
 
 from mmbot.config import Config
+from mmbot.core.estimators.cascade import CascadeMemory
 from mmbot.core.types import NS_PER_S, Instrument
 from mmbot.errors import (
     CheckError,
@@ -310,8 +311,21 @@ class _Run:
             log=self.log,
             latch=lambda reason: self._latches.append(latches.submit(store.latch, reason)),
             on_end=self.ended.set_result,
+            memory=store.load_cascade(),
+            remember=lambda memory: self._store(latches, store, memory),
             jitter=random.Random(os.urandom(8)),  # noqa: S311 - spreads reconnects, guards nothing
         )
+
+    def _store(self, pool: ThreadPoolExecutor, store: Store, memory: CascadeMemory) -> None:
+        """Write the memory of sweeps off the loop; a run that cannot goes on, and says so."""
+        now_ns = wall_clock_ns()
+
+        def told(done: Future[None]) -> None:
+            error = done.exception()
+            if error is not None:
+                self.log.error("cascade.not_stored", error=str(error))
+
+        pool.submit(store.save_cascade, memory, now_ns).add_done_callback(told)
 
     def _begin(self, trader: Trader, lock: RunLock) -> None:
         """From here on a signal ends the run through its trader, and what crashes as well."""

@@ -17,6 +17,7 @@ import msgspec
 
 from mmbot.config import Config
 from mmbot.core.engine import Decision, Engine
+from mmbot.core.estimators.cascade import CascadeMemory
 from mmbot.core.events import ClockStepped, Command, CommandKind, Event, LinkLost, LinkUp, Snapshot
 from mmbot.core.intents import KillReason
 from mmbot.core.orders import READ_LAG_NS, SlotState
@@ -71,6 +72,8 @@ class Trader:
         log: Structured log.
         latch: Stores a kill reason. Called before the run begins to end, and returns at once: the
             cancels do not wait for a disk, and whoever ends the run waits for what it stores.
+        memory: What an earlier run remembered of sweeps, or None.
+        remember: Stores that memory whenever it changes; returns at once.
         on_end: Called once, when nothing rests or the venue cannot be reached.
     """
 
@@ -88,12 +91,18 @@ class Trader:
         latch: Callable[[KillReason], None],
         on_end: Callable[[Ending], None],
         jitter: random.Random,
+        memory: CascadeMemory | None = None,
+        remember: Callable[[CascadeMemory], None] | None = None,
     ) -> None:
         self.engine = Engine(config.engine, instrument, cloid_prefix=cloid_prefix)
         lifetime_ns = round(config.gateway.expires_after_s * NS_PER_S)
         self.engine.orders.settle_ns = lifetime_ns + READ_LAG_NS
         self.instrument = instrument
         self.started_ns = ports.clock()
+        if memory is not None:
+            self.engine.restore(memory, self.started_ns)
+        self._memory = self.engine.memory
+        self._remember = remember
         self.start_equity_usd: float | None = None
         """Account value at the first snapshot; None before it."""
         self._clock = ports.clock
@@ -264,11 +273,20 @@ class Trader:
             self._deciding = False
         self._teller.later(decision)
         self._trip_if_killed()
+        self._keep_memory()
         closing.after_decision()
         # What sending told us (a request counted, a refusal over HTTP) is looked at next.
         self._arm(now_ns if self._stale else self.engine.wake_at_ns())
         if decision.relink is not None and not closing.is_over:
             self.link.drop(decision.relink)
+
+    def _keep_memory(self) -> None:
+        """Have the memory of sweeps stored when it has changed, after what it led to has left."""
+        memory = self.engine.memory
+        if memory is not self._memory:
+            self._memory = memory
+            if self._remember is not None:
+                self._remember(memory)
 
     def _act(self, decision: Decision) -> None:
         batch = decision.batch

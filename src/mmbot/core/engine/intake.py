@@ -13,6 +13,7 @@ from typing import Any
 from mmbot.core.backoff import Backoff
 from mmbot.core.book import BookState
 from mmbot.core.engine.params import EngineParams
+from mmbot.core.estimators.cascade import CascadeMemory
 from mmbot.core.events import (
     Acked,
     AssetCtx,
@@ -118,6 +119,20 @@ class Intake:
     def limits(self) -> Limits | None:
         """Effective limits; None before the first snapshot."""
         return self.risk.limits
+
+    @property
+    def memory(self) -> CascadeMemory:
+        """What must survive a restart; the same object until it changes."""
+        return self.signals.memory()
+
+    def restore(self, memory: CascadeMemory, now_ns: int) -> None:
+        """
+        Go on from what an earlier run remembered.
+
+        Raises:
+            StateError: It cannot be a memory at this time.
+        """
+        self.signals.restore(memory, now_ns)
 
     # -- events -----------------------------------------------------------------------------------
 

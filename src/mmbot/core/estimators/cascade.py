@@ -371,7 +371,7 @@ class Cascade:
         if fault is not None:
             msg = (
                 f"the stored cascade memory is impossible: {fault}. The safety state is damaged or "
-                "this machine's clock was set back: set the clock right, or clear that memory"
+                "this machine's clock was set back: set the clock right, or: mmbot reset --sweeps"
             )
             raise StateError(msg)
         self._memory = CascadeMemory(self._within(memory.bid), self._within(memory.ask))
