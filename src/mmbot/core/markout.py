@@ -287,6 +287,10 @@ class Markouts:
         """Sums and averages at a horizon of `HORIZONS_S`; ValueError for any other."""
         return self._horizon(horizon_s).stats()
 
+    def events(self, horizon_s: int = 5) -> int:
+        """How many events of maker fills are that old."""
+        return self._horizon(horizon_s).events
+
     def recent_edge(self, horizon_s: int = 5) -> RecentEdge | None:
         """
         Edge of the last 20 events that are `horizon_s` old; None before the first.

@@ -170,8 +170,15 @@ class Quote(msgspec.Struct, frozen=True, gc=False):
     """Break-even depth: no order that adds exposure rests nearer."""
     reducing_floor_bps: float
     """Nearest that an order may come which only reduces the position."""
+    pulls_bid: bool
+    pulls_ask: bool
+    """Whether a side shall be empty: the danger of another sweep is too great."""
     glft_method: Method
     """How the GLFT term was found: the closed form or the exact solution."""
+
+    def pulls(self, side: Side) -> bool:
+        """Whether `side` shall be empty unless it reduces the position."""
+        return self.pulls_bid if side > 0 else self.pulls_ask
 
     @property
     def half_bps(self) -> float:
@@ -369,6 +376,8 @@ class Quoter:
             skew_bps=skew,
             floor_bps=half.floor_bps,
             reducing_floor_bps=self._reducing_floor(fee_bps, skew, x, step_bps, market),
+            pulls_bid=market.cascade.pulls_bid and "cascade" not in ablate,
+            pulls_ask=market.cascade.pulls_ask and "cascade" not in ablate,
             glft_method=half.method,
         )
 
@@ -431,7 +440,7 @@ class Quoter:
 
 
 TERMS = frozenset(
-    {"skew", "drift", "opposed", "widening", "cascade", "funding", "reference", "reduce"}
+    {"skew", "drift", "opposed", "widening", "cascade", "funding", "reference", "reduce", "guards"}
 )
 """Terms that an ablation can leave out."""
 

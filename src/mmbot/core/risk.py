@@ -170,6 +170,8 @@ class Trip(Enum):
 
     INVENTORY = "inventory"
     SOFT_LOSS = "soft_loss"
+    STUCK = "stuck_and_opposed"
+    EDGE = "negative_edge"
     CLEARED = "cleared"
     """No cause for REDUCING is left."""
     SESSION_LOSS = "session_loss"
@@ -183,6 +185,8 @@ KILLS = (Trip.OPERATOR, Trip.SESSION_LOSS, Trip.DRAWDOWN, Trip.STALE_DATA)
 NEXT_MODE: dict[tuple[Mode, Trip], Mode] = {
     (Mode.RUNNING, Trip.INVENTORY): Mode.REDUCING,
     (Mode.RUNNING, Trip.SOFT_LOSS): Mode.REDUCING,
+    (Mode.RUNNING, Trip.STUCK): Mode.REDUCING,
+    (Mode.RUNNING, Trip.EDGE): Mode.REDUCING,
     (Mode.RUNNING, Trip.CLEARED): Mode.RUNNING,
     (Mode.RUNNING, Trip.SESSION_LOSS): Mode.HALTED,
     (Mode.RUNNING, Trip.DRAWDOWN): Mode.HALTED,
@@ -190,6 +194,8 @@ NEXT_MODE: dict[tuple[Mode, Trip], Mode] = {
     (Mode.RUNNING, Trip.OPERATOR): Mode.HALTED,
     (Mode.REDUCING, Trip.INVENTORY): Mode.REDUCING,
     (Mode.REDUCING, Trip.SOFT_LOSS): Mode.REDUCING,
+    (Mode.REDUCING, Trip.STUCK): Mode.REDUCING,
+    (Mode.REDUCING, Trip.EDGE): Mode.REDUCING,
     (Mode.REDUCING, Trip.CLEARED): Mode.RUNNING,
     (Mode.REDUCING, Trip.SESSION_LOSS): Mode.HALTED,
     (Mode.REDUCING, Trip.DRAWDOWN): Mode.HALTED,
@@ -270,8 +276,14 @@ class Risk:
         reason = KillReason(Trip.OPERATOR.value, 1.0, 1.0, "command", text, now_ns)
         self._trip(Trip.OPERATOR, reason)
 
-    def update(self, x: float, touch_age_ns: int | None, now_ns: int) -> Mode:
-        """Mode at `now_ns`, given the position as a fraction of its limit and the touch's age."""
+    def update(
+        self, x: float, touch_age_ns: int | None, now_ns: int, guard: Trip | None = None
+    ) -> Mode:
+        """
+        Mode at `now_ns`, given the position as a fraction of its limit and the touch's age.
+
+        `guard` is the soft guard that asks to reduce, if any.
+        """
         if touch_age_ns is not None and touch_age_ns >= self._stale_kill_ns:
             age_s, limit_s = touch_age_ns / NS_PER_S, self._params.stale_kill_s
             self._trip(Trip.STALE_DATA, _reached(Trip.STALE_DATA, age_s, limit_s, "s", now_ns))
@@ -283,6 +295,8 @@ class Risk:
             self._move(Trip.INVENTORY, position_frac=x)
         elif is_soft:
             self._move(Trip.SOFT_LOSS, equity_usd=self.equity_usd)
+        elif guard is not None:
+            self._move(guard, position_frac=x)
         elif self.mode is Mode.REDUCING and held <= _INVENTORY_CLEAR:
             self._move(Trip.CLEARED, equity_usd=self.equity_usd)
         return self.mode

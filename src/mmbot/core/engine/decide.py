@@ -9,18 +9,24 @@ from mmbot.core.engine.decision import Decision
 from mmbot.core.engine.digest import Digest
 from mmbot.core.engine.intake import Intake
 from mmbot.core.engine.params import EngineParams
+from mmbot.core.guards import Guards
+from mmbot.core.guards import Position as Guarded
 from mmbot.core.intents import Cancel, Diff, Note, Status
 from mmbot.core.ladder import Ladder, SideInputs, SideTarget
+from mmbot.core.markout import RecentEdge
 from mmbot.core.quoter import MarketView, Quote, Quoter
 from mmbot.core.reconcile import SideView
-from mmbot.core.risk import Batch, GateView, Limits, gate
+from mmbot.core.risk import Batch, GateView, Limits, Trip, gate
 from mmbot.core.slots import may_cancel
+from mmbot.core.stance import StanceView
 from mmbot.core.types import NS_PER_S, Instrument, Mode, Side
 
 _SIDES = (Side.BUY, Side.SELL)
 _STALE = "stale book"
 _LATE = "late book"
 _DIAGNOSTICS_NS = NS_PER_S
+_EDGE_S = 5
+"""Horizon of the edge that the guards judge, s."""
 _RELINK_NS = 5 * NS_PER_S
 """Lateness that lasts so long may be the connection's, so another is tried. Long enough for a burst
 of retransmissions to be over; each time it did not help, the next one waits twice as long."""
@@ -44,6 +50,10 @@ class Engine(Intake):
     ) -> None:
         super().__init__(params, instrument, cloid_prefix=cloid_prefix, own_in_book=own_in_book)
         self._quoter = Quoter(params.quoter, ablate=ablate)
+        self._guards = None if "guards" in ablate else Guards(params.guards)
+        self._stance: StanceView | None = None
+        self._edge: RecentEdge | None = None
+        self._edge_events = 0
         self._ladder = Ladder(params.ladder, instrument)
         self._stale_pull_ns = int(params.risk.stale_pull_s * NS_PER_S)
         self._stale_kill_ns = int(params.risk.stale_kill_s * NS_PER_S)
@@ -72,7 +82,7 @@ class Engine(Intake):
         q_max = self._q_max_lots()
         x = self.position.lots / q_max if q_max > 0 else 0.0
         old_ns = self._old_ns(age_ns, lag_ns, now_ns)
-        risk.update(x, old_ns, now_ns)
+        risk.update(x, old_ns, now_ns, self._guard(x, now_ns))
         blocked = self._blocked(age_ns, lag_ns, q_max)
         if (blocked is _STALE or blocked is _LATE) is not self._is_stale:
             self._tell_stale(blocked, age_ns, lag_ns)
@@ -110,6 +120,21 @@ class Engine(Intake):
                 depth_bps=burst.depth_bps,
                 trigger=burst.trigger.value,
             )
+            note = None if self._guards is None else self._guards.on_sweep(now_ns, burst.side)
+            if note is not None:
+                self._notes.append(note)
+
+    def _guard(self, x: float, now_ns: int) -> Trip | None:
+        """The soft guard that asks to reduce, by the stance of the last decision."""
+        stance = self._stance
+        if self._guards is None or stance is None:
+            return None
+        events = self.markouts.events(_EDGE_S)
+        if events != self._edge_events:
+            self._edge, self._edge_events = self.markouts.recent_edge(_EDGE_S), events
+        guarded = Guarded(x, stance.is_opposed, stance.urgency)
+        guard = self._guards.update(now_ns, guarded, self._edge, events)
+        return None if guard is None else Trip(guard.value)
 
     def wake_at_ns(self) -> int | None:
         """Earliest time at which `decide` could change its answer without a new event."""
@@ -195,7 +220,7 @@ class Engine(Intake):
             if may_cancel(slot, now_ns)
         )
 
-    def _pulled(self, side: Side, x: float, market: MarketView) -> str | None:
+    def _pulled(self, side: Side, x: float, quote: Quote, now_ns: int) -> str | None:
         """A rule that keeps a side empty; the side that reduces the position never is."""
         if side * x < 0:
             return None
@@ -203,8 +228,9 @@ class Engine(Intake):
             return "reducing"
         if abs(x) >= 1.0:
             return "position limit"
-        cascade = market.cascade
-        return "danger" if (cascade.pulls_bid if side > 0 else cascade.pulls_ask) else None
+        if self._guards is not None and self._guards.is_off(side, now_ns):
+            return "swept again"
+        return "danger" if quote.pulls(side) else None
 
     # -- quote, ladder, difference ----------------------------------------------------------------
 
@@ -222,6 +248,7 @@ class Engine(Intake):
         must_reduce = self.risk.mode is not Mode.RUNNING
         step = instrument.step_ticks(int(fair))
         quote, market = self._quote(limits, fair, step, x, now_ns)
+        self._stance = market.stance
         sigma = market.vol_bps_rt_s
         budgets = limits.budgets_lots(lots, fair, self.risk.mode)
         spacing = ladder.settle_spacing(fair, sigma)
@@ -237,7 +264,7 @@ class Engine(Intake):
         ):
             reduce_lots = max(0, -side * lots)
             is_only = must_reduce and reduce_lots > 0
-            pulled = self._pulled(side, x, market)
+            pulled = self._pulled(side, x, quote, now_ns)
             target = ladder.build(
                 quote,
                 SideInputs(side, budget, reduce_lots, post, live, pulled, is_only),
@@ -318,6 +345,8 @@ class Engine(Intake):
             if view.quote.reference_bps is not None:
                 times.append(self.signals.reference.expires_at_ns())
             times.append(self.signals.wake_at_ns(now_ns))
+            if self._guards is not None:
+                times.append(self._guards.wake_at_ns(now_ns))
             times.append(self._reconciler.ready_at_ns(now_ns))
         return _soonest(times, now_ns)
 

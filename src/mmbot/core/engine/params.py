@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import ConfigDict, Field
 
 from mmbot.core.book import BookParams
+from mmbot.core.guards import GuardParams
 from mmbot.core.ladder import LadderParams
 from mmbot.core.quoter import QuoterParams
 from mmbot.core.reconcile import ReconcileParams
@@ -21,4 +22,5 @@ class EngineParams(SignalsParams):
     quoter: QuoterParams = Field(default_factory=QuoterParams)
     ladder: LadderParams = Field(default_factory=LadderParams)
     reconcile: ReconcileParams = Field(default_factory=ReconcileParams)
+    guards: GuardParams = Field(default_factory=GuardParams)
     book: BookParams = Field(default_factory=BookParams)

@@ -1,0 +1,191 @@
+"""Soft guards: position, opposition, edge and repeated sweeps reduce before a loss limit is near."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.rig import T0_NS, Rig, params
+from mmbot.core.guards import Guard, GuardParams, Guards, Position
+from mmbot.core.markout import RecentEdge
+from mmbot.core.types import NS_PER_S, Mode, Side
+
+STUCK = Position(0.4, is_opposed=True, urgency=1.5)
+CALM = Position(0.0, is_opposed=False, urgency=0.0)
+LOSING = RecentEdge(20, -4.0, 0.7)
+
+
+def guards(**changes: object) -> Guards:
+    return Guards(GuardParams.model_validate(changes))
+
+
+def at(seconds: float) -> int:
+    return T0_NS + round(seconds * NS_PER_S)
+
+
+def test_stuck_against_an_urgent_trend_for_five_minutes_reduces() -> None:
+    """The recorded session stood so for most of its length."""
+    it = guards()
+    assert it.update(at(0), STUCK, None, 0) is None
+    assert it.update(at(299.9), STUCK, None, 0) is None
+    assert it.wake_at_ns(at(299.9)) == at(300)
+    assert it.update(at(300), STUCK, None, 0) is Guard.STUCK
+    assert it.update(at(301), STUCK._replace(x=-0.4), None, 0) is Guard.STUCK
+    assert it.update(at(302), STUCK._replace(x=0.29), None, 0) is None
+    assert it.update(at(303), STUCK, None, 0) is None, "the time begins anew"
+
+
+@pytest.mark.parametrize(
+    "change", [{"x": 0.29}, {"is_opposed": False}, {"urgency": 1.0}], ids=lambda c: next(iter(c))
+)
+def test_each_part_of_being_stuck_is_needed(change: dict[str, object]) -> None:
+    """A position, against the trend, that matters."""
+    it = guards()
+    for second in range(0, 900, 10):
+        assert it.update(at(second), STUCK._replace(**change), None, 0) is None
+
+
+def test_a_proven_loss_per_event_reduces_for_its_time_and_then_needs_new_evidence() -> None:
+    """The record: -4.0 bps a fill over 24 events."""
+    it = guards(edge_s=600.0)
+    assert it.update(at(0), CALM, LOSING, 19) is None
+    assert it.update(at(1), CALM, LOSING, 20) is Guard.EDGE
+    assert it.wake_at_ns(at(1)) == at(601)
+    assert it.update(at(600), CALM, LOSING, 25) is Guard.EDGE
+    assert it.update(at(601), CALM, LOSING, 25) is None
+    assert it.update(at(700), CALM, LOSING, 44) is None
+    assert it.update(at(701), CALM, LOSING, 45) is Guard.EDGE
+
+
+@pytest.mark.parametrize(
+    "edge",
+    [RecentEdge(20, -1.9, 0.1), RecentEdge(20, -4.0, 1.4), RecentEdge(20, -4.0, None), None],
+)
+def test_a_loss_that_is_small_or_uncertain_does_not(edge: RecentEdge | None) -> None:
+    """Twenty fills of noise are no proof."""
+    assert guards().update(at(0), CALM, edge, 40) is None
+
+
+def test_two_sweeps_of_one_side_within_ten_minutes_empty_it_for_five() -> None:
+    """And only that side."""
+    it = guards()
+    assert it.on_sweep(at(0), Side.BUY) is None
+    assert it.on_sweep(at(601), Side.BUY) is None
+    assert it.on_sweep(at(700), Side.SELL) is None
+    note = it.on_sweep(at(900), Side.BUY)
+    assert note is not None
+    assert note.facts["side"] == "buy"
+    assert it.is_off(Side.BUY, at(1199.9))
+    assert not it.is_off(Side.SELL, at(901))
+    assert it.wake_at_ns(at(901)) == at(1200)
+    assert not it.is_off(Side.BUY, at(1200))
+
+
+# -- on the wire -----------------------------------------------------------------------------------
+
+
+def sweep(it: Rig, side: Side) -> None:
+    """All of one side in one message, its reach deep enough to count as a sweep."""
+    orders = sorted(
+        (o for o in it.resting.values() if o.side is side), key=lambda o: -side * o.px_ticks
+    )
+    assert len(orders) >= 3
+    for order in orders:
+        it.fill(order, order.sz_lots)
+
+
+def wide() -> Rig:
+    return Rig(
+        params(
+            risk={"max_position_usd": 500.0, "capital_usd": 100.0},
+            ladder={"rungs": 5, "spacing_bps": 2.0},
+            guards={"sweeps_off_s": 60.0},
+        ),
+        equity_usd=100.0,
+    )
+
+
+def rest(it: Rig, seconds: int) -> None:
+    for _ in range(seconds):
+        it.wait(1.0)
+        it.tell_book()
+        it.settle()
+
+
+def test_after_two_sweeps_the_side_stays_empty_and_then_returns() -> None:
+    """Swept twice in four minutes, the predecessor put the third ladder up at once."""
+    it = wide()
+    rest(it, 5)
+    sweep(it, Side.BUY)
+    rest(it, 5)
+    assert any(note.event == "cascade.seen" for note in it.notes)
+    # Out of the position again, so that bids would be wanted.
+    while it.position_lots > 0:
+        asks = [o for o in it.resting.values() if o.side is Side.SELL]
+        it.fill(asks[0], min(asks[0].sz_lots, it.position_lots))
+        rest(it, 1)
+    rest(it, 130)
+    sweep(it, Side.BUY)
+    rest(it, 3)
+    assert [n.facts["side"] for n in it.notes if n.event == "side.off"] == ["buy"]
+    while it.position_lots > 0:
+        asks = [o for o in it.resting.values() if o.side is Side.SELL]
+        it.fill(asks[0], min(asks[0].sz_lots, it.position_lots))
+        rest(it, 1)
+    assert not any(o.side is Side.BUY for o in it.resting.values())
+    assert any(o.side is Side.SELL for o in it.resting.values())
+    assert "bid: swept again" in it.decide().status.reasons
+    rest(it, 65)
+    assert any(o.side is Side.BUY for o in it.resting.values())
+
+
+def test_stuck_and_opposed_leaves_nothing_but_reducing_orders() -> None:
+    """Long in a falling market: after the time, every order that rests can only close."""
+    it = Rig(
+        params(
+            risk={
+                "max_position_usd": 500.0,
+                "loss_limit_frac": 0.5,
+                "drawdown_limit_frac": 0.5,
+                "soft_limit_frac": 0.4,
+            },
+            guards={"stuck_s": 60.0},
+        ),
+        position_lots=800,
+    )
+    px = 26.2
+    for _ in range(260):
+        px *= 1 - 0.6e-4
+        it.wait(1.0)
+        it.set_fair(px)
+        it.tell_book()
+        it.settle()
+    assert it.engine.mode is Mode.REDUCING
+    assert any(note.facts.get("cause") == "stuck_and_opposed" for note in it.notes)
+    assert it.resting
+    assert all(o.side is Side.SELL and o.is_reduce_only for o in it.resting.values())
+
+
+def test_fills_that_always_lose_stop_the_increasing_side() -> None:
+    """Every fill is followed by the price going through it: informed traders pick us off."""
+    it = Rig(
+        params(
+            risk={"loss_limit_frac": 0.5, "drawdown_limit_frac": 0.5, "soft_limit_frac": 0.4},
+        )
+    )
+    px = 26.2
+    for n in range(60):
+        if it.engine.mode is not Mode.RUNNING:
+            break
+        side = Side.BUY if n % 2 else Side.SELL
+        orders = [o for o in it.resting.values() if o.side is side]
+        if orders:
+            it.fill(orders[0], orders[0].sz_lots)
+            px *= 1 - side * 20e-4
+        for _ in range(8):
+            it.wait(1.0)
+            it.set_fair(px)
+            it.run_over()
+            it.tell_book()
+            it.settle()
+    assert it.engine.mode is Mode.REDUCING
+    assert any(note.facts.get("cause") == "negative_edge" for note in it.notes)
