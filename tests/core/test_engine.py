@@ -1177,6 +1177,11 @@ def test_the_summary_adds_up_and_keeps_its_signs() -> None:
     assert summary.pnl_usd == pytest.approx(total, abs=1e-12)
     assert summary.bought_sz - summary.sold_sz == pytest.approx(summary.position_sz)
     assert summary.skew_at_max_inventory_bps < 0
+    assert summary.touch_bid_at_max_inventory_bps is not None
+    assert summary.touch_ask_at_max_inventory_bps is not None
+    # Long: the bid stood away by the skew, the ask came in by it.
+    assert summary.touch_bid_at_max_inventory_bps > summary.touch_ask_at_max_inventory_bps
+    assert summary.touch_ask_at_end_bps is not None
     assert summary.resting_orders == len(it.resting)
 
 

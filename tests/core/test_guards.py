@@ -1,4 +1,4 @@
-"""Soft guards: position, opposition, edge and repeated sweeps reduce before a loss limit is near."""
+"""Soft guards: opposition, edge and repeated sweeps reduce before a loss limit is near."""
 
 from __future__ import annotations
 

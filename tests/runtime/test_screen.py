@@ -168,6 +168,8 @@ def test_the_summary_has_every_figure(markout: float | None, shown: str) -> None
         "markout_30s_bps": markout,
         "max_drawdown_pct": 0.1,
         "skew_at_max_inventory_bps": -2.0,
+        "touch_bid_at_max_inventory_bps": 21.5,
+        "touch_ask_at_max_inventory_bps": None,
         "resting_orders": 0,
         "kill": None,
         "end_reason": "Ctrl+C",
@@ -177,6 +179,7 @@ def test_the_summary_has_every_figure(markout: float | None, shown: str) -> None
     assert "-0.0300 USD" in text
     assert "+0.0510 USD" in text
     assert "not tripped" in text
+    assert "bid 21.50 bps from fair, ask none" in text
     assert shown in text
     assert "drawdown 4 %" in "\n".join(summary_lines({**summary, "kill": {"text": "drawdown 4 %"}}))
 

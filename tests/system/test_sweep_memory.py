@@ -17,7 +17,9 @@ def test_a_sweep_keeps_the_next_orders_away_and_a_restart_does_not_forget_it(
         sets = [f"emulator.url={venue.url}", f"state_dir={tmp_path / 'state'}"]
         with daemon(tmp_path / "first", config=CONFIG, sets=sets) as bot:
             bot.wait_event("quote.moved")
-            bot.wait_for("bids to hit", lambda _: sum(o["side"] == "B" for o in venue.resting()) > 3)
+            bot.wait_for(
+                "bids to hit", lambda _: sum(o["side"] == "B" for o in venue.resting()) > 3
+            )
             bids = [float(o["limitPx"]) for o in venue.resting() if o["side"] == "B"]
             venue.control("trade", coin="HYPE", side="A", px=min(bids), sz=1e6)
             bot.wait_event("cascade.seen")

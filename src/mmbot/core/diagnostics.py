@@ -132,10 +132,22 @@ class Summary(msgspec.Struct, frozen=True):
     """Of peak equity, at the lower of mid and mark."""
     skew_at_max_inventory_bps: float
     """Shift by the inventory skew when the position was largest; against its sign."""
+    touch_bid_at_max_inventory_bps: float | None
+    """Distance of the nearest order from fair when the position was largest."""
+    touch_ask_at_max_inventory_bps: float | None
+    touch_bid_at_end_bps: float | None
+    touch_ask_at_end_bps: float | None
     max_inventory_sz: float
     resting_orders: int
     inside_floor_s: float
     """Time during which an order that could increase the position was inside its floor."""
+
+
+class Touches(msgspec.Struct, frozen=True, gc=False):
+    """Distance of our nearest wanted orders from fair, bps; None for a side without one."""
+
+    bid_bps: float | None = None
+    ask_bps: float | None = None
 
 
 class Capture(msgspec.Struct, frozen=True, gc=False):
@@ -245,6 +257,8 @@ def summarise(
     max_drawdown_frac: float,
     skew_at_max_bps: float,
     max_inventory_lots: int,
+    touches_at_max: Touches,
+    touches_at_end: Touches,
     resting_orders: int,
     inside_ns: int,
 ) -> Summary:
@@ -265,6 +279,10 @@ def summarise(
         markout_30s_bps=markouts.adverse_bps(30),
         max_drawdown_pct=max_drawdown_frac * 100,
         skew_at_max_inventory_bps=skew_at_max_bps,
+        touch_bid_at_max_inventory_bps=touches_at_max.bid_bps,
+        touch_ask_at_max_inventory_bps=touches_at_max.ask_bps,
+        touch_bid_at_end_bps=touches_at_end.bid_bps,
+        touch_ask_at_end_bps=touches_at_end.ask_bps,
         max_inventory_sz=instrument.sz(max_inventory_lots),
         resting_orders=resting_orders,
         inside_floor_s=inside_ns / NS_PER_S,

@@ -108,8 +108,8 @@ class MarketView(msgspec.Struct, frozen=True, gc=False):
     What the estimators say of the market; None is an estimate that there are no data for.
 
     `a_per_s` and `k_per_bp` are the fill intensity A exp(-k d) of one side, `a0_bps` and `a1` the
-    adverse move a0 + a1 d of a fill at depth d. `vol_bps_rt_s` counts jumps, `vol_robust_bps_rt_s` does not. `funding_bps_per_h` is what a long
-    position pays.
+    adverse move a0 + a1 d of a fill at depth d. `vol_bps_rt_s` counts jumps, `vol_robust_bps_rt_s`
+    does not. `funding_bps_per_h` is what a long position pays.
     """
 
     vol_bps_rt_s: float

@@ -157,6 +157,10 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
         value = summary[key]
         return "no fill that old" if value is None else f"{value:+.2f} bps"
 
+    def depth(key: str) -> str:
+        value = summary[key]
+        return "none" if value is None else f"{value:.2f} bps from fair"
+
     def usd(key: str) -> str:
         return f"{summary[key] + 0.0:+.4f} USD"
 
@@ -182,6 +186,13 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
         ),
         ("max drawdown", f"{summary['max_drawdown_pct']:.3f} % of peak equity"),
         ("skew at max inventory", f"{summary['skew_at_max_inventory_bps']:+.2f} bps"),
+        (
+            "touch at max inventory",
+            (
+                f"bid {depth('touch_bid_at_max_inventory_bps')}, "
+                f"ask {depth('touch_ask_at_max_inventory_bps')}"
+            ),
+        ),
         ("resting orders", str(summary["resting_orders"])),
         ("kill switch", summary["kill"]["text"] if summary["kill"] else "not tripped"),
     ]

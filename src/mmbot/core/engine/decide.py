@@ -9,6 +9,8 @@ from mmbot.core.engine.decision import Decision
 from mmbot.core.engine.digest import Digest
 from mmbot.core.engine.intake import Intake
 from mmbot.core.engine.params import EngineParams
+from mmbot.core.engine.tally import Tally
+from mmbot.core.estimators.burst import Trigger
 from mmbot.core.guards import Guards
 from mmbot.core.guards import Position as Guarded
 from mmbot.core.intents import Cancel, Diff, Note, Status
@@ -66,8 +68,7 @@ class Engine(Intake):
         self._diagnosed_ns: int | None = None
         self._wake_ns: int | None = None
         self._dropped_ns: dict[tuple[str, str], int] = {}
-        self._max_inventory = 0
-        self._skew_at_max = 0.0
+        self._tally = Tally()
         self._inside_since_ns = 0
         self._inside_ns = 0
 
@@ -120,7 +121,9 @@ class Engine(Intake):
                 depth_bps=burst.depth_bps,
                 trigger=burst.trigger.value,
             )
-            note = None if self._guards is None else self._guards.on_sweep(now_ns, burst.side)
+            if self._guards is None or burst.is_extension or burst.trigger is Trigger.EVENTS:
+                continue  # many small fills are no sweep
+            note = self._guards.on_sweep(now_ns, burst.side)
             if note is not None:
                 self._notes.append(note)
 
@@ -290,6 +293,7 @@ class Engine(Intake):
             is_trading=True,
             must_reduce=must_reduce,
         )
+        self._tally.see(lots, quote, targets[0], targets[1])
         view = View(quote, targets[0], targets[1], budgets, hold, q_max, market, spacing)
         return view, diff, gate_view
 
@@ -315,10 +319,6 @@ class Engine(Intake):
             delta=self._delta,
             market=market,
         )
-        held = abs(self.position.lots)
-        if held > self._max_inventory:
-            self._max_inventory = held
-            self._skew_at_max = quote.inventory_skew_bps
         return quote, market
 
     # -- when to look again -----------------------------------------------------------------------
@@ -410,8 +410,10 @@ class Engine(Intake):
             self.instrument,
             px_ticks=px,
             max_drawdown_frac=self.risk.max_drawdown_frac,
-            skew_at_max_bps=self._skew_at_max,
-            max_inventory_lots=self._max_inventory,
+            skew_at_max_bps=self._tally.skew_at_max_bps,
+            max_inventory_lots=self._tally.max_lots,
+            touches_at_max=self._tally.at_max,
+            touches_at_end=self._tally.at_end,
             resting_orders=len(self.orders.slots),
             inside_ns=self._inside_ns,
         )
