@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from mmbot.core.engine import EngineParams, Summary
+from mmbot.core.estimators.cascade import CascadeParams
 from mmbot.core.guards import GuardParams
 from mmbot.core.reconcile import ReconcileParams
 from mmbot.core.risk import RiskParams
@@ -18,8 +19,12 @@ from mmbot.runtime.backtest import BacktestParams, BacktestResult, render, run_b
 from runtime.recorded_market import market, write
 from support import data_dir
 
-PARAMS = EngineParams(risk=RiskParams(capital_usd=100), guards=GuardParams(sweeps=10))
-"""The market of these tests sweeps both sides every minute: the guard would sit it out."""
+PARAMS = EngineParams(
+    risk=RiskParams(capital_usd=100),
+    guards=GuardParams(sweeps=10),
+    cascade=CascadeParams(danger_pull=1.0),
+)
+"""The market of these tests sweeps both sides every minute: both answers would sit it out."""
 ALONE = BacktestParams(exact_diff=False)
 
 
