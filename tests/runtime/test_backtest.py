@@ -22,7 +22,7 @@ from support import data_dir
 PARAMS = EngineParams(
     risk=RiskParams(capital_usd=100),
     guards=GuardParams(sweeps=10),
-    cascade=CascadeParams(danger_pull=1.0),
+    cascade=CascadeParams(gain=0.0, danger_pull=1.0),
 )
 """The market of these tests sweeps both sides every minute: both answers would sit it out."""
 ALONE = BacktestParams(exact_diff=False)
