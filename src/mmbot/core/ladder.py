@@ -1,8 +1,9 @@
 """
 From a quote to orders: rungs on a fixed price grid, sized by the budgets given.
 
-Grid lines are whole multiples of the spacing, counted from zero, so they stay where they are when
-the market moves: a ladder that follows the market by one line changes one order a side. Prices are
+Grid lines are whole multiples of the spacing, counted from the fair price at the start, so they
+stay where they are when the market moves: a ladder that follows it by one line changes one order a
+side. (Counted from zero, bids and asks of a mirrored market would not be mirrored.) Prices are
 handled in "inward" coordinates `u = side * price`: on both sides a larger u is nearer to the other
 side of the market. So every rule is written once, and bid and ask are mirror images.
 """
@@ -183,6 +184,7 @@ class Ladder:
         "_instrument",
         "_lines",
         "_order_usd",
+        "_origin_ticks",
         "_rungs",
         "_spacing_bps",
         "_vol_rt_s",
@@ -200,12 +202,23 @@ class Ladder:
         self._lines = (_Line(), _Line())
         """Of the bids and of the asks."""
         self.spacing_ticks = 0
+        self._origin_ticks: int | None = None
+        """The line that the others are counted from: the fair price at the start."""
 
     def order_fraction(self, q_max_usd: float, side_budget_usd: float) -> float:
         """Size of a rung as a fraction of the position limit, when flat."""
         usable_usd = side_budget_usd * _BUDGET_USE
         count = max(1, min(self._rungs, int(usable_usd / self._order_usd)))
         return max(self._order_usd, usable_usd / count) / q_max_usd
+
+    def _line_of(self, side: Side, u: float) -> int:
+        """The line at `u`, or the next one away from the market."""
+        assert self._origin_ticks is not None
+        return floor((u - side * self._origin_ticks) / self.spacing_ticks + _LINE_EPS)
+
+    def _u_of(self, side: Side, line: int) -> int:
+        assert self._origin_ticks is not None
+        return side * self._origin_ticks + line * self.spacing_ticks
 
     def settle_spacing(self, fair_ticks: float, vol_bps_rt_s: float) -> int:
         """Distance of grid lines in ticks: a multiple of the price step, kept while it fits."""
@@ -214,6 +227,10 @@ class Ladder:
         wanted_bps = max(self._spacing_bps, vol_bps_rt_s * self._vol_rt_s)
         wanted = max(2 * step, wanted_bps * fair_ticks * 1e-4)
         kept = self.spacing_ticks
+        if self._origin_ticks is None or self._origin_ticks % step:
+            self._origin_ticks = round(fair_ticks / step) * step
+            for line in self._lines:
+                line.leave()
         if kept and kept % step == 0 and kept >= 2 * step:
             ratio = kept / wanted
             if 1 / self._hold_ratio <= ratio <= self._hold_ratio:
@@ -273,7 +290,7 @@ class Ladder:
         line.is_exact = is_lead_reducing and fair_u - clamped_u < spacing * (
             1.5 if line.is_exact else 1.0
         )
-        if line.is_exact or line.index != floor(clamped_u / spacing + _LINE_EPS):
+        if line.is_exact or line.index != self._line_of(side, clamped_u):
             # A reducing order that fair has come up to is no danger: the hold applies to it.
             cap_u = post_u if is_lead_reducing else min(near_u, post_u)
             wish = _Wish(clamped_u, cap_u, hold_ticks, hold_ns, now_ns, is_free)
@@ -281,7 +298,7 @@ class Ladder:
         else:
             # It stands where it should: nothing to weigh, which is nearly always so.
             line.lead_u = line.since_ns = None
-        floor_line = floor(floor_u / spacing + _LINE_EPS)
+        floor_line = self._line_of(side, floor_u)
         rungs, pushed_u = self._laid(line, inputs, sizes, floor_line, fair)
         wake_ns = None if line.since_ns is None else line.since_ns + hold_ns
         return SideTarget(side, rungs, None, ideal_u, floored_u, clamped_u, pushed_u, wake_ns)
@@ -300,27 +317,27 @@ class Ladder:
             assert line.index is not None
             index = line.index
         else:
-            index = floor((lead_u - spacing / 2) / spacing + _LINE_EPS)
+            index = self._line_of(inputs.side, lead_u - spacing / 2)
         # Nothing but a farther floor or an ask far above fair depends on the price itself.
         floor_line = min(index, floor_line)
-        far_u = (floor_line - self._rungs) * spacing
+        far_u = self._u_of(inputs.side, floor_line - self._rungs)
         is_far = inputs.side < 0 and -far_u > fair_ticks * _STEP_MARGIN
         reduce_lots, is_only = inputs.reduce_lots, inputs.is_reduce_only
         laid_of = (lead_u, index, floor_line, spacing, sizes, reduce_lots, is_only)
         if laid_of == line.laid_of and not is_far:
             return line.laid
-        us, pushed = self._prices(lead_u, index, floor_line, sizes, reduce_lots)
+        us, pushed = self._prices(inputs, lead_u, index, floor_line, sizes)
         laid = self._rungs_of(inputs, us, sizes, fair_ticks), tuple(pushed)
         line.laid, line.laid_of = laid, () if is_far else laid_of
         return laid
 
     def _prices(
         self,
+        inputs: SideInputs,
         lead_u: int | None,
         index: int,
         floor_line: int,
         sizes: tuple[int, ...],
-        reduce_lots: int,
     ) -> tuple[list[int], list[float]]:
         """Prices of the rungs in u, and how far the floor pushed each beyond its line."""
         spacing = self.spacing_ticks
@@ -329,10 +346,10 @@ class Ladder:
         ahead = sizes[0] if us else 0
         for size in sizes[len(us) :]:
             push = 0
-            if index > floor_line and not is_reducing(size, ahead, reduce_lots):
+            if index > floor_line and not is_reducing(size, ahead, inputs.reduce_lots):
                 push = index - floor_line
                 index = floor_line
-            us.append(index * spacing)
+            us.append(self._u_of(inputs.side, index))
             pushed.append(float(push * spacing))
             ahead += size
             index -= 1
@@ -397,19 +414,18 @@ class Ladder:
 
     def _settle_line(self, line: _Line, inputs: SideInputs, wish: _Wish) -> None:
         """The line of the nearest rung: the one it is on, or the present one."""
-        spacing = self.spacing_ticks
-        fresh = floor(wish.wanted_u / spacing + _LINE_EPS)
+        fresh = self._line_of(inputs.side, wish.wanted_u)
         line.lead_u = None
         index = line.index
         if (
             index is None
             or index == fresh
             or wish.is_free
-            or index * spacing > wish.cap_u
-            or inputs.side * index * spacing not in inputs.live_px_ticks
-            or not index * spacing - wish.hold_ticks
+            or self._u_of(inputs.side, index) > wish.cap_u
+            or inputs.side * self._u_of(inputs.side, index) not in inputs.live_px_ticks
+            or not self._u_of(inputs.side, index) - wish.hold_ticks
             <= wish.wanted_u
-            < (index + 1) * spacing + wish.hold_ticks
+            < self._u_of(inputs.side, index + 1) + wish.hold_ticks
             or self._is_over(line, wish)
         ):
             line.index, line.since_ns = fresh, None
