@@ -13,6 +13,7 @@ from mmbot.cli.options import AsJson, ConfigFile, Overrides, echo
 from mmbot.config import load
 from mmbot.logs import stderr_line
 from mmbot.runtime.backtest import render, run_backtest
+from mmbot.runtime.widths import lines, measure_widths
 
 
 def backtest(
@@ -24,6 +25,9 @@ def backtest(
     ] = None,
     overrides: Overrides = None,
     *,
+    widths: Annotated[
+        bool, typer.Option("--widths", help="Print what each width would earn instead.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the engine over a recording; orders fill only by recorded trades, behind the queue."""
@@ -33,9 +37,17 @@ def backtest(
         if sys.stderr.isatty():
             stderr_line(text)
 
+    name = coin or settings.instrument.wire_coin
+    if widths:
+        table = measure_widths(
+            recording, name, settings.engine, params=settings.backtest, on_progress=progress
+        )
+        told = {**msgspec.to_builtins(table), "verdict": table.verdict}
+        echo(msgspec.json.encode(told).decode() if as_json else "\n".join(lines(table)))
+        return
     result = run_backtest(
         recording,
-        coin or settings.instrument.wire_coin,
+        name,
         settings.engine,
         params=settings.backtest,
         on_progress=progress,

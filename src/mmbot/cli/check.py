@@ -19,6 +19,7 @@ from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.runtime.preflight import Facts, Ladder, failures, preview, read_facts
 from mmbot.runtime.venues import open_venue, standing
+from mmbot.runtime.widths import lines, measure_widths
 
 
 def check(
@@ -31,9 +32,22 @@ def check(
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of the configuration.")
     ] = False,
+    widths: Annotated[
+        Path | None,
+        typer.Option(
+            "--widths", metavar="RECORDING", help="Print what each width would earn there."
+        ),
+    ] = None,
+    coin: Annotated[
+        str | None, typer.Option(help="Coin of that recording; default: the instrument.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check configuration, key, instrument, fees, balance, clock and budget; print the ladder."""
+    """
+    Check configuration, key, instrument, fees, balance, clock and budget; print the ladder.
+
+    With --widths also the economics of each width on a recording, at the fee of this account.
+    """
     if schema:
         echo(json.dumps(Config.model_json_schema(), indent=2))
         return
@@ -47,10 +61,20 @@ def check(
         return
     facts, ladder = asyncio.run(_look(settings, key))
     facts = msgspec.structs.replace(facts, rows=(*facts.rows, *standing(settings, facts.user)))
+    table = None
+    if widths is not None:
+        name = coin or settings.instrument.wire_coin
+        table = measure_widths(
+            widths, name, settings.engine, params=settings.backtest, fees=facts.fees
+        )
     if as_json:
-        echo(msgspec.json.encode({"facts": facts, "ladder": ladder}, enc_hook=str).decode())
+        told = {"facts": facts, "ladder": ladder, "widths": table}
+        echo(msgspec.json.encode(told, enc_hook=str).decode())
     else:
         _show(settings, facts, ladder)
+        if table is not None:
+            echo("")
+            echo("\n".join(lines(table)))
     if failures(facts):
         raise typer.Exit(Exit.CHECK)
 

@@ -26,6 +26,8 @@ _X_BOUND = 2.0
 """Inventory beyond twice the limit skews no further: the price must stay a price."""
 
 _GUARD_HALVES = 1.5
+HALF_BPS_LEAST = 0.5
+"""Least half spread that can be configured, bps."""
 
 
 class QuoterParams(BaseModel):
@@ -35,7 +37,7 @@ class QuoterParams(BaseModel):
 
     half_spread_bps_min: float = Field(
         8.0,
-        ge=0.5,
+        ge=HALF_BPS_LEAST,
         le=40,
         description="Least half spread, bps, until own markouts justify less: 8 on the native "
         "perp, 12 where the maker fee is 2.88 bps.",

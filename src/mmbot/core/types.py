@@ -88,6 +88,11 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     growth_mode: bool = False
 
     @property
+    def request_credit(self) -> float:
+        """Requests earned per USD filled (Hyperliquid docs, "Rate limits and user limits")."""
+        return 0.1 if self.growth_mode else 1.0
+
+    @property
     def ticks_per_usd(self) -> int:
         """Ticks in one USD of price; also the coarsest step, since integers are always valid."""
         ticks: int = 10 ** (PX_DECIMALS - self.sz_decimals)

@@ -67,7 +67,7 @@ def run_backtest(
         ConfigError: The recording or the instrument cannot be used; the message says why.
     """
     params = params or BacktestParams()
-    instrument, fees = _resolve(coin, params, instrument, fees)
+    instrument, fees = resolve(coin, params, instrument, fees)
     read = read_recording(recording, instrument)
 
     def playback(engine: Engine, requests_cap: int) -> Playback:
@@ -109,10 +109,15 @@ def run_backtest(
     )
 
 
-def _resolve(
+def resolve(
     coin: str, params: BacktestParams, instrument: Instrument | None, fees: Fees | None
 ) -> tuple[Instrument, Fees]:
-    """The instrument and the rates that apply after every override."""
+    """
+    The instrument and the rates that apply after every override.
+
+    Raises:
+        ConfigError: The coin is not listed.
+    """
     if instrument is None or fees is None:
         listed, listed_fees = listed_instrument(
             coin, sz_decimals=params.sz_decimals, max_leverage=params.max_leverage

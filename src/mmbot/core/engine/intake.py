@@ -48,8 +48,6 @@ from mmbot.core.signals import Signals
 from mmbot.core.slots import SlotState
 from mmbot.core.types import NS_PER_S, Instrument, Mode
 
-_GROWTH_CREDIT = 0.1
-
 
 class Intake:
     """
@@ -176,8 +174,7 @@ class Intake:
         edge_bps = self.markouts.on_fill(fill, self.book)
         self.signals.on_fill(fill)
         px, sz = self.instrument.px(fill.px_ticks), self.instrument.sz(fill.sz_lots)
-        credit = _GROWTH_CREDIT if self.instrument.growth_mode else 1.0
-        self._reconciler.requests.earn(px * sz * credit)
+        self._reconciler.requests.earn(px * sz * self.instrument.request_credit)
         cloid = slot.cloid if slot is not None else fill.cloid
         self._notes.append(
             Note(
