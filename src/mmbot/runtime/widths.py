@@ -218,8 +218,10 @@ def lines(widths: Widths) -> list[str]:
         f"{'95 % interval':>18}{'USD/day':>10}{'earned/h':>10}{'sent/h':>8}"
     )
     out = [
-        f"{widths.source} {widths.coin}: {widths.hours:.2f} h, maker fee "
-        f"{widths.maker_fee_bps:g} bps, {widths.order_usd:.2f} USD an order, one on each side",
+        (
+            f"{widths.source} {widths.coin}: {widths.hours:.2f} h, maker fee "
+            f"{widths.maker_fee_bps:g} bps, {widths.order_usd:.2f} USD an order, one on each side"
+        ),
         head,
     ]
     for row in widths.rows:
