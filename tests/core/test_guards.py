@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from core.rig import T0_NS, Rig, params
@@ -37,7 +39,7 @@ def test_stuck_against_an_urgent_trend_for_five_minutes_reduces() -> None:
 @pytest.mark.parametrize(
     "change", [{"x": 0.29}, {"is_opposed": False}, {"urgency": 1.0}], ids=lambda c: next(iter(c))
 )
-def test_each_part_of_being_stuck_is_needed(change: dict[str, object]) -> None:
+def test_each_part_of_being_stuck_is_needed(change: dict[str, Any]) -> None:
     """A position, against the trend, that matters."""
     it = guards()
     for second in range(0, 900, 10):
