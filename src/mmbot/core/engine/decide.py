@@ -139,6 +139,17 @@ class Engine(Intake):
         guard = self._guards.update(now_ns, guarded, self._edge, events)
         return None if guard is None else Trip(guard.value)
 
+    @property
+    def x(self) -> float:
+        """Position as a fraction of its limit, long positive; 0 before the limits are known."""
+        q_max = self._q_max_lots()
+        return self.position.lots / q_max if q_max > 0 else 0.0
+
+    @property
+    def is_opposed(self) -> bool:
+        """Whether the last quote stood against a trend."""
+        return self._stance is not None and self._stance.is_opposed
+
     def wake_at_ns(self) -> int | None:
         """Earliest time at which `decide` could change its answer without a new event."""
         return self._wake_ns

@@ -1,0 +1,1 @@
+"""The engine itself in synthetic markets, many seeds, faster than time."""
