@@ -11,6 +11,7 @@ import pytest
 
 from mmbot.cli import app
 from mmbot.cli.options import duration_s
+from mmbot.emulator.scenarios import SCENARIOS
 from mmbot.errors import ConfigError, Exit
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
@@ -167,7 +168,7 @@ def test_offline_names_the_address_of_the_key_and_not_the_key(
             "max_position_usd = 600: must be at most 5 x risk.capital_usd",
         ),
         (("run", f"--config={CONFIG}", "--for=later"), "--for later"),
-        (("exchange", "--scenario=moon"), "use one of: demo, hype"),
+        (("exchange", "--scenario=moon"), f"use one of: {', '.join(sorted(SCENARIOS))}\n"),
         (("exchange", "--coin=NOPE"), "NOPE"),
         (("exchange", "--set=risk.leverage=3"), "an exchange takes market.key=value alone"),
     ],

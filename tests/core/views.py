@@ -42,6 +42,7 @@ CALM = MarketView(
     k_per_bp=0.5,
     a0_bps=1.8,
     ofi_z=None,
+    vpin=None,
     a1=0.3,
     drift=None,
     trend=None,

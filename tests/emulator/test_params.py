@@ -8,11 +8,11 @@ from typing import Any, get_args, get_origin
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from mmbot.emulator.flow import FlowParams
 from mmbot.emulator.latency import LatencyParams
 from mmbot.emulator.limits import LimitParams
 from mmbot.emulator.market import MarketParams
 from mmbot.emulator.params import ExchangeParams
+from mmbot.emulator.paths import FlowParams
 from mmbot.emulator.specs import VenueParams
 from mmbot.emulator.tape import BacktestParams, RecordedVenueParams
 from mmbot.hyperliquid.gateway import GatewayParams

@@ -75,8 +75,13 @@ def configure(values: Values, here: Path, model: type[Config] = Config) -> Confi
         *sections, name = key.split(".")
         for section in sections:
             node = node.setdefault(section, {})
-        node[name] = value.replace(HERE, str(here)) if isinstance(value, str) else value
+        node[name] = value.replace(HERE, str(here)) if isinstance(value, str) else _as_read(value)
     return model.model_validate(tree)
+
+
+def _as_read(value: Any) -> Any:
+    """What a configuration file gives: it has lists, and a table of rows cannot hold them."""
+    return [_as_read(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def observe(scenario: Scenario, values: Values, model: type[Config] = Config) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from knobs import core_scenarios as core
+from knobs import lean_scenarios as lean
 from knobs import program_scenarios as program
 from knobs import start_scenarios as begin
 from knobs import venue_scenarios as venue
@@ -32,6 +33,19 @@ EVENTFUL: Final[Values] = (
     ("market.a_per_s", 1.0),
 )
 """A minute of market with everything in it: takers, sweeps of both kinds, episodes, decay."""
+SWEEPS: Final = ((20, 1, 15.0, True), (40, -1, 12.0, False))
+"""Sweeps at given times, one of them informed."""
+LIGHT_SKEW: Final[Values] = (*PATIENT, ("quoter.skew_x_touch", 0.9))
+"""The skew alone does not bring the reducing side to the touch before the position is full."""
+SPACED: Final[Values] = (*PATIENT, ("ladder.spacing_bps", 3))
+"""Three orders a side: less than a burst by span needs."""
+DEEP: Final[Values] = (
+    *SPACED,
+    ("risk.max_position_usd", 400),
+    ("risk.side_budget_frac", 0.5),
+    ("ladder.rungs", 8),
+)
+"""Eight orders a side, over 21 bps."""
 LATCHED: Final[Values] = (
     ("mode", "testnet"),
     ("account.address", program.ADDRESS),
@@ -41,7 +55,50 @@ SIGNED: Final[Values] = (("mode", "testnet"),)
 SIGNED_BY_FILE: Final[Values] = (*SIGNED, ("account.key_file", f"{HERE}/key-a"))
 LOGGED: Final[Values] = (("log.dir", f"{HERE}/logs-a"),)
 
+LEARNT: Final[dict[str, Knob]] = {
+    "intensity.a_per_s": Knob(0.01, lean.taken, NARROW),
+    "intensity.k_per_bp": Knob(0.2, lean.taken, NARROW),
+    "intensity.prior_events": Knob(200, lean.taken, NARROW),
+    "intensity.d_min_bps": Knob(0.5, lean.taken, NARROW),
+    "intensity.d_max_bps": Knob(5, lean.taken, NARROW),
+    "intensity.half_life_s": Knob(300, lean.taken, NARROW),
+    "intensity.widen_half_life_s": Knob(200, lean.taken, NARROW),
+    "intensity.tighten_half_life_s": Knob(60, lean.taken, NARROW),
+    "intensity.change_per_min_max": Knob(0.02, lean.taken, NARROW),
+    "intensity.k_day_factor_max": Knob(1.2, lean.taken, NARROW),
+    "adverse.a0_bps": Knob(4, lean.taken, NARROW),
+    "adverse.a1": Knob(0.6, lean.taken, NARROW),
+    "adverse.prior_events": Knob(300, lean.taken, NARROW),
+    "adverse.half_life_s": Knob(600, lean.taken, NARROW),
+    "adverse.own_half_life_events": Knob(5, lean.taken, NARROW),
+    "adverse.move_bps_max": Knob(20, lean.taken, NARROW),
+    "adverse.a0_bps_max": Knob(1, lean.taken, NARROW),
+    "adverse.a1_max": Knob(0.1, lean.taken, NARROW),
+    "adverse.widen_half_life_s": Knob(200, lean.taken, NARROW),
+    "adverse.tighten_half_life_s": Knob(60, lean.taken, NARROW),
+    "adverse.change_per_min_max": Knob(0.02, lean.taken, NARROW),
+    "flow.ofi_window_s": Knob(3, lean.swept_in_a_rise, DEEP),
+    "flow.ofi_warm_s": Knob(400, lean.swept_in_a_rise, DEEP),
+    "flow.ofi_z_max": Knob(1, lean.swept_in_a_rise, DEEP),
+    "flow.ofi_sd_half_life_s": Knob(
+        60, lean.swept_in_a_rise, (*DEEP, ("cascade.danger_pull", 0.6))
+    ),
+    "guards.stuck_x": Knob(0.5, lean.stuck, PATIENT),
+    "guards.stuck_s": Knob(60, lean.stuck, PATIENT),
+    "guards.edge_events": Knob(8, lean.losing, NARROW),
+    "guards.edge_bps": Knob(20, lean.losing, NARROW),
+    "guards.edge_errors": Knob(10, lean.losing, NARROW),
+    "guards.edge_s": Knob(120, lean.losing, NARROW),
+    "guards.sweeps": Knob(3, lean.swept_again, DEEP),
+    "guards.sweeps_window_s": Knob(60, lean.swept_again, DEEP),
+    "guards.sweeps_off_s": Knob(60, lean.swept_again, DEEP),
+}
+"""What the tape, the book and our fills teach, and the guards that judge by them."""
+
 TABLE: Final[dict[str, Knob]] = {
+    **LEARNT,
+    "flow.vpin_bucket_usd": Knob(200.0, lean.reported, (("flow.vpin_buckets", 5),)),
+    "flow.vpin_buckets": Knob(5, lean.reported, (("flow.vpin_bucket_usd", 200.0),)),
     "mode": Knob("live", program.run, LOGGED),
     "state_dir": Knob(f"{HERE}/state-b", program.reset, LATCHED),
     "start.retry_s": Knob(10, begin.venue_stays_busy),
@@ -64,11 +121,7 @@ TABLE: Final[dict[str, Knob]] = {
     "risk.mark_stale_s": Knob(30, core.mark_goes_silent),
     "reference.coin": Knob("HYPE", venue.trading, (("instrument.dex", "hyna"),)),
     "quoter.half_spread_bps_min": Knob(14, core.wandering, PATIENT),
-    "quoter.adverse_a0_bps": Knob(4, core.wandering, NARROW),
-    "quoter.adverse_a1": Knob(0.6, core.wandering, NARROW),
     "quoter.gamma_per_bp": Knob(0.04, core.wandering, NARROW),
-    "quoter.k_per_bp": Knob(0.2, core.wandering, NARROW),
-    "quoter.a_per_s": Knob(0.01, core.wandering, NARROW),
     "quoter.glft_bps_max": Knob(1, core.wandering, NARROW),
     "quoter.skew_bps_min": Knob(40, core.wandering, PATIENT),
     "quoter.skew_x_touch": Knob(0.9, core.wandering, PATIENT),
@@ -81,8 +134,8 @@ TABLE: Final[dict[str, Knob]] = {
     "quoter.widening_s": Knob(600, core.leaning, PATIENT),
     "quoter.widening_bps_max": Knob(0.5, core.leaning, PATIENT),
     "quoter.guard_x": Knob(0.2, core.leaning, PATIENT),
-    "quoter.guard_bps": Knob(40, core.leaning, PATIENT),
-    "quoter.shift_bps_max": Knob(5, core.led),
+    "quoter.guard_bps": Knob(40, core.leaning, (*PATIENT, ("quoter.guard_x", 0.2))),
+    "quoter.shift_bps_max": Knob(5, core.leaning, (*PATIENT, ("quoter.drift_x_max", 0.5))),
     "ladder.rungs": Knob(1, core.wandering, PATIENT),
     "ladder.spacing_bps": Knob(5, core.wandering, PATIENT),
     "ladder.spacing_vol_s": Knob(60, core.wandering, PATIENT),
@@ -91,7 +144,7 @@ TABLE: Final[dict[str, Knob]] = {
     "ladder.depth_bps_max": Knob(7, core.wandering, PATIENT),
     "reconcile.hold_bps": Knob(3, core.wandering, PATIENT),
     "reconcile.hold_bps_max": Knob(10, core.wandering_scarce, PATIENT),
-    "reconcile.hold_s": Knob(60, core.wandering, PATIENT),
+    "reconcile.hold_s": Knob(60, lean.tiring, PATIENT),
     "reconcile.hold_s_max": Knob(10, core.wandering_scarce, PATIENT),
     "reconcile.keep_size_frac": Knob(0.95, core.wandering, PATIENT),
     "reconcile.requests_last_h": Knob(0.1, core.wandering_scarce, PATIENT),
@@ -104,6 +157,61 @@ TABLE: Final[dict[str, Knob]] = {
     "volatility.prior_bps_rt_s": Knob(4, core.wandering, PATIENT),
     "volatility.vol_bps_rt_s_min": Knob(1, core.wandering, NARROW),
     "volatility.vol_bps_rt_s_max": Knob(1, core.wandering, NARROW),
+    "volatility.window_samples": Knob(30, core.leaning, PATIENT),
+    "drift.is_mean_reverting": Knob(False, core.leaning, PATIENT),
+    "drift.sd_per_vol_rt_s": Knob(0.1, core.leaning, PATIENT),
+    "drift.tau_s": Knob(60, core.leaning, PATIENT),
+    "drift.half_life_s": Knob(10, lean.tiring, (*PATIENT, ("drift.is_mean_reverting", False))),
+    "drift.sample_s": Knob(5, core.leaning, PATIENT),
+    "drift.noise_bps_min": Knob(3, core.leaning, PATIENT),
+    "drift.nis_max": Knob(4, core.leaning, PATIENT),
+    "drift.gap_s": Knob(5, lean.silent_for_a_while, PATIENT),
+    "trend.short_s": Knob(10, core.leaning, PATIENT),
+    "trend.medium_s": Knob(60, core.leaning, PATIENT),
+    "trend.long_s": Knob(240, core.leaning, PATIENT),
+    "trend.weight_short": Knob(0.5, core.leaning, PATIENT),
+    "trend.weight_medium": Knob(0.6, core.leaning, PATIENT),
+    "trend.weight_long": Knob(0.05, core.leaning, PATIENT),
+    "trend.sample_s": Knob(5, core.leaning, PATIENT),
+    "trend.age_s_min": Knob(100, core.leaning, PATIENT),
+    "stance.mode": Knob("both", core.leaning, PATIENT),
+    "stance.opposed_x_min": Knob(0.5, core.leaning, PATIENT),
+    "stance.opposed_z": Knob(3, core.leaning, PATIENT),
+    "stance.opposed_z_leave": Knob(0.1, lean.tiring, PATIENT),
+    "stance.response_calm": Knob(0.4, core.leaning, PATIENT),
+    "stance.response_urgent": Knob(0.1, core.leaning, PATIENT),
+    "stance.urgency_scale": Knob(0.2, core.leaning, PATIENT),
+    "stance.response_bps_max": Knob(1, core.leaning, PATIENT),
+    "stance.fade_s": Knob(60, core.leaning, PATIENT),
+    "stance.reduce_urgency": Knob(20, core.leaning, PATIENT),
+    "stance.reduce_urgency_leave": Knob(0.01, core.leaning, PATIENT),
+    "stance.reduce_x": Knob(0.49, lean.burdened, LIGHT_SKEW),
+    "stance.reduce_x_leave": Knob(0.3, lean.burdened, LIGHT_SKEW),
+    "stance.reduce_p": Knob(0.95, core.leaning, PATIENT),
+    "stance.reduce_p_leave": Knob(0.5, core.leaning, PATIENT),
+    "stance.hold_s_min": Knob(900, lean.tiring, NARROW),
+    "stance.hold_s_max": Knob(60, lean.tiring, PATIENT),
+    "cascade.burst_window_s": Knob(0.1, lean.swept, DEEP),
+    "cascade.fills_min": Knob(3, lean.swept_in_part, DEEP),
+    "cascade.span_decays_min": Knob(8, lean.swept_in_part, DEEP),
+    "cascade.share_min": Knob(1, lean.swept_in_part, SPACED),
+    "cascade.share_orders_min": Knob(3, lean.swept_in_part, PATIENT),
+    "cascade.share_span_decays_min": Knob(6, lean.swept_in_part, SPACED),
+    "cascade.events_min": Knob(5, lean.nibbled, PATIENT),
+    "cascade.events_window_s": Knob(10, lean.nibbled, PATIENT),
+    "cascade.depth_bps_min": Knob(10, lean.nibbled, PATIENT),
+    "cascade.gain": Knob(0.3, lean.swept, DEEP),
+    "cascade.extra_bps_max": Knob(5, lean.swept, DEEP),
+    "cascade.sustain_s": Knob(30, lean.swept, DEEP),
+    "cascade.half_life_s": Knob(300, lean.swept, DEEP),
+    "cascade.fade_x_min": Knob(0.12, lean.swept, DEEP),
+    "cascade.fade_x_max": Knob(0.5, lean.swept, DEEP),
+    "cascade.danger_p": Knob(0.2, lean.swept_in_a_rise, DEEP),
+    "cascade.danger_log_odds": Knob(1, lean.swept_in_a_rise, DEEP),
+    "cascade.danger_half_life_s": Knob(20, lean.swept_in_a_rise, DEEP),
+    "cascade.danger_z_weight": Knob(0, lean.swept_in_a_rise, DEEP),
+    "cascade.danger_ofi_weight": Knob(0, lean.swept_in_a_rise, DEEP),
+    "cascade.danger_pull": Knob(0.95, lean.swept_in_a_rise, DEEP),
     "book.micro_bps_max": Knob(0, core.wandering, PATIENT),
     "link.connect_timeout_s": Knob(3, venue.nobody_answers_a_dial, CALM),
     "link.ack_timeout_s": Knob(3, venue.subscriptions_stay_unanswered, CALM),
@@ -142,6 +250,18 @@ TABLE: Final[dict[str, Knob]] = {
     "market.episode_s": Knob(5, venue.market_alone, EVENTFUL),
     "market.episode_drift_bps_per_s": Knob(0.5, venue.market_alone, EVENTFUL),
     "market.episode_a_per_s": Knob(0.5, venue.market_alone, EVENTFUL),
+    "market.flow_beta": Knob(1.5, venue.market_alone, EVENTFUL),
+    "market.flow_window_s": Knob(10, venue.market_alone, (*EVENTFUL, ("market.flow_beta", 1.5))),
+    "market.drift_sd_bps_per_s": Knob(0.5, venue.market_alone, EVENTFUL),
+    "market.drift_s": Knob(30, venue.market_alone, (*EVENTFUL, ("market.drift_sd_bps_per_s", 0.5))),
+    "market.reverting_sd_bps": Knob(8, venue.market_alone, EVENTFUL),
+    "market.reverting_s": Knob(30, venue.market_alone, (*EVENTFUL, ("market.reverting_sd_bps", 8))),
+    "market.anchors": Knob(((0, 0), (30, 40.0), (50, -20.0)), venue.market_alone, EVENTFUL),
+    "market.forced_sweeps": Knob(SWEEPS, venue.market_alone, EVENTFUL),
+    "market.sweep_jitter_s": Knob(
+        5, venue.market_alone, (*EVENTFUL, ("market.forced_sweeps", SWEEPS))
+    ),
+    "market.is_mirrored": Knob(True, venue.market_alone, EVENTFUL),
     "market.step_ms": Knob(500, venue.market_alone, EVENTFUL),
     "market.reaction_ms": Knob(1000, venue.market_alone, EVENTFUL),
     "market.px_usd": Knob(30, venue.market_alone, EVENTFUL),

@@ -113,7 +113,18 @@ def test_a_key_whose_term_is_thrown_away_is_called_dead(
     computed = Quoter.quote
 
     def without_skew(self: Quoter, **state: Any) -> Quote:
-        return msgspec.structs.replace(computed(self, **state), inventory_skew_bps=0.0)
+        quote = computed(self, **state)
+        # The skew itself, and all that is bounded or brought to the touch by it.
+        return msgspec.structs.replace(
+            quote,
+            inventory_skew_bps=0.0,
+            drift_bps=None,
+            hold_bid_bps=0.0,
+            hold_ask_bps=0.0,
+            touch_bid_bps=0.0,
+            touch_ask_bps=0.0,
+            reducing_floor_bps=quote.floor_bps,
+        )
 
     monkeypatch.setattr(Quoter, "quote", without_skew)
     # A base of its own, so that no outcome of the whole program is taken for its first.

@@ -68,7 +68,7 @@ def assert_consistent(run: PipeRun) -> None:
     assert run.log.named("position.mismatched") == []
 
 
-@pytest.mark.parametrize(("scenario", "seed", "fills_min"), [("demo", 1, 200), ("hype", 3, 5)])
+@pytest.mark.parametrize(("scenario", "seed", "fills_min"), [("demo", 1, 100), ("hype", 3, 5)])
 def test_ten_minutes_trade_and_leave_nothing_behind(
     scenario: str, seed: int, fills_min: int
 ) -> None:
@@ -149,8 +149,8 @@ def test_a_stalled_stream_is_left_and_nothing_old_is_quoted() -> None:
     run.ghost_s = 12  # what is filled meanwhile cannot be known before the next connection
     run.start()
     run.run(60)
-    assert run.resting() != []
-    stalled_ns = run.sim.clock()
+    held = len(run.resting())
+    assert held > 0
     run.dialer.stall(is_stalled=True)
     run.run(25)
     lost = run.log.named("link.lost")
@@ -160,12 +160,11 @@ def test_a_stalled_stream_is_left_and_nothing_old_is_quoted() -> None:
 
     assert len(lost) == 1
     assert "silent" in lost[0]["reason"]
-    cancels_ms = [
-        entry["time"]
-        for entry in run.exchange.requests
-        if entry["body"]["action"]["type"] == "cancelByCloid"
-    ]
-    assert any(0 < ms - stalled_ns // NS_PER_MS <= 8000 for ms in cancels_ms)
+    assert run.log.named("book.stale")[0]["age_s"] == pytest.approx(3, abs=0.1)
+    # The cancels of that moment went into a socket from which no answer comes.
+    unanswered = run.log.named("order.unanswered")
+    assert {record["request"] for record in unanswered} == {"cancel"}
+    assert len(unanswered) >= held
     assert resting != []
     assert_consistent(run)
 

@@ -30,10 +30,14 @@ from mmbot.config.toml import dump, override, read_text, read_toml
 from mmbot.config.words import UnfitError, explain, near, refuse, show
 from mmbot.core.book import BookParams
 from mmbot.core.engine import EngineParams
+from mmbot.core.estimators.adverse import AdverseParams
 from mmbot.core.estimators.cascade import CascadeParams
 from mmbot.core.estimators.drift import DriftParams
+from mmbot.core.estimators.flow import FlowParams
+from mmbot.core.estimators.intensity import IntensityParams
 from mmbot.core.estimators.trend import TrendParams
 from mmbot.core.estimators.volatility import VolatilityParams
+from mmbot.core.guards import GuardParams
 from mmbot.core.ladder import MIN_NOTIONAL_USD, LadderParams
 from mmbot.core.quoter import QuoterParams
 from mmbot.core.reconcile import ReconcileParams
@@ -242,6 +246,10 @@ class Config(BaseModel):
     trend: TrendParams = TrendParams()
     stance: StanceParams = StanceParams()
     cascade: CascadeParams = CascadeParams()
+    intensity: IntensityParams = IntensityParams()
+    adverse: AdverseParams = AdverseParams()
+    flow: FlowParams = FlowParams()
+    guards: GuardParams = GuardParams()
     book: BookParams = BookParams()
     link: LinkParams = LinkParams()
     gateway: GatewayParams = GatewayParams()
@@ -270,6 +278,10 @@ class Config(BaseModel):
             trend=self.trend,
             stance=self.stance,
             cascade=self.cascade,
+            intensity=self.intensity,
+            adverse=self.adverse,
+            flow=self.flow,
+            guards=self.guards,
             book=self.book,
         )
 

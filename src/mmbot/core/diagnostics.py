@@ -52,6 +52,7 @@ class Diagnostics(msgspec.Struct, frozen=True):
     a0_bps: float
     a1: float
     ofi_z: float | None
+    vpin: float | None
     fee_bps: float
     adverse_selection_bps: float
     glft_bps: float
@@ -192,6 +193,7 @@ def diagnose(capture: Capture) -> Diagnostics:
         a0_bps=market.a0_bps,
         a1=market.a1,
         ofi_z=market.ofi_z,
+        vpin=market.vpin,
         fee_bps=quote.fee_bps,
         adverse_selection_bps=quote.adverse_selection_bps,
         glft_bps=quote.glft_bps,

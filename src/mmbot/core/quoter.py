@@ -121,6 +121,8 @@ class MarketView(msgspec.Struct, frozen=True, gc=False):
     a0_bps: float
     a1: float
     ofi_z: float | None
+    vpin: float | None
+    """For reports alone: no term reads it."""
     drift: DriftView | None
     trend: TrendView | None
     stance: StanceView

@@ -177,7 +177,9 @@ class Signals:
                 resting_lots=left[side],
                 touch_ticks=max(side * f.px_ticks for f in message) * side,
                 fair_ticks=fair,
-                k_per_bp=self.intensity.served.k_per_bp,
+                # As measured, not as served: what is served moves slowly, and a market of far
+                # reaching takers would look like one sweep after another meanwhile.
+                k_per_bp=self.intensity.target()[1],
             )
             left[side] -= sum(f.sz_lots for f in message)
             if burst is not None:
@@ -257,6 +259,7 @@ class Signals:
             a0_bps=adverse.a0_bps,
             a1=adverse.a1,
             ofi_z=self._ofi_z,
+            vpin=self.vpin.value,
             drift=drift,
             trend=trend,
             stance=stance,

@@ -167,5 +167,9 @@ def exchange_arguments(config: Config) -> list[str]:
         f"--equity-usd={equity_usd!r}",
         f"--latency-ms={config.emulator.latency_ms}",
     ]
-    arguments.extend(f"--set=market.{key}={value!r}" for key, value in config.market.items())
+    # JSON of a number, a truth value or a list of them is TOML as well; Python's own text is not.
+    arguments.extend(
+        f"--set=market.{key}={msgspec.json.encode(value).decode()}"
+        for key, value in config.market.items()
+    )
     return arguments
