@@ -1,202 +1,287 @@
-"""The lab: the engine itself, the same market for every variant, repeatable to the bit."""
+"""Variants, figures and many sessions at once: what a table of the laboratory is made of."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from math import isclose, sqrt
 from typing import Any
 
-import msgspec
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from mmbot.config import Config, load
-from mmbot.core.engine import Engine, EngineParams
+from mmbot.core.engine import EngineParams
 from mmbot.core.quoter import TERMS
-from mmbot.core.risk import RiskParams
-from mmbot.emulator.scenarios import SCENARIOS
+from mmbot.emulator.scenarios import SCENARIOS, scenario_params
 from mmbot.errors import ConfigError
-from mmbot.runtime.lab.measure import METRICS, figure, interval, outcomes
-from mmbot.runtime.lab.render import as_json, lines
-from mmbot.runtime.lab.runner import Job, Lab, Plan, play
-from mmbot.runtime.lab.session import Result, Session, Venture
-from mmbot.runtime.lab.variants import VARIANTS, Variant, build, lab_params, law_of
+from mmbot.runtime.lab import render
+from mmbot.runtime.lab.measure import (
+    DIFFERENCE,
+    METRICS,
+    Outcome,
+    figure,
+    summarise,
+    to_json,
+    worst_mean,
+)
+from mmbot.runtime.lab.runner import Setup, run_lab
+from mmbot.runtime.lab.session import Session
+from mmbot.runtime.lab.variants import (
+    ABLATION,
+    FIXES,
+    NAMES,
+    Variant,
+    at_law,
+    at_width,
+    build,
+    control,
+    law_of,
+    select,
+)
 
-CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
-PARAMS = EngineParams(risk=RiskParams(capital_usd=100))
+SHIPPED = EngineParams.model_validate(
+    {
+        "risk": {"capital_usd": 100.0, "max_position_usd": 400.0},
+        "reconcile": {"requests_last_h": 2},
+    }
+)
+FIGURES = {"mean", "se", "p05", "p50", "p95"}
 
 
-def job(scenario: str, variant: str, seed: int = 1, *, mirror: bool = False, **changes: Any) -> Job:
-    market = SCENARIOS[scenario].params.model_copy(update={"is_mirrored": mirror})
-    made = Job(
-        variant=VARIANTS[variant],
-        params=PARAMS.model_dump_json().encode(),
-        market=market.model_dump_json().encode(),
-        scenario=scenario,
-        seed=seed,
-        minutes=4.0,
-        latency_ms=50,
-        ends_on_kill=False,
+def setup(scenario: str = "two-sided", **changes: Any) -> Setup:
+    """A short run of few seeds."""
+    made = Setup(scenario, "HYPE", scenario_params(scenario, {}), SHIPPED, seeds=3, minutes=2.0)
+    return replace(made, **changes)
+
+
+def outcome(seed: int, pnl_usd: float) -> Outcome:
+    """A session of which the profit alone matters."""
+    return Outcome(
+        seed, pnl_usd, 0, 0.0, 0.0, 0, 0.0, None, None, None, 0.0, 1.0, 1.0, None, 0, 0, 0, 60.0
     )
-    return msgspec.structs.replace(made, **changes)
 
 
-@pytest.mark.parametrize("variant", sorted(VARIANTS))
-def test_every_variant_trades_and_repeats_itself_to_the_bit(variant: str) -> None:
-    """A comparison that cannot be repeated proves nothing."""
-    one, again = (play(job("false-sweeps", variant)) for _ in range(2))
-    assert one == again
-    assert one.fills > 0
-    assert one.requests > 0
-    assert 0 < one.quoted_frac_bid <= 1
-    assert one.max_q_frac > 0
+# -- variants --------------------------------------------------------------------------------------
 
 
-def test_another_seed_is_another_market() -> None:
-    """And the seeds of a scenario are not the same market over and over."""
-    assert len({play(job("two-sided", "base", seed)).pnl_usd for seed in range(4)}) == 4
+def world(scenario: str = "two-sided") -> EngineParams:
+    return at_law(SHIPPED, law_of(scenario), 1.5)
 
 
-def test_the_ledger_of_a_session_is_that_of_the_venue() -> None:
-    """Profit is the change of the account at the venue, from an engine that only heard of fills."""
-    venture = Venture(SCENARIOS["false-sweeps"].params, 3, 6.0, 1.5, 100.0, 0.03, 0.03)
-    params = lab_params(PARAMS, "false-sweeps", VARIANTS["all"])
-    session = Session(venture, lambda instrument: build(params, VARIANTS["all"], instrument))
-    result = session.run()
-    account = session.venue.account("0x" + "1ab0" * 10)
-    slot = account.slot(session.venue.asset(0), 20)
-    assert result.fills > 5
-    assert session.engine.position.lots == slot.szi_lots
+def test_base_leaves_every_term_out_and_all_leaves_out_none() -> None:
+    """Add-one starts from nothing, leave-one-out from everything."""
+    variants = {name: build(name, SHIPPED, world()) for name in NAMES if name != "control"}
+    assert variants["base"].ablate == variants["predecessor"].ablate == TERMS
+    assert variants["all"].ablate == frozenset()
+    for fix, terms in FIXES.items():
+        assert terms <= TERMS
+        assert variants[f"base+{fix}"].ablate == TERMS - terms
+        assert variants[f"all-{fix}"].ablate == terms
+    assert [name for name, it in variants.items() if it.is_predecessor] == ["predecessor"]
 
 
-def test_ablation_is_an_argument_of_the_engine_and_of_nothing_else(tmp_path: Path) -> None:
-    """No file and no flag of `run` can leave a protection out."""
-    text = json.dumps(Config.model_json_schema())
-    assert "ablat" not in text
-    for key in ("ablate", "quoter.ablate", "risk.ablate", "engine.ablate"):
-        with pytest.raises(ConfigError, match="unknown key"):
-            load(CONFIG, [f"{key}=['skew']"])
+def test_the_fixes_have_no_term_in_common() -> None:
+    """A term in two of them would be added twice and left out twice."""
+    counted = [term for terms in FIXES.values() for term in terms]
+    assert len(counted) == len(set(counted))
 
 
-def test_a_variant_leaves_out_what_its_name_says() -> None:
-    """One term at a time, from both ends."""
-    assert VARIANTS["base"].ablate == TERMS
-    assert VARIANTS["all"].ablate == frozenset()
-    for name in ("skew", "widening", "cascade", "opposed"):
-        assert name not in VARIANTS[f"base+{name}"].ablate
-        assert VARIANTS[f"all-{name}"].ablate == TERMS - VARIANTS[f"base+{name}"].ablate
+def test_variants_share_ladder_budgets_and_floors() -> None:
+    """A difference must have one cause."""
+    for name in ABLATION:
+        variant = build(name, SHIPPED, world("informed-0"))
+        engine = variant.engine
+        assert engine.ladder == SHIPPED.ladder
+        assert engine.reconcile == SHIPPED.reconcile
+        assert engine.risk.side_budget_frac == SHIPPED.risk.side_budget_frac
+        assert engine.risk.max_position_usd == SHIPPED.risk.max_position_usd
+        assert (engine.adverse.a0_bps, engine.adverse.a1) == (1.8, 0.3)
+        assert engine.quoter.half_spread_bps_min == 6.5
 
 
-def test_the_predecessor_leans_the_wrong_way() -> None:
-    """Four percent of the trend, against it: with a rising price it shifts its quotes down."""
-    shifts: list[tuple[float, float]] = []
-
-    class Spy(Engine):
-        pass
-
-    params = lab_params(PARAMS, "trend", VARIANTS["predecessor"])
-    venture = Venture(SCENARIOS["trend"].params, 5, 20.0, 1.5, 100.0, 0.03, 0.03)
-    session = Session(venture, lambda i: build(params, VARIANTS["predecessor"], i))
-    original = session.engine._quote
-
-    def seen(*args: Any, **kwargs: Any) -> Any:
-        quote, market = original(*args, **kwargs)
-        if market.trend is not None and abs(market.trend.long_bps) > 1:
-            shifts.append((market.trend.long_bps, quote.shift_bps))
-        return quote, market
-
-    session.engine._quote = seen  # type: ignore[method-assign]
-    session.run()
-    assert len(shifts) > 100
-    assert all(shift == pytest.approx(-0.04 * trend) for trend, shift in shifts)
-
-
-@pytest.mark.parametrize("scenario", sorted(SCENARIOS.keys() - {"demo", "hype", "native"}))
-def test_the_law_of_a_world_reaches_the_engine_through_ordinary_keys(scenario: str) -> None:
-    """The floor rule stays on, whatever the width."""
-    law = law_of(scenario)
-    params = lab_params(PARAMS, scenario, VARIANTS["base"])
-    assert params.quoter.half_spread_bps_min == law.half_bps
-    assert (params.adverse.a0_bps, params.adverse.a1) == (law.a0_bps, law.a1)
-    assert params.risk.max_position_usd == 500
+def test_soft_guards_belong_to_all() -> None:
+    """What a base without them earns tells what they cost."""
+    assert build("all", SHIPPED, world()).engine.risk == SHIPPED.risk
+    base = build("base", SHIPPED, world()).engine.risk
+    assert base.soft_limit_frac == 0.5
+    assert base.loss_limit_frac == SHIPPED.risk.loss_limit_frac
 
 
 def test_shipped_is_the_configuration_as_it_is() -> None:
-    """Only what would end the session is out of reach."""
-    params = lab_params(PARAMS, "two-sided", VARIANTS["shipped"])
-    assert params.quoter == PARAMS.quoter
-    assert params.adverse == PARAMS.adverse
-    assert params.risk.max_position_usd == PARAMS.risk.max_position_usd
-    kept = lab_params(PARAMS, "two-sided", VARIANTS["shipped"], ends_on_kill=True)
-    assert kept.risk == PARAMS.risk
+    """The world's law is no part of it."""
+    assert build("shipped", SHIPPED, world()) == Variant("shipped", SHIPPED)
 
 
-def test_kills_are_counted_and_end_a_session_only_when_told_to() -> None:
-    """A maker far too tight among informed takers loses its three percent."""
-    tight = Variant("tight", TERMS, extra_half_bps=-6.0)
-    jobs = [
-        msgspec.structs.replace(
-            job("informed-100", "base", seed), variant=tight, minutes=25.0, market=loud()
-        )
-        for seed in range(3)
-    ]
-    counted = [play(one) for one in jobs]
-    ended = [play(msgspec.structs.replace(one, ends_on_kill=True)) for one in jobs]
-    assert sum(one.kill_trips for one in counted) > 0
-    assert sum(one.fills for one in ended) < sum(one.fills for one in counted)
+@pytest.mark.parametrize("scenario", ["two-sided", "informed-50", "whipsaw", "native"])
+def test_a_world_sets_the_half_spread_that_is_quoted(scenario: str) -> None:
+    """Not a least one that the estimates add to: the width of its own law, floor rule and all."""
+    law = law_of(scenario)
+    session = Session(replace(setup(scenario).plan(build("base", SHIPPED, world(scenario)), 1)))
+    halves = []
+    watched = session._watch
+
+    def watch(decision: Any) -> None:
+        watched(decision)
+        if decision.capture is not None:
+            halves.append(decision.capture.view.quote.half_bps)
+
+    session._watch = watch  # type: ignore[method-assign]
+    session.run()
+    assert len(halves) > 60
+    assert np.all(np.abs(np.array(halves) - law.half_bps) < 0.15)
 
 
-def loud() -> bytes:
-    """Informed takers, many of them."""
-    params = SCENARIOS["informed-100"].params
-    return (
-        params.model_copy(update={"a_per_s": 1.0, "impact_j0_bps": 6.0}).model_dump_json().encode()
+def test_a_key_given_by_hand_goes_before_the_law_of_the_world() -> None:
+    """`--set` must be able to sweep the width and the prior."""
+    by_hand = SHIPPED.model_copy(
+        update={"quoter": SHIPPED.quoter.model_copy(update={"half_spread_bps_min": 10.0})}
     )
+    made = at_law(by_hand, law_of("informed-0"), 1.5, {"quoter.half_spread_bps_min"})
+    assert made.quoter.half_spread_bps_min == 10.0
+    assert made.adverse.a0_bps == 1.8
+    kept = at_law(SHIPPED, law_of("informed-0"), 1.5, {"adverse.a1", "quoter.glft_bps_max"})
+    assert kept.adverse.a1 == SHIPPED.adverse.a1
+    assert kept.quoter.glft_bps_max == SHIPPED.quoter.glft_bps_max
 
 
-def test_plans_run_on_a_pool_in_the_order_of_their_seeds() -> None:
-    """Whichever process is done first, pairs stay pairs."""
-    plan = Plan("two-sided", ("base", "all"), seeds=3, first_seed=7, minutes=2.0)
-    told: list[tuple[int, int]] = []
-    with Lab(workers=2) as pool:
-        results = pool.run(plan, PARAMS, lambda done, total: told.append((done, total)))
-    assert told[-1] == (6, 6)
-    alone = play(job("two-sided", "all", 8, minutes=2.0))
-    assert results["all"][1] == alone
-    found = outcomes(results)
-    payload = as_json(plan, found)
-    assert (payload["scenario"], payload["seeds"]) == ("two-sided", 3)
-    for name in ("base", "all"):
-        for key in (*METRICS, "pnl_diff_usd"):
-            assert {"mean", "se", "p05", "p50", "p95"} <= payload["variants"][name][key].keys()
-    difference = found["all"].metrics["pnl_diff_usd"].mean
-    expected = sum(
-        a.pnl_usd - b.pnl_usd for a, b in zip(results["all"], results["base"], strict=True)
-    )
-    assert difference == pytest.approx(expected / 3)
-    assert any(line.startswith("all ") for line in lines(plan, found))
+@given(half=st.floats(0.5, 40), fee=st.floats(0, 5))
+def test_a_width_is_met_where_the_floor_rule_allows_it(half: float, fee: float) -> None:
+    """Fee, adverse selection and GLFT then add up to it exactly."""
+    made = at_width(world("informed-0"), half, fee)
+    break_even = (fee + 1.8) / 0.7
+    assert made.quoter.half_spread_bps_min == max(0.5, half)
+    reached = max(half, break_even + made.quoter.glft_bps_max)
+    assert isclose(reached, max(half, break_even + 0.5), rel_tol=1e-12)
 
 
-def test_an_unknown_variant_or_figure_is_refused_by_name() -> None:
-    """With what there is instead."""
-    with Lab(workers=1) as pool:
-        with pytest.raises(ConfigError, match="no such variant; use some of"):
-            pool.run(Plan("two-sided", ("bsae",), 1), PARAMS)
-        with pytest.raises(ConfigError, match="sigma"):
-            pool.run(Plan("two-sided", ("base",), 1, overrides={"sgma_bps": 1}), PARAMS)
+def test_every_scenario_has_a_law_that_the_parameters_allow() -> None:
+    """A scenario added later is informed flow until it is told otherwise."""
+    for scenario in SCENARIOS:
+        made = at_law(SHIPPED, law_of(scenario), 1.5)
+        assert EngineParams.model_validate(made.model_dump()) == made
 
 
-def test_figures_of_a_metric_leave_out_sessions_that_do_not_have_it() -> None:
-    """No fill has no markout, and no markout is no zero."""
-    one = figure([1.0, None, 3.0])
-    assert (one.mean, one.p50) == (2.0, 2.0)
-    bounds = interval(one)
-    assert bounds is not None
-    assert bounds[0] < 2.0 < bounds[1]
+def test_base_is_always_among_the_variants_and_first() -> None:
+    """Differences are taken to it."""
+    assert select("all", is_ablation=False) == ("base", "all")
+    assert select(None, is_ablation=False) == ("base", "all", "predecessor")
+    assert set(select("control", is_ablation=True)) == {*ABLATION, "control"}
+    with pytest.raises(ConfigError, match=r"'al': is not a variant; use some of .*predecessor"):
+        select("base,al", is_ablation=False)
+
+
+def test_the_predecessor_shifts_its_quotes_against_the_trend() -> None:
+    """The recorded error, frozen: 4 % of the move of 15 minutes, the wrong way, at most 12 bps."""
+    seen: list[tuple[float, float, float | None]] = []
+    for scenario in ("feb24", "two-sided"):
+        plan = setup(scenario, minutes=20.0).plan(build("predecessor", SHIPPED, world(scenario)), 1)
+        session = Session(plan)
+        watched = session._watch
+
+        def watch(decision: Any, watched: Any = watched) -> None:
+            watched(decision)
+            capture = decision.capture
+            if capture is not None and capture.view.market.trend is not None:
+                quote, trend = capture.view.quote, capture.view.market.trend
+                seen.append((trend.long_bps, quote.shift_bps, quote.drift_bps))
+
+        session._watch = watch  # type: ignore[method-assign]
+        session.run()
+    longs = [long for long, _, _ in seen]
+    assert min(longs) < -10
+    assert max(longs) > 60
+    for long, shift, drift in seen:
+        assert drift == shift == pytest.approx(max(-12.0, min(12.0, -0.04 * long)), abs=1e-12)
+
+
+# -- figures ---------------------------------------------------------------------------------------
+
+
+def test_a_figure_is_mean_error_and_percentiles_of_the_sessions_that_have_it() -> None:
+    """Sessions without a fill have no markout; they must not count as zero."""
+    made = figure([1.0, None, 2.0, 3.0, 4.0, 5.0])
+    assert made.mean == 3.0
+    assert made.se == pytest.approx(sqrt(2.5) / sqrt(5))
+    assert [made.p05, made.p50, made.p95] == pytest.approx([1.2, 3.0, 4.8])
     assert figure([None]).mean is None
-    assert figure([5.0]).se is None
-    assert figure([-9.0, *([1.0] * 20)]).worst == -9.0
+    assert figure([2.0]).se is None
 
 
-def test_results_name_what_the_tables_show() -> None:
-    """A metric added to the session is added to the tables."""
-    assert set(METRICS) == set(Result.__struct_fields__) - {"signed_q_frac"}
+@given(st.lists(st.floats(-10, 10), min_size=1, max_size=200))
+def test_the_worst_twentieth_is_no_better_than_anything_else(values: list[float]) -> None:
+    """Expected shortfall: below the mean, at or above the worst."""
+    worst = worst_mean(values)
+    assert min(values) - 1e-9 <= worst <= sum(values) / len(values) + 1e-9
+    if len(values) <= 20:
+        assert worst == min(values)
+
+
+def test_differences_are_paired_by_seed() -> None:
+    """The variance of the market cancels: that is the point of common random numbers."""
+    ours = [outcome(seed, 10.0 * seed + 1.0) for seed in range(5)]
+    theirs = [outcome(seed, 10.0 * seed) for seed in range(5)]
+    report = summarise("all", ours, theirs)
+    difference = report.figures[DIFFERENCE]
+    assert (difference.mean, difference.se) == (1.0, 0.0)
+    spread = report.figures["pnl_usd"].se
+    assert spread is not None
+    assert spread > 5
+    with pytest.raises(ValueError, match="different seeds"):
+        summarise("all", ours, theirs[::-1])
+
+
+# -- runs ------------------------------------------------------------------------------------------
+
+
+def test_processes_change_nothing() -> None:
+    """The same seeds for every variant, the same results on any number of processors."""
+    here = run_lab(setup(), ("base", "all"), processes=1)
+    assert run_lab(setup(), ("base", "all"), processes=2) == here
+    assert here.variants["base"].figures[DIFFERENCE].mean == 0.0
+    assert here.variants["all"].figures["pnl_usd"] != here.variants["base"].figures["pnl_usd"]
+
+
+def test_the_json_has_the_promised_keys_and_nothing_else() -> None:
+    """Scripts read it; a key that moves breaks them."""
+    told: list[tuple[int, int]] = []
+    report = run_lab(
+        setup(seeds=2),
+        ("base", "all"),
+        processes=1,
+        on_progress=lambda done, total, _: told.append((done, total)),
+    )
+    tree = json.loads(json.dumps(to_json(report)))
+    assert set(tree) == {"scenario", "seeds", "variants"}
+    assert (tree["scenario"], tree["seeds"]) == ("two-sided", 2)
+    assert list(tree["variants"]) == ["base", "all"]
+    for variant in tree["variants"].values():
+        assert set(variant) == {*METRICS, DIFFERENCE}
+        assert all(set(it) == FIGURES for it in variant.values())
+        assert 0 <= variant["quoted_frac_bid"]["mean"] <= 1
+        assert variant["requests"]["mean"] > 0
+    assert told == [(n, 4) for n in range(1, 5)]
+
+
+def test_the_table_shows_every_variant_twice() -> None:
+    """What was earned, and how it was quoted."""
+    text = "\n".join(render.lines(run_lab(setup(seeds=2), ("base", "all"), processes=1)))
+    assert text.count("\nbase ") == text.count("\nall ") == 2
+    assert "worst 5 %" in text
+    assert "kill trips" in text
+
+
+def test_the_control_is_as_wide_as_gives_it_the_fills_of_all() -> None:
+    """Whatever makes a quoter more passive wins where passive is better: compare like with like."""
+    report = run_lab(setup(seeds=6, minutes=4.0), ("base", "all", "control"), processes=None)
+    width = report.variants["control"].half_spread_bps
+    assert width is not None
+    assert 2.0 <= width <= 40.0
+    fills = {
+        name: report.variants[name].figures["fills"].mean or 0.0 for name in ("all", "control")
+    }
+    assert fills["control"] == pytest.approx(fills["all"], rel=0.35)
+    made = control(world(), width, 1.5)
+    assert made.ablate == TERMS
+    assert "control: half spread" in "\n".join(render.lines(report))

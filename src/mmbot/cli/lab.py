@@ -1,113 +1,207 @@
-"""`mmbot lab`: the engine itself in a synthetic market, many seeds, paired variants."""
+"""`mmbot lab`: the engine in synthetic markets, its parts weighed one by one."""
 
 from __future__ import annotations
 
+import difflib
 import sys
-import time
-from typing import Annotated, Final
+from collections.abc import Sequence
+from contextlib import suppress
+from enum import Enum
+from pathlib import Path
+from time import monotonic
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import typer
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mmbot.cli.options import AsJson, ConfigFile, Overrides, echo
+from mmbot.cli.options import AsJson, Overrides, echo
 from mmbot.config import load
-from mmbot.emulator.scenarios import SCENARIOS
-from mmbot.errors import ConfigError, Exit
-from mmbot.runtime.lab import avellaneda
-from mmbot.runtime.lab.measure import outcomes
-from mmbot.runtime.lab.render import as_json as told
-from mmbot.runtime.lab.render import lines
-from mmbot.runtime.lab.runner import Lab, Plan
-from mmbot.runtime.lab.variants import ABLATION, CONTROL, USUAL
+from mmbot.config.toml import override
+from mmbot.emulator.scenarios import SCENARIOS, scenario_params
+from mmbot.errors import CheckError, ConfigError
+from mmbot.logs import stderr_line
+from mmbot.runtime.lab import avellaneda, render
+from mmbot.runtime.lab.measure import to_json
+from mmbot.runtime.lab.runner import Setup, run_lab
+from mmbot.runtime.lab.session import Times
+from mmbot.runtime.lab.variants import NAMES, select
 
 THEORY: Final = "avellaneda-stoikov"
-_THEORY_PATHS: Final = 20_000
+_PATHS: Final = 20_000
+_SEEDS: Final = 20
+_LINE_S: Final = 30.0
+"""Without a terminal, progress is a line this often."""
+
+
+class Switch(Enum):
+    """On or off."""
+
+    ON = "on"
+    OFF = "off"
+
+
+class LabParams(BaseModel):
+    """What `--set emulator.*` says to the laboratory alone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    queue: Literal["on", "off"] = Field(
+        "on",
+        description="on: who came last at a price is filled last; off: a trade that reaches a "
+        "price fills everybody there.",
+    )
+    reply_ms: float = Field(
+        0.0, ge=0, le=60_000, description="From an execution to our knowing its verdict, ms."
+    )
+    feed_ms: float = Field(
+        0.0, ge=0, le=60_000, description="Age of market data and fills on arrival, ms."
+    )
 
 
 def lab(
-    scenario: Annotated[str, typer.Argument(help=f"A world ({', '.join(SCENARIOS)}) or {THEORY}.")],
-    config: ConfigFile,
-    overrides: Overrides = None,
-    *,
-    seeds: Annotated[int, typer.Option(min=1, max=100_000, help="Sessions a variant.")] = 20,
-    first_seed: Annotated[int, typer.Option("--first-seed", min=0, help="First of them.")] = 0,
-    minutes: Annotated[float, typer.Option(min=0.1, max=1440, help="Market time each.")] = 25.0,
-    ablate: Annotated[
-        bool, typer.Option("--ablate", help="Each of the four fixes alone and left out.")
-    ] = False,
-    control: Annotated[
-        bool, typer.Option("--control", help="Also a uniformly wider quoter with as many fills.")
-    ] = False,
-    variants: Annotated[
-        str | None, typer.Option(help="Variants by name, separated by commas.")
+    scenario: Annotated[str, typer.Argument(help=f"One of the emulator's scenarios, or {THEORY}.")],
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="Configuration file (TOML)."),
     ] = None,
-    mirror: Annotated[bool, typer.Option("--mirror", help="Every price upside down.")] = False,
+    overrides: Overrides = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, max=1_000_000, help="Sessions of each variant; paths of the theory."),
+    ] = None,
+    first_seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the first.")] = 1,
+    minutes: Annotated[
+        float, typer.Option(min=0.1, max=10_000, help="Length of a session, min.")
+    ] = 25.0,
+    variants: Annotated[
+        str | None, typer.Option(metavar="A,B", help=f"Some of {', '.join(NAMES)}.")
+    ] = None,
+    *,
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="Also each mechanism alone and left out.")
+    ] = False,
+    mirror: Annotated[
+        bool, typer.Option("--mirror", help="Show the engine the market upside down.")
+    ] = False,
     kill: Annotated[
-        str, typer.Option(help="on: loss and drawdown limits end a session; off: counted only.")
-    ] = "off",
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores.")] = None,
+        Switch, typer.Option(help="Whether loss and drawdown limits end a session.")
+    ] = Switch.OFF,
     as_json: AsJson = False,
 ) -> None:
-    """Compare variants of the engine in a synthetic market, in accelerated time."""
-    settings = load(config, overrides or ())
-    if kill not in ("on", "off"):
-        raise ConfigError(f"--kill {kill}: write on or off")
+    """Run the engine in a synthetic market, faster than time, with and without its parts."""
     if scenario == THEORY:
-        _theory(seeds, first_seed, as_json=as_json)
+        _theory(_PATHS if seeds is None else seeds, first_seed, as_json=as_json)
         return
     if scenario not in SCENARIOS:
-        known = ", ".join((*SCENARIOS, THEORY))
-        raise ConfigError(f"{scenario}: not a scenario; use one of {known}")
-    names = variants.split(",") if variants else ABLATION if ablate else USUAL
-    if control:
-        names = (*names, CONTROL)
-    plan = Plan(
+        raise ConfigError(_unknown(scenario))
+    if config is None:
+        raise ConfigError("--config is missing; name the configuration file, as for run")
+    names = select(variants, is_ablation=ablate)
+    lab_params, rest = _split(overrides or ())
+    settings = load(config, rest)
+    setup = Setup(
         scenario=scenario,
-        variants=tuple(dict.fromkeys(name.strip() for name in names)),
-        seeds=seeds,
+        coin=settings.instrument.wire_coin,
+        market=scenario_params(scenario, settings.market),
+        shipped=settings.engine,
+        seeds=_SEEDS if seeds is None else seeds,
         first_seed=first_seed,
         minutes=minutes,
+        times=Times(
+            order_ms=settings.emulator.latency_ms,
+            reply_ms=lab_params.reply_ms,
+            feed_ms=lab_params.feed_ms,
+        ),
+        has_queue=lab_params.queue == "on",
+        maker_bps=settings.backtest.maker_fee_bps,
+        reference_coin=settings.reference.coin,
         is_mirrored=mirror,
-        ends_on_kill=kill == "on",
-        latency_ms=settings.emulator.latency_ms,
-        overrides=settings.market,
+        is_kill_on=kill is Switch.ON,
+        keep=frozenset(item.partition("=")[0].strip() for item in rest),
     )
-    progress = _Progress()
-    with Lab(workers) as pool:
-        found = outcomes(pool.run(plan, settings.engine, progress))
-    progress.end()
-    if as_json:
-        echo(msgspec.json.encode(told(plan, found)).decode())
-    else:
-        echo("\n".join(lines(plan, found)))
+    progress = _Progress(scenario)
+    try:
+        report = run_lab(setup, names, on_progress=progress.tell)
+    finally:
+        progress.end()
+    echo(
+        msgspec.json.encode(to_json(report)).decode()
+        if as_json
+        else "\n".join(render.lines(report))
+    )
 
 
-def _theory(seeds: int, first_seed: int, *, as_json: bool) -> None:
-    """The tables of 2008; `seeds` in thousands of paths where more than the usual are wanted."""
-    paths = max(_THEORY_PATHS, seeds * 1000)
-    rows = [avellaneda.simulate(case, paths, first_seed) for case in avellaneda.CASES]
-    if as_json:
-        told_rows = [{**msgspec.to_builtins(row), "errors": row.errors} for row in rows]
-        echo(msgspec.json.encode({"paths": paths, "rows": told_rows}).decode())
-    else:
-        echo("\n".join(avellaneda.lines(rows, paths)))
-    if not all(row.agrees for row in rows):
-        raise typer.Exit(Exit.FAILED)
+def _unknown(scenario: str) -> str:
+    names = (*SCENARIOS, THEORY)
+    near = difflib.get_close_matches(scenario, names, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"scenario {scenario!r}: is not one{hint}; use one of {', '.join(names)}"
+
+
+def _theory(paths: int, seed: int, *, as_json: bool) -> None:
+    """The tables of Avellaneda and Stoikov; a figure off its exact value fails the command."""
+    if paths < 100:
+        raise ConfigError(f"--seeds {paths}: the tables need 100 paths at least")
+    rows = [avellaneda.simulate(case, paths, seed) for case in avellaneda.CASES]
+    told = {"scenario": THEORY, "seeds": paths, "rows": msgspec.to_builtins(rows)}
+    echo(
+        msgspec.json.encode(told).decode() if as_json else "\n".join(avellaneda.lines(rows, paths))
+    )
+    if off := [f"{row.case.table} {row.case.name}" for row in rows if not row.agrees]:
+        raise CheckError(f"{THEORY}: not the exact values: {', '.join(off)}")
+
+
+def _split(overrides: Sequence[str]) -> tuple[LabParams, list[str]]:
+    """What is said to the laboratory, and the rest for the configuration."""
+    tree: dict[str, Any] = {}
+    rest: list[str] = []
+    for item in overrides:
+        section, _, name = item.partition("=")[0].strip().partition(".")
+        if section == "emulator" and name in LabParams.model_fields:
+            override(tree, item)
+        else:
+            rest.append(item)
+    try:
+        return LabParams.model_validate(tree.get("emulator", {})), rest
+    except ValidationError as error:
+        lines = [
+            f"--set emulator.{item['loc'][0]} = {item['input']!r}: {item['msg']}"
+            for item in error.errors()
+        ]
+        raise ConfigError("\n".join(lines)) from None
 
 
 class _Progress:
-    """One line on a terminal's standard error: how many, and how long it takes still."""
+    """One line on standard error that says how far it is: rewritten on a terminal."""
 
-    def __init__(self) -> None:
-        self._began_s = time.monotonic()
-        self._is_shown = sys.stderr.isatty()
+    def __init__(self, scenario: str) -> None:
+        self._scenario = scenario
+        self._is_terminal = sys.stderr.isatty()
+        self._told_s = monotonic()
+        self._is_open = False
 
-    def __call__(self, done: int, total: int) -> None:
-        if self._is_shown:
-            left_s = (time.monotonic() - self._began_s) / done * (total - done)
-            sys.stderr.write(f"\r{done} of {total} sessions, {left_s:.0f} s left   ")
-            sys.stderr.flush()
+    def tell(self, done: int, total: int, left_s: float) -> None:
+        """So many sessions are done, the rest will take so long."""
+        text = f"{self._scenario}: {done} of {total} sessions, {_clock(left_s)} left"
+        if self._is_terminal:
+            with suppress(OSError, ValueError):
+                sys.stderr.write(f"\r{text}\x1b[K")
+                sys.stderr.flush()
+            self._is_open = True
+        elif monotonic() - self._told_s >= _LINE_S:
+            self._told_s = monotonic()
+            stderr_line(f"mmbot: {text}")
 
     def end(self) -> None:
-        if self._is_shown:
-            sys.stderr.write("\r" + " " * 48 + "\r")
+        """Leave the line clean."""
+        if self._is_open:
+            with suppress(OSError, ValueError):
+                sys.stderr.write("\r\x1b[K")
+                sys.stderr.flush()
+
+
+def _clock(span_s: float) -> str:
+    minutes, seconds = divmod(round(span_s), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}"

@@ -1,1 +1,1 @@
-"""The engine itself in synthetic markets, many seeds, faster than time."""
+"""The laboratory: the engine itself in synthetic markets, faster than time."""

@@ -1,74 +1,110 @@
-"""The outcome of a comparison as JSON for programs and as a table for people."""
+"""The report of a run as tables for a person."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from mmbot.runtime.lab.measure import DIFFERENCE, Figure, LabReport, VariantReport
 
-import msgspec
-
-from mmbot.runtime.lab.measure import Figure, Outcome, interval
-from mmbot.runtime.lab.runner import Plan
-
-_COLUMNS: Final = (
-    ("fills", "fills", ".1f"),
-    ("max q", "max_q_frac", ".2f"),
-    ("end q", "final_q_frac", ".2f"),
-    ("opposed", "opposed_frac", ".0%"),
-    ("adv 1s", "markout_1s_bps", "+.2f"),
-    ("adv 5s", "markout_5s_bps", "+.2f"),
-    ("adv 30s", "markout_30s_bps", "+.2f"),
-    ("dd %", "max_drawdown_pct", ".2f"),
-    ("bid on", "quoted_frac_bid", ".0%"),
-    ("ask on", "quoted_frac_ask", ".0%"),
-    ("calm both", "two_sided_calm_frac", ".0%"),
-    ("requests", "requests", ".0f"),
-    ("trips", "kill_trips", ".2f"),
+_MONEY: tuple[tuple[str, int], ...] = (
+    ("pnl $", 9),
+    ("sd", 8),
+    ("worst 5 %", 11),
+    ("minus base $ (95 %)", 22),
+    ("fills", 8),
+    ("adv 1s", 8),
+    ("5s", 7),
+    ("30s bps", 9),
+    ("drawdown %", 12),
 )
+_CONDUCT: tuple[tuple[str, int], ...] = (
+    ("|q| end", 9),
+    ("largest", 9),
+    ("p95", 7),
+    ("opposed %", 11),
+    ("bid %", 8),
+    ("ask %", 8),
+    ("both, calm %", 14),
+    ("requests", 10),
+    ("refused", 9),
+    ("kill trips", 12),
+)
+_NAME = 16
 
 
-def as_json(plan: Plan, found: Mapping[str, Outcome]) -> dict[str, Any]:
-    """`scenario`, `seeds`, `variants.<name>.<metric>.{mean, se, sd, p05, p50, p95, worst}`."""
-    return {
-        "scenario": plan.scenario,
-        "seeds": plan.seeds,
-        "first_seed": plan.first_seed,
-        "minutes": plan.minutes,
-        "is_mirrored": plan.is_mirrored,
-        "latency_ms": plan.latency_ms,
-        "market": plan.overrides,
-        "variants": {
-            name: {key: msgspec.to_builtins(one) for key, one in outcome.metrics.items()}
-            for name, outcome in found.items()
-        },
-    }
+def lines(report: LabReport) -> list[str]:
+    """
+    Two tables: what was earned, and how it was quoted.
 
-
-def lines(plan: Plan, found: Mapping[str, Outcome]) -> list[str]:
-    """One row a variant; money in USD a session, intervals at 95 %."""
-    head = f"{'variant':<14}{'profit':>9}{'sd':>7}{'worst 5%':>10}{'against base':>22}"
-    head += "".join(f"{title:>10}" for title, _, _ in _COLUMNS)
-    out = [
-        f"{plan.scenario}: {plan.seeds} seeds from {plan.first_seed}, {plan.minutes:g} minutes, "
-        f"orders arrive after {plan.latency_ms} ms" + (", mirrored" if plan.is_mirrored else ""),
-        head,
-    ]
-    for name, outcome in found.items():
-        metrics = outcome.metrics
-        pnl = metrics["pnl_usd"]
-        row = f"{name:<14}{_text(pnl.mean, '+.3f'):>9}{_text(pnl.sd, '.2f'):>7}"
-        row += f"{_text(pnl.worst, '+.2f'):>10}{_against(metrics.get('pnl_diff_usd')):>22}"
-        row += "".join(f"{_text(metrics[key].mean, spec):>10}" for _, key, spec in _COLUMNS)
-        out.append(row)
+    Markouts are adverse moves, positive against us; |q| is over its limit; 'both, calm' is the time
+    with an order on both sides while |q| is below a fifth of the limit.
+    """
+    last = report.first_seed + report.seeds - 1
+    title = (
+        f"{report.scenario}: {report.seeds} sessions of {report.minutes:g} minutes, seeds "
+        f"{report.first_seed} to {last}; paired on common random numbers"
+    )
+    out = [title, "", _head(_MONEY)]
+    out.extend(_money(variant) for variant in report.variants.values())
+    out.extend(("", _head(_CONDUCT)))
+    out.extend(_conduct(variant) for variant in report.variants.values())
+    out.extend(
+        f"{name}: half spread {variant.half_spread_bps:.2f} bps, solved on pilot seeds for the "
+        "fills of all"
+        for name, variant in report.variants.items()
+        if variant.half_spread_bps is not None
+    )
     return out
 
 
-def _against(diff: Figure | None) -> str:
-    bounds = None if diff is None else interval(diff)
-    if diff is None or diff.mean is None or bounds is None:
-        return "-"
-    return f"{diff.mean:+.3f} [{bounds[0]:+.2f},{bounds[1]:+.2f}]"
+def _head(columns: tuple[tuple[str, int], ...]) -> str:
+    return f"{'variant':<{_NAME}}" + "".join(f"{name:>{width}}" for name, width in columns)
 
 
-def _text(value: float | None, spec: str) -> str:
+def _row(variant: VariantReport, columns: tuple[tuple[str, int], ...], cells: list[str]) -> str:
+    shown = "".join(f"{cell:>{width}}" for cell, (_, width) in zip(cells, columns, strict=True))
+    return f"{variant.name:<{_NAME}}{shown}"
+
+
+def _money(variant: VariantReport) -> str:
+    figures = variant.figures
+    cells = [
+        _number(figures["pnl_usd"].mean, "+.3f"),
+        _number(variant.pnl_sd_usd, ".3f"),
+        f"{variant.pnl_worst_usd:+.3f}",
+        _interval(figures[DIFFERENCE]),
+        _number(figures["fills"].mean, ".1f"),
+        *(_number(figures[f"markout_{s}s_bps"].mean, "+.2f") for s in (1, 5, 30)),
+        _number(figures["max_drawdown_pct"].mean, ".2f"),
+    ]
+    return _row(variant, _MONEY, cells)
+
+
+def _conduct(variant: VariantReport) -> str:
+    figures = variant.figures
+    cells = [
+        _number(figures["final_q_frac"].mean, ".3f"),
+        _number(figures["max_q_frac"].mean, ".3f"),
+        _number(figures["max_q_frac"].p95, ".2f"),
+        _percent(figures["opposed_frac"]),
+        _percent(figures["quoted_frac_bid"]),
+        _percent(figures["quoted_frac_ask"]),
+        _percent(figures["calm_two_sided_frac"]),
+        _number(figures["requests"].mean, ".0f"),
+        _number(figures["refused"].mean, ".1f"),
+        _number(figures["kill_trips"].mean, ".2f"),
+    ]
+    return _row(variant, _CONDUCT, cells)
+
+
+def _number(value: float | None, spec: str) -> str:
     return "-" if value is None else format(value, spec)
+
+
+def _percent(figure: Figure) -> str:
+    return "-" if figure.mean is None else f"{100 * figure.mean:.1f}"
+
+
+def _interval(figure: Figure) -> str:
+    if figure.mean is None:
+        return "-"
+    half = figure.half_width
+    return f"{figure.mean:+.3f}" + ("" if half is None else f" +- {half:.3f}")

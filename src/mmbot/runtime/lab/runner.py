@@ -1,179 +1,273 @@
 """
-Many seeds of a scenario under several variants, on all cores, paired on common random numbers.
+Many sessions on all cores: the same seeds for every variant, the same results on any machine.
 
-A seed is one market: every variant meets the same fair price, the same takers and the same sweeps.
+Seeds decide everything, so it does not matter which process runs which session, nor in what order
+they end: outcomes are collected in the order they were asked for.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from math import log
 from multiprocessing import get_context
-from typing import Any, Final
+from time import monotonic
+from typing import Final
 
 import msgspec
 
 from mmbot.core.engine import EngineParams
 from mmbot.emulator.market import MarketParams
-from mmbot.emulator.scenarios import scenario_params
-from mmbot.errors import ConfigError
-from mmbot.runtime.lab.session import Latency, Result, Session, Venture
-from mmbot.runtime.lab.variants import (
-    CAPITAL_USD,
-    CONTROL,
-    VARIANTS,
-    Variant,
-    build,
-    lab_params,
-    law_of,
-)
+from mmbot.errors import MmbotError
+from mmbot.runtime.lab.exchange import Exchange
+from mmbot.runtime.lab.measure import REFERENCE, LabReport, Outcome, VariantReport, summarise
+from mmbot.runtime.lab.session import Plan, Times, run_session
+from mmbot.runtime.lab.variants import CONTROL, Variant, at_law, build, control, law_of
 
-_PILOT_SEEDS: Final = 12
-_PILOT_FIRST: Final = 900_000
-"""Seeds on which the width of `control` is found; none of them is reported."""
-_CONTROL_ROUNDS: Final = 6
-_CONTROL_BPS_MAX: Final = 16.0
+PILOTS: Final = 16
+PILOT_OFFSET: Final = 1_000_000_000
+"""Pilot seeds are far from those that are reported: a width is not fitted to its own test."""
+_FILLS_OFF: Final = 0.02
+"""Fills of the control are those of `all` to this share, on the pilots."""
+_WIDTHS_TRIED: Final = 8
+_HALF_BPS_MAX: Final = 40.0
+_AHEAD: Final = 4
+"""Sessions handed out ahead, per worker: enough to keep it busy, few enough to stop soon."""
+
+Progress = Callable[[int, int, float], None]
+"""Told the sessions done, those known to come, and the seconds left (an estimate)."""
 
 
-class Plan(msgspec.Struct, frozen=True):
-    """What to run."""
+class Setup(msgspec.Struct, frozen=True):
+    """What all variants of a run share."""
 
     scenario: str
-    variants: tuple[str, ...]
+    coin: str
+    market: MarketParams
+    shipped: EngineParams
+    """The configuration's own parameters."""
     seeds: int
-    first_seed: int = 0
+    first_seed: int = 1
     minutes: float = 25.0
+    times: Times = Times()
+    has_queue: bool = True
+    maker_bps: float | None = None
+    """Maker fee given by hand; None for the world's, or the venue's where the world has none."""
+    reference_coin: str = ""
     is_mirrored: bool = False
-    ends_on_kill: bool = False
-    latency_ms: int = 50
-    overrides: dict[str, Any] = {}
-    """Figures of the market that differ from the scenario's."""
+    is_kill_on: bool = False
+    keep: frozenset[str] = frozenset()
+    """Dotted keys given by hand, which the law of the world does not replace."""
 
+    @property
+    def charged_bps(self) -> float | None:
+        """Maker fee charged; None for the venue's own."""
+        return law_of(self.scenario).maker_bps if self.maker_bps is None else self.maker_bps
 
-class Job(msgspec.Struct, frozen=True):
-    """One session of one variant."""
-
-    variant: Variant
-    params: bytes
-    """`EngineParams` as JSON: what is sent between processes."""
-    market: bytes
-    scenario: str
-    seed: int
-    minutes: float
-    latency_ms: int
-    ends_on_kill: bool
-
-
-def play(job: Job) -> Result:
-    """Run one session; a function of its argument alone."""
-    given = EngineParams.model_validate_json(job.params)
-    params = lab_params(given, job.scenario, job.variant, ends_on_kill=job.ends_on_kill)
-    law = law_of(job.scenario)
-    venture = Venture(
-        market=MarketParams.model_validate_json(job.market),
-        seed=job.seed,
-        minutes=job.minutes,
-        maker_bps=law.maker_bps,
-        capital_usd=given.risk.capital_usd if job.variant.is_shipped else CAPITAL_USD,
-        loss_frac=given.risk.loss_limit_frac,
-        drawdown_frac=given.risk.drawdown_limit_frac,
-        latency=Latency(feed_ms=job.latency_ms // 2, order_ms=job.latency_ms),
-    )
-    return Session(venture, lambda instrument: build(params, job.variant, instrument)).run()
-
-
-class Lab:
-    """A pool of processes that plays sessions; a context manager."""
-
-    def __init__(self, workers: int | None = None) -> None:
-        self._pool = ProcessPoolExecutor(
-            workers or os.cpu_count() or 1, mp_context=get_context("spawn")
-        )
-
-    def __enter__(self) -> Lab:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
-
-    def run(
-        self,
-        plan: Plan,
-        params: EngineParams,
-        on_progress: Callable[[int, int], None] | None = None,
-    ) -> dict[str, tuple[Result, ...]]:
+    def fee_bps(self) -> float:
         """
-        Results of every variant, in the order of the seeds.
-
-        Args:
-            plan: What to run.
-            params: The configured engine.
-            on_progress: Told how many sessions of how many are done.
+        Maker fee of the account.
 
         Raises:
-            ConfigError: An unknown scenario, variant or market figure.
+            ConfigError: The coin or its reference cannot be traded.
         """
-        variants = {name: self._variant(name, plan, params) for name in plan.variants}
-        jobs = {
-            (name, seed): self._job(plan, params, variant, seed)
-            for name, variant in variants.items()
-            for seed in range(plan.first_seed, plan.first_seed + plan.seeds)
-        }
-        waiting: dict[Future[Result], tuple[str, int]] = {
-            self._pool.submit(play, job): key for key, job in jobs.items()
-        }
-        done: dict[tuple[str, int], Result] = {}
-        for future in as_completed(waiting):
-            done[waiting[future]] = future.result()
-            if on_progress is not None:
-                on_progress(len(done), len(jobs))
-        return {
-            name: tuple(
-                done[name, seed] for seed in range(plan.first_seed, plan.first_seed + plan.seeds)
-            )
-            for name in variants
-        }
+        exchange = Exchange(
+            self.coin,
+            self.market,
+            self.first_seed,
+            equity_usd=self.shipped.risk.capital_usd,
+            leverage=self.shipped.risk.leverage,
+            maker_bps=self.charged_bps,
+            reference_coin=self.reference_coin,
+            has_queue=self.has_queue,
+        )
+        return exchange.fees.maker_bps
 
-    def _job(self, plan: Plan, params: EngineParams, variant: Variant, seed: int) -> Job:
-        market = scenario_params(plan.scenario, plan.overrides)
-        if plan.is_mirrored:
-            market = market.model_copy(update={"is_mirrored": not market.is_mirrored})
-        return Job(
-            variant=variant,
-            params=params.model_dump_json().encode(),
-            market=market.model_dump_json().encode(),
-            scenario=plan.scenario,
+    def plan(self, variant: Variant, seed: int) -> Plan:
+        """One session."""
+        return Plan(
+            coin=self.coin,
+            market=self.market,
+            engine=variant.engine,
             seed=seed,
-            minutes=plan.minutes,
-            latency_ms=plan.latency_ms,
-            ends_on_kill=plan.ends_on_kill,
+            minutes=self.minutes,
+            ablate=variant.ablate,
+            is_predecessor=variant.is_predecessor,
+            times=self.times,
+            has_queue=self.has_queue,
+            maker_bps=self.charged_bps,
+            reference_coin=self.reference_coin,
+            is_mirrored=self.is_mirrored,
+            is_kill_on=self.is_kill_on,
         )
 
-    def _variant(self, name: str, plan: Plan, params: EngineParams) -> Variant:
-        if name == CONTROL:
-            return self._control(plan, params)
-        variant = VARIANTS.get(name)
-        if variant is None:
-            names = ", ".join((*VARIANTS, CONTROL))
-            raise ConfigError(f"--variants {name}: no such variant; use some of {names}")
-        return variant
 
-    def _fills(self, plan: Plan, params: EngineParams, variant: Variant) -> float:
-        pilot = msgspec.structs.replace(plan, first_seed=_PILOT_FIRST)
-        jobs = [self._job(pilot, params, variant, _PILOT_FIRST + n) for n in range(_PILOT_SEEDS)]
-        return sum(result.fills for result in self._pool.map(play, jobs)) / _PILOT_SEEDS
+class Workers:
+    """Processes that run sessions, or this one where one is enough."""
 
-    def _control(self, plan: Plan, params: EngineParams) -> Variant:
-        """`base` as much wider as gives it the fills of `all`, by bisection on pilot seeds."""
-        wanted = self._fills(plan, params, VARIANTS["all"])
-        base = VARIANTS["base"]
-        low, high = 0.0, _CONTROL_BPS_MAX
-        for _ in range(_CONTROL_ROUNDS):
-            middle = (low + high) / 2
-            wider = msgspec.structs.replace(base, name=CONTROL, extra_half_bps=middle)
-            if self._fills(plan, params, wider) > wanted:
-                low = middle
-            else:
-                high = middle
-        return msgspec.structs.replace(base, name=CONTROL, extra_half_bps=(low + high) / 2)
+    def __init__(self, pool: ProcessPoolExecutor | None, count: int) -> None:
+        self._pool = pool
+        self._window = count * _AHEAD
+
+    def outcomes(self, plans: Sequence[Plan]) -> Iterator[Outcome]:
+        """Outcomes in the order of the plans."""
+        pool = self._pool
+        if pool is None:
+            yield from map(run_session, plans)
+            return
+        waiting: list[Future[Outcome]] = []
+        rest = iter(plans)
+        for plan in rest:
+            waiting.append(pool.submit(run_session, plan))
+            if len(waiting) == self._window:
+                yield waiting.pop(0).result()
+        for future in waiting:
+            yield future.result()
+
+
+def cores() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def workers(count: int) -> Iterator[Workers]:
+    """Start `count` processes and end them, whatever happens."""
+    if count <= 1:
+        yield Workers(None, 1)
+        return
+    # Spawned, not forked: nothing of this process is shared, on any system.
+    pool = ProcessPoolExecutor(
+        count, mp_context=get_context("spawn"), initializer=_yield_to_interrupts
+    )
+    try:
+        yield Workers(pool, count)
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def _yield_to_interrupts() -> None:
+    """Ctrl+C reaches every process of a terminal: these end without a word, the first one tells."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def run_lab(
+    setup: Setup,
+    names: Sequence[str],
+    *,
+    processes: int | None = None,
+    on_progress: Progress | None = None,
+) -> LabReport:
+    """
+    Run variants on the same seeds.
+
+    Args:
+        setup: What they share.
+        names: The variants, `base` among them.
+        processes: How many run at once; None for one per processor.
+        on_progress: Told after every session.
+
+    Raises:
+        ConfigError: The coin cannot be traded, or a figure of the world contradicts another.
+        MmbotError: It was interrupted, or a process was killed.
+    """
+    fee_bps = setup.fee_bps()
+    world = at_law(setup.shipped, law_of(setup.scenario), fee_bps, setup.keep)
+    chosen = [build(name, setup.shipped, world) for name in names if name != CONTROL]
+    seeds = range(setup.first_seed, setup.first_seed + setup.seeds)
+    ticker = _Ticker(len(names) * len(seeds), on_progress)
+    count = cores() if processes is None else processes
+    try:
+        with workers(count) as pool:
+            width: float | None = None
+            if CONTROL in names:
+                width = _solve_width(setup, world, fee_bps, pool, ticker)
+                chosen.insert(list(names).index(CONTROL), control(world, width, fee_bps))
+            plans = [setup.plan(variant, seed) for variant in chosen for seed in seeds]
+            outcomes = list(ticker.watch(pool.outcomes(plans)))
+    except KeyboardInterrupt:
+        msg = f"interrupted: {ticker.done} of {ticker.total} sessions were done; no result"
+        raise MmbotError(msg) from None
+    except BrokenProcessPool:
+        msg = f"a process died; {ticker.done} of {ticker.total} sessions were done; no result"
+        raise MmbotError(msg) from None
+    by_name = {
+        variant.name: outcomes[n * len(seeds) : (n + 1) * len(seeds)]
+        for n, variant in enumerate(chosen)
+    }
+    reports: dict[str, VariantReport] = {
+        name: summarise(
+            name,
+            found,
+            by_name[REFERENCE],
+            half_spread_bps=width if name == CONTROL else None,
+        )
+        for name, found in by_name.items()
+    }
+    return LabReport(setup.scenario, setup.seeds, setup.first_seed, setup.minutes, reports)
+
+
+def _solve_width(
+    setup: Setup, world: EngineParams, fee_bps: float, pool: Workers, ticker: _Ticker
+) -> float:
+    """
+    Width at which the control has as many fills as `all`, on the pilot seeds.
+
+    Fills fall like exp(-k h), so that the logarithm of their number is nearly a line in h: secant.
+    """
+    first = setup.first_seed + PILOT_OFFSET
+    seeds = range(first, first + PILOTS)
+
+    def fills(variant: Variant) -> float:
+        plans = [setup.plan(variant, seed) for seed in seeds]
+        ticker.total += len(plans)
+        found = list(ticker.watch(pool.outcomes(plans)))
+        # A pilot without a fill would have no logarithm.
+        return max(0.5, float(sum(it.fills for it in found))) / len(found)
+
+    target = log(fills(build("all", setup.shipped, world)))
+    adverse = world.adverse
+    least = (fee_bps + adverse.a0_bps) / (1.0 - adverse.a1) + 0.5
+    half = min(_HALF_BPS_MAX, max(least, world.quoter.half_spread_bps_min))
+    slope = -setup.market.k_per_bp
+    tried: list[tuple[float, float]] = []
+    for _ in range(_WIDTHS_TRIED):
+        off = log(fills(control(world, half, fee_bps))) - target
+        tried.append((off, half))
+        if abs(off) <= _FILLS_OFF:
+            break
+        if len(tried) > 1:
+            (off_before, before), (off_now, now) = tried[-2:]
+            if abs(now - before) > 1e-9 and (off_now - off_before) * (now - before) < 0:
+                slope = (off_now - off_before) / (now - before)
+        wanted = min(_HALF_BPS_MAX, max(least, half - off / slope))
+        if abs(wanted - half) < 1e-3:
+            break
+        half = wanted
+    return min(tried, key=lambda item: abs(item[0]))[1]
+
+
+class _Ticker:
+    """Counts sessions and tells how long the rest will take."""
+
+    def __init__(self, total: int, on_progress: Progress | None) -> None:
+        self.total = total
+        self.done = 0
+        self._on_progress = on_progress
+        self._began_s = monotonic()
+
+    def watch(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
+        """Pass outcomes on, telling of each."""
+        for outcome in outcomes:
+            self.done += 1
+            if self._on_progress is not None:
+                spent_s = monotonic() - self._began_s
+                left_s = spent_s / self.done * (self.total - self.done)
+                self._on_progress(self.done, self.total, left_s)
+            yield outcome

@@ -1,478 +1,329 @@
 """
-One session of the engine in a synthetic market: no sockets, no text, no clock but the market's own.
+One session: the engine that trades live, joined to the emulated venue in simulated time.
 
-The engine is the one that trades live. It meets the emulated venue and its market event by event;
-frames, orders and answers each take their way, so it is as late here as it is there.
+Event by event, on one thread, without a clock: the market's next event, a request that arrives, an
+answer that comes back, the engine's own alarm, whichever is first. A session is a function of its
+plan; two plans that differ in the engine alone meet the same prices and the same takers.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable
-from functools import partial
-from itertools import count
-from typing import Final, NamedTuple
+import gc
+from collections import deque
+from heapq import heappop, heappush
+from typing import Final
 
 import msgspec
 
-from mmbot.core.engine import Engine
+from mmbot.core.engine import Decision, Engine, EngineParams
 from mmbot.core.events import (
-    Acked,
-    AssetCtx,
-    Bbo,
+    Event,
     Fill,
-    Level,
+    Funding,
     LinkUp,
-    OrderMissing,
-    OrderState,
     OrderUpdate,
     Rejected,
-    Request,
+    RequestsLeft,
     Snapshot,
-    Trades,
 )
-from mmbot.core.intents import Cancel, Move, Place
-from mmbot.core.types import NS_PER_MS, NS_PER_S, Fees, Instrument, Side, Tif
-from mmbot.emulator.market import Market, MarketParams
-from mmbot.emulator.specs import (
-    AssetSpec,
-    DexSpec,
-    FillRecord,
-    NewOrder,
-    Outcome,
-    TradePrint,
-    VenueParams,
-)
-from mmbot.emulator.venue import Venue
-from mmbot.hyperliquid.rejections import rejection
+from mmbot.core.types import NS_PER_MS, NS_PER_S, USD_PER_TICK_LOT
+from mmbot.emulator.market import MarketParams
+from mmbot.errors import InvariantError
+from mmbot.runtime.lab.exchange import START_MS, Exchange, Requests
+from mmbot.runtime.lab.measure import Outcome
+from mmbot.runtime.lab.mirror import Mirror
+from mmbot.runtime.lab.predecessor import PredecessorEngine
 
-START_MS: Final = 1_750_000_000_000
-_US: Final = "0x" + "1ab0" * 10
-_ASSET: Final = 0
-_REQUESTS_CAP: Final = 1_000_000
-_CTX_EVERY_MS: Final = 3_000
-_SZ_DECIMALS: Final = 2
-_MAX_LEVERAGE: Final = 10
-_PX_USD: Final = 26.2
-_EQUITY_SPARE: Final = 100.0
-"""The account holds a hundred times the capital: margin is not what is measured here."""
+_CLOID_PREFIX: Final = 0x6D6D_0000_01AB_0001
+_CALM_X: Final = 0.2
+_NEVER_FRAC: Final = 0.5
+"""The largest limits that can be configured: half of the capital."""
+_START_NS: Final = START_MS * NS_PER_MS
 
 
-class Latency(NamedTuple):
-    """Ways in ms: of a frame to us, of an order to the matching engine."""
+class Times(msgspec.Struct, frozen=True):
+    """How long things travel, ms. With 0 there and back it is as on the embedded exchange."""
 
-    feed_ms: int = 25
-    order_ms: int = 50
-
-
-class Result(msgspec.Struct, frozen=True):
-    """What one session came to; the names are those of the tables."""
-
-    pnl_usd: float
-    """Change of equity at the mid, after fees."""
-    fills: int
-    final_q_frac: float
-    """Position at the end over its limit, absolute."""
-    max_q_frac: float
-    opposed_frac: float
-    """Share of the time opposed by a trend."""
-    markout_1s_bps: float | None
-    markout_5s_bps: float | None
-    markout_30s_bps: float | None
-    max_drawdown_pct: float
-    quoted_frac_bid: float
-    quoted_frac_ask: float
-    two_sided_calm_frac: float | None
-    """Share of the time below a fifth of the limit in which both sides were quoted."""
-    requests: int
-    kill_trips: int
-    """Loss and drawdown limits that were met; they end a session only when told to."""
-    signed_q_frac: float
+    order_ms: float = 50.0
+    """From our send to the execution."""
+    reply_ms: float = 0.0
+    """From the execution to our knowing the verdict."""
+    feed_ms: float = 0.0
+    """From the event to our seeing it in a stream."""
 
 
-class Venture(NamedTuple):
-    """Everything that defines a session but the engine."""
+class Plan(msgspec.Struct, frozen=True):
+    """All that a session depends on."""
 
+    coin: str
     market: MarketParams
+    engine: EngineParams
     seed: int
-    minutes: float
-    maker_bps: float
-    capital_usd: float
-    loss_frac: float
-    drawdown_frac: float
-    """Limits that are counted where they are met."""
-    latency: Latency = Latency()
-
-
-EngineMaker = Callable[[Instrument], Engine]
+    minutes: float = 25.0
+    ablate: frozenset[str] = frozenset()
+    """Terms the engine leaves out."""
+    is_predecessor: bool = False
+    times: Times = Times()
+    has_queue: bool = True
+    maker_bps: float | None = None
+    """Maker fee charged; None for the venue's own."""
+    reference_coin: str = ""
+    is_mirrored: bool = False
+    """The engine sees the market upside down (`mirror`)."""
+    is_kill_on: bool = False
+    """Loss and drawdown limits end the session; else they are counted alone."""
 
 
 class Session:
-    """Join an engine to a market and run it to the end."""
+    """A plan being carried out. `run` may be called once."""
 
-    def __init__(self, venture: Venture, make: EngineMaker) -> None:
-        self._venture = venture
-        px_usd = venture.market.px_usd or _PX_USD
-        spec = AssetSpec(
-            name="HYPE", sz_decimals=_SZ_DECIMALS, max_leverage=_MAX_LEVERAGE, mark_px=px_usd
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        risk = plan.engine.risk
+        self.exchange = Exchange(
+            plan.coin,
+            plan.market,
+            plan.seed,
+            equity_usd=risk.capital_usd,
+            leverage=risk.leverage,
+            maker_bps=plan.maker_bps,
+            reference_coin=plan.reference_coin,
+            has_queue=plan.has_queue,
         )
-        rules = VenueParams(requests_base=_REQUESTS_CAP)
-        self.venue = Venue(rules, (DexSpec(name="", assets=(spec,)),), START_MS)
-        self.venue.open_account(_US, usd=venture.capital_usd * _EQUITY_SPARE)
-        self.venue.set_rates(_US, taker=None, maker=venture.maker_bps * 1e-4)
-        self.market = Market(venture.market, self.venue, _ASSET, venture.seed, START_MS)
-        self._book = self.venue.asset(_ASSET).book
-        self.instrument = Instrument(
-            coin="HYPE",
-            asset_id=_ASSET,
-            sz_decimals=_SZ_DECIMALS,
-            max_leverage=_MAX_LEVERAGE,
+        self.engine = self._engine()
+        exchange, instrument = self.exchange, self.exchange.instrument
+        self._mirror = (
+            Mirror(instrument, exchange.start_px, exchange.reference_start_px)
+            if plan.is_mirrored
+            else None
         )
-        self.engine = make(self.instrument)
-        self.now_ns = START_MS * NS_PER_MS
-        self._feed_ns = venture.latency.feed_ms * NS_PER_MS
-        self._order_ns = venture.latency.order_ms * NS_PER_MS
-        self._heap: list[tuple[int, int, Callable[[], None]]] = []
-        self._number = count()
-        self._touch: tuple[Level | None, Level | None] = (None, None)
-        self._position = 0
-        self._tid = 0
-        self._orders: dict[int, tuple[int, Place | Move]] = {}
-        """Of each cloid at the venue: its oid and what was asked for."""
-        self._left: dict[int, int] = {}
-        self._wake_ns: int | None = None
-        self._is_dirty = False
-        self._tally = _Tally(venture.loss_frac, venture.drawdown_frac)
+        self._order_ns, self._reply_ns, self._feed_ns = (
+            round(ms * NS_PER_MS)
+            for ms in (plan.times.order_ms, plan.times.reply_ms, plan.times.feed_ms)
+        )
+        self._arrivals: deque[tuple[int, Requests]] = deque()
+        self._mail: list[tuple[int, int, list[Event]]] = []
+        self._posted = 0
+        # The venue's truth, of its own fills, when they happen.
+        self.lots = 0
+        self.fills = 0
+        self._cash_ticks = 0
+        self._costs_usd = 0.0
+        self._x = self._max_x = 0.0
+        self._low_usd = risk.capital_usd
+        self.requests = self.refused = 0
+        self._is_bid = self._is_ask = self._is_opposed = False
+        self._bid_ns = self._ask_ns = self._opposed_ns = 0
+        self._calm_ns = self._calm_quoted_ns = 0
 
-    # -- time -------------------------------------------------------------------------------------
+    def _engine(self) -> Engine:
+        plan, params = self.plan, self.plan.engine
+        if not plan.is_kill_on:
+            free = {"loss_limit_frac": _NEVER_FRAC, "drawdown_limit_frac": _NEVER_FRAC}
+            params = params.model_copy(update={"risk": params.risk.model_copy(update=free)})
+        kind = PredecessorEngine if plan.is_predecessor else Engine
+        return kind(
+            params, self.exchange.instrument, cloid_prefix=_CLOID_PREFIX, ablate=plan.ablate
+        )
 
-    def _at(self, at_ns: int, do: Callable[[], None]) -> None:
-        heapq.heappush(self._heap, (at_ns, next(self._number), do))
+    # -- running ----------------------------------------------------------------------------------
 
-    def run(self) -> Result:
-        """Trade until the time is over."""
-        end_ns = self.now_ns + round(self._venture.minutes * 60 * NS_PER_S)
-        self.venue.drain()
-        self._begin()
-        self._at(self.now_ns + _CTX_EVERY_MS * NS_PER_MS, self._tell_ctx)
+    def run(self) -> Outcome:
+        """
+        Trade until the end, or until a limit ends it where limits do.
+
+        Raises:
+            InvariantError: The engine asks to be woken in the past.
+        """
+        is_collecting = gc.isenabled()
+        # Nothing here makes cycles; looking for them would cost a tenth of the time.
+        gc.disable()
+        try:
+            return self._run()
+        finally:
+            if is_collecting:
+                gc.enable()
+
+    def _run(self) -> Outcome:
+        exchange, engine = self.exchange, self.engine
+        end_ns = _START_NS + round(self.plan.minutes * 60 * NS_PER_S)
+        arrivals, mail = self._arrivals, self._mail
+        now_ns = _START_NS
+        self._open(now_ns)
+        wake_ns: int | None = now_ns
         while True:
-            market_ns = self.market.next_due_ms() * NS_PER_MS
-            heap = self._heap
-            due_ns = heap[0][0] if heap else end_ns
-            wake_ns = self._wake_ns if self._wake_ns is not None else end_ns
-            at_ns = min(market_ns, due_ns, wake_ns)
-            if at_ns >= end_ns:
+            before_ns = now_ns
+            market_ns = exchange.next_due_ms() * NS_PER_MS
+            now_ns = market_ns
+            if arrivals and arrivals[0][0] < now_ns:
+                now_ns = arrivals[0][0]
+            if mail and mail[0][0] < now_ns:
+                now_ns = mail[0][0]
+            if wake_ns is not None and wake_ns < now_ns:
+                now_ns = wake_ns
+            if now_ns >= end_ns:
+                self._count_time(end_ns - before_ns)
                 break
-            self.now_ns = max(self.now_ns, at_ns)
-            if market_ns <= at_ns:
-                self.market.advance(market_ns // NS_PER_MS)
-                self._hear()
-            elif due_ns <= at_ns:
-                heapq.heappop(heap)[2]()
-                # What arrives in one piece is folded whole before one decision.
-                while heap and heap[0][0] == at_ns and self._is_dirty:
-                    heapq.heappop(heap)[2]()
-                if self._is_dirty:
-                    self._decide()
-            else:
-                self._decide()
-        self.now_ns = end_ns
-        return self._result(end_ns)
+            self._count_time(now_ns - before_ns)
+            if market_ns == now_ns:
+                # What trades in the moment a request arrives was there before it.
+                recv_ns = now_ns + self._feed_ns
+                self._post(recv_ns, exchange.advance(now_ns // NS_PER_MS, recv_ns))
+            while arrivals and arrivals[0][0] <= now_ns:
+                self._execute(arrivals.popleft()[1], now_ns)
+            is_due = wake_ns is not None and wake_ns <= now_ns
+            while mail and mail[0][0] <= now_ns:
+                is_due = True
+                for event in heappop(mail)[2]:
+                    engine.apply(event)
+            if not is_due:
+                continue
+            decision = engine.decide(now_ns)
+            if decision.batch is not None or decision.queries:
+                self._send(decision, now_ns)
+            self._watch(decision)
+            wake_ns = engine.wake_at_ns()
+            if wake_ns is not None and wake_ns <= now_ns:
+                msg = f"the engine asks to be woken at {wake_ns}, which {now_ns} has passed"
+                raise InvariantError(msg)
+            if decision.kill is not None and self.plan.is_kill_on:
+                end_ns = now_ns
+                break
+        return self._outcome(end_ns - _START_NS)
 
-    def _begin(self) -> None:
-        engine, now_ns = self.engine, self.now_ns
-        engine.apply(LinkUp(now_ns))
-        self._hear_touch()
-        mid = (self._book.bid_ticks + self._book.ask_ticks) / 2  # type: ignore[operator]
-        engine.apply(
+    def _open(self, now_ns: int) -> None:
+        """What a connection would bring before the first frame: the account, fresh and flat."""
+        exchange = self.exchange
+        used, cap = exchange.requests
+        self.engine.apply(LinkUp(now_ns))
+        self.engine.apply(
             Snapshot(
                 recv_ns=now_ns,
                 requested_at_ns=now_ns,
-                venue_ms=now_ns // NS_PER_MS,
+                venue_ms=START_MS - 1,
                 position_lots=0,
                 entry_px=None,
-                equity_usd=self._venture.capital_usd,
-                mark_px=self.instrument.px(mid),
-                fees=Fees(self._venture.maker_bps, 4.5),
+                equity_usd=self.plan.engine.risk.capital_usd,
+                mark_px=exchange.start_px,
+                fees=exchange.fees,
                 open_orders=(),
                 fills=(),
-                requests_used=0,
-                requests_cap=_REQUESTS_CAP,
+                requests_used=used,
+                requests_cap=cap,
             )
         )
 
-    # -- what the venue says ----------------------------------------------------------------------
-
-    def _hear(self) -> None:
-        """Put what happened at the venue on its way to the engine."""
-        prints: list[TradePrint] = []
-        for event in self.venue.drain():
-            if isinstance(event, TradePrint):
-                prints.append(event)
-            elif isinstance(event, FillRecord) and event.user == _US:
-                self._tell_fill(event)
-        if prints:
-            self._tell_trades(prints)
-        self._hear_touch()
-
-    def _deliver(self, event: object) -> None:
-        def arrive() -> None:
-            self.engine.apply(event)  # type: ignore[arg-type]
-            self._is_dirty = True
-
-        self._at(self.now_ns + self._feed_ns, arrive)
-
-    def _hear_touch(self) -> None:
-        book = self._book
-        bid, ask = book.bid_ticks, book.ask_ticks
-        touch = (
-            None if bid is None else Level(bid, next(book.levels(Side.BUY)).sz_lots),
-            None if ask is None else Level(ask, next(book.levels(Side.SELL)).sz_lots),
-        )
-        if touch == self._touch:
+    def _post(self, at_ns: int, events: list[Event]) -> None:
+        """Book what happened, and let the engine know of it at `at_ns`."""
+        if not events:
             return
-        self._touch = touch
-        now_ns = self.now_ns
-        self._deliver(Bbo(now_ns + self._feed_ns, now_ns // NS_PER_MS, *touch))
+        for event in events:
+            if type(event) is Fill:
+                self._book(event)
+            elif type(event) is Funding:
+                self._costs_usd += event.usd
+            elif type(event) is Rejected:
+                self.refused += 1
+            elif type(event) is OrderUpdate:
+                self._is_bid, self._is_ask = self.exchange.is_quoted
+        mirror = self._mirror
+        if mirror is not None:
+            events = [mirror.event(event) for event in events]
+        self._posted += 1
+        heappush(self._mail, (at_ns, self._posted, events))
 
-    def _tell_trades(self, prints: list[TradePrint]) -> None:
-        self._deliver(
-            Trades(
-                self.now_ns + self._feed_ns,
-                prints[-1].time_ms,
-                tuple(p.time_ms for p in prints),
-                tuple(p.side for p in prints),
-                tuple(p.px_ticks for p in prints),
-                tuple(p.sz_lots for p in prints),
-                tuple(p.tid for p in prints),
-            )
-        )
-
-    def _tell_ctx(self) -> None:
-        asset = self.venue.asset(_ASSET)
-        self._deliver(
-            AssetCtx(
-                self.now_ns + self._feed_ns,
-                self.instrument.px(asset.mark_ticks),
-                self.instrument.px(asset.oracle_ticks),
-                0.0,
-                0.0,
-            )
-        )
-        self._at(self.now_ns + _CTX_EVERY_MS * NS_PER_MS, self._tell_ctx)
-
-    def _tell_fill(self, record: FillRecord) -> None:
-        row = record.fill
-        cloid = int(row["cloid"], 16)
-        side = Side.BUY if row["side"] == "B" else Side.SELL
-        lots = round(float(row["sz"]) * 10**_SZ_DECIMALS)
-        px_ticks = round(self.instrument.ticks(float(row["px"])))
-        start, self._position = self._position, self._position + side * lots
-        fill = Fill(
-            recv_ns=self.now_ns + self._feed_ns,
-            venue_ms=record.time_ms,
-            tid=row["tid"],
-            oid=row["oid"],
-            cloid=cloid,
-            side=side,
-            px_ticks=px_ticks,
-            sz_lots=lots,
-            fee_usd=float(row["fee"]),
-            closed_pnl_usd=0.0,
-            start_position_lots=start,
-            is_taker=bool(row["crossed"]),
-        )
-        self._deliver(fill)
-        left = self._left[cloid] = self._left[cloid] - lots
-        if left <= 0:
-            self._tell_order(cloid, OrderState.FILLED)
-
-    def _tell_order(self, cloid: int, state: OrderState) -> None:
-        oid, asked = self._orders[cloid]
-        if state is not OrderState.OPEN:
-            del self._orders[cloid]
-        self._deliver(
-            OrderUpdate(
-                self.now_ns + self._feed_ns,
-                self.now_ns // NS_PER_MS,
-                oid,
-                cloid,
-                asked.side,
-                asked.px_ticks,
-                self._left[cloid] if state is OrderState.OPEN else 0,
-                asked.sz_lots,
-                state,
-                state.value,
-            )
-        )
-
-    # -- what we do -------------------------------------------------------------------------------
-
-    def _decide(self) -> None:
-        self._is_dirty = False
-        now_ns, engine = self.now_ns, self.engine
-        decision = engine.decide(now_ns)
-        self._wake_ns = engine.wake_at_ns()
-        batch = decision.batch
-        if batch is not None:
-            self._tally.requests += len(batch)
-            arrives_ns = now_ns + self._order_ns
-            cancels, moves, places = batch.cancels, batch.moves, batch.places
-            self._at(arrives_ns, lambda: self._carry_out(cancels, moves, places))
-        for query in decision.queries:
-            self._at(now_ns + self._order_ns, partial(self._answer, query.cloid))
-        self._tally.see(now_ns, engine)
-
-    def _carry_out(
-        self,
-        cancels: tuple[Cancel, ...],
-        moves: tuple[Move, ...],
-        places: tuple[Place, ...],
-    ) -> None:
-        now_ms = self.now_ns // NS_PER_MS
-        self.venue.advance(max(now_ms, self.venue.now_ms))
-        for cancel in cancels:
-            self._cancel(cancel.cloid, Request.CANCEL)
-        for move in moves:
-            if self._cancel(move.cloid, Request.MOVE):
-                self._place(move, Request.MOVE)
-        for place in places:
-            self._place(place, Request.PLACE)
-        self._hear()
-
-    def _cancel(self, cloid: int, request: Request) -> bool:
-        held = self._orders.get(cloid)
-        recv_ns = self.now_ns + self._feed_ns
-        if held is None:
-            text = "Order was never placed, already canceled, or filled."
-            self._deliver(Rejected(recv_ns, request, cloid, rejection(text), text))
-            return False
-        self.venue.cancel(_US, _ASSET, oid=held[0])
-        self._tell_order(cloid, OrderState.CANCELED)
-        if request is Request.CANCEL:
-            self._deliver(Acked(recv_ns, request, cloid))
-        return True
-
-    def _place(self, order: Place | Move, request: Request) -> None:
-        cloid = order.cloid
-        result = self.venue.submit(
-            _US,
-            NewOrder(
-                _ASSET,
-                order.side,
-                order.px_ticks,
-                order.sz_lots,
-                Tif.ALO,
-                order.is_reduce_only,
-                f"0x{cloid:032x}",
-            ),
-        )
-        recv_ns = self.now_ns + self._feed_ns
-        if result.error is not None:
-            text = result.error
-            self._deliver(Rejected(recv_ns, request, cloid, rejection(text), text))
-            return
-        assert result.oid is not None
-        assert result.outcome is Outcome.RESTING
-        self._orders[cloid] = result.oid, order
-        self._left[cloid] = order.sz_lots
-        self._deliver(Acked(recv_ns, request, cloid, result.oid))
-        self._tell_order(cloid, OrderState.OPEN)
-
-    def _answer(self, cloid: int) -> None:
-        if cloid in self._orders:
-            self._tell_order(cloid, OrderState.OPEN)
-        else:
-            self._deliver(OrderMissing(self.now_ns + self._feed_ns, cloid))
-
-    # -- the end ----------------------------------------------------------------------------------
-
-    def _result(self, end_ns: int) -> Result:
-        engine, tally = self.engine, self._tally
-        tally.close(end_ns)
-        summary = engine.summary()
-        limits = engine.limits
+    def _book(self, fill: Fill) -> None:
+        signed = fill.side * fill.sz_lots
+        self.lots += signed
+        self.fills += 1
+        self._cash_ticks -= signed * fill.px_ticks
+        self._costs_usd += fill.fee_usd
+        limits = self.engine.limits
         assert limits is not None
-        mid = self._mid_ticks()
-        q = engine.position.lots / limits.q_max_lots(mid)
-        return Result(
-            pnl_usd=engine.position.pnl_usd(mid),
-            fills=summary.fills,
-            final_q_frac=abs(q),
-            max_q_frac=tally.max_q_frac,
-            opposed_frac=tally.frac(tally.opposed_ns),
+        self._x = self.lots / limits.q_max_lots(self.exchange.mid_ticks)
+        self._max_x = max(self._max_x, abs(self._x))
+
+    def _send(self, decision: Decision, now_ns: int) -> None:
+        batch = decision.batch
+        if batch is None:
+            requests = Requests(queries=decision.queries)
+        else:
+            moves, places = batch.moves, batch.places
+            mirror = self._mirror
+            if mirror is not None:
+                moves = tuple([mirror.order(move) for move in moves])
+                places = tuple([mirror.order(place) for place in places])
+            requests = Requests(batch.cancels, moves, places, decision.queries)
+        self.requests += requests.cost
+        self._arrivals.append((now_ns + self._order_ns, requests))
+
+    def _execute(self, requests: Requests, now_ns: int) -> None:
+        exchange = self.exchange
+        recv_ns, reply_ns = now_ns + self._feed_ns, now_ns + self._reply_ns
+        news, verdicts = exchange.execute(requests, now_ns // NS_PER_MS, recv_ns, reply_ns)
+        self._post(recv_ns, news)
+        if requests.cost:
+            verdicts.append(RequestsLeft(reply_ns, *exchange.requests))
+        self._post(reply_ns, verdicts)
+
+    # -- measuring --------------------------------------------------------------------------------
+
+    def _watch(self, decision: Decision) -> None:
+        self._low_usd = min(self._low_usd, self.engine.risk.equity_usd)
+        if decision.capture is not None:
+            self._is_opposed = decision.capture.view.market.stance.is_opposed
+
+    def _count_time(self, span_ns: int) -> None:
+        is_bid, is_ask = self._is_bid, self._is_ask
+        if is_bid:
+            self._bid_ns += span_ns
+        if is_ask:
+            self._ask_ns += span_ns
+        if self._is_opposed:
+            self._opposed_ns += span_ns
+        if -_CALM_X < self._x < _CALM_X:
+            self._calm_ns += span_ns
+            if is_bid and is_ask:
+                self._calm_quoted_ns += span_ns
+
+    @property
+    def pnl_usd(self) -> float:
+        """Change of equity at the makers' mid, by the venue's fills and charges."""
+        gross = (self._cash_ticks + self.lots * self.exchange.mid_ticks) * USD_PER_TICK_LOT
+        return gross - self._costs_usd
+
+    def _kill_trips(self) -> int:
+        risk, limits = self.engine.risk, self.plan.engine.risk
+        loss_frac = (risk.start_usd - self._low_usd) / risk.start_usd
+        return (loss_frac >= limits.loss_limit_frac - 1e-12) + (
+            risk.max_drawdown_frac >= limits.drawdown_limit_frac - 1e-12
+        )
+
+    def _outcome(self, length_ns: int) -> Outcome:
+        summary = self.engine.summary()
+        span_ns = max(1, length_ns)
+        return Outcome(
+            seed=self.plan.seed,
+            pnl_usd=self.pnl_usd,
+            final_lots=-self.lots if self._mirror is not None else self.lots,
+            final_q_frac=abs(self._x),
+            max_q_frac=self._max_x,
+            fills=self.fills,
+            opposed_frac=self._opposed_ns / span_ns,
             markout_1s_bps=summary.markout_1s_bps,
             markout_5s_bps=summary.markout_5s_bps,
             markout_30s_bps=summary.markout_30s_bps,
             max_drawdown_pct=summary.max_drawdown_pct,
-            quoted_frac_bid=tally.frac(tally.bid_ns),
-            quoted_frac_ask=tally.frac(tally.ask_ns),
-            two_sided_calm_frac=tally.calm_frac,
-            requests=tally.requests,
-            kill_trips=tally.kill_trips,
-            signed_q_frac=q,
+            quoted_frac_bid=(self._ask_ns if self._mirror is not None else self._bid_ns) / span_ns,
+            quoted_frac_ask=(self._bid_ns if self._mirror is not None else self._ask_ns) / span_ns,
+            calm_two_sided_frac=self._calm_quoted_ns / self._calm_ns if self._calm_ns else None,
+            requests=self.requests,
+            refused=self.refused,
+            kill_trips=self._kill_trips(),
+            length_s=length_ns / NS_PER_S,
         )
 
-    def _mid_ticks(self) -> float:
-        bid, ask = self._book.bid_ticks, self._book.ask_ticks
-        assert bid is not None
-        assert ask is not None
-        return (bid + ask) / 2
 
-
-class _Tally:
-    """Times and counts of one session, decision by decision."""
-
-    def __init__(self, loss_frac: float, drawdown_frac: float) -> None:
-        self._limits = loss_frac, drawdown_frac
-        self._is_lost = self._is_down = False
-        self.requests = 0
-        self.max_q_frac = 0.0
-        self.opposed_ns = self.bid_ns = self.ask_ns = self.total_ns = 0
-        self._calm_ns = self._calm_both_ns = 0
-        self._since_ns: int | None = None
-        self._state = (False, False, False, False)
-
-    def see(self, now_ns: int, engine: Engine) -> None:
-        """Take the state from this decision on."""
-        self.close(now_ns)
-        orders = engine.orders
-        x = engine.x
-        self.max_q_frac = max(self.max_q_frac, abs(x))
-        risk = engine.risk
-        loss_frac, drawdown_frac = self._limits
-        self._is_lost |= risk.start_usd - risk.equity_usd >= loss_frac * risk.start_usd
-        self._is_down |= risk.peak_usd - risk.equity_usd >= drawdown_frac * risk.peak_usd
-        self._state = (
-            bool(orders.side(Side.BUY)),
-            bool(orders.side(Side.SELL)),
-            engine.is_opposed,
-            abs(x) < 0.2,
-        )
-
-    def close(self, now_ns: int) -> None:
-        """Count the time until now to the state that held."""
-        if self._since_ns is not None:
-            span_ns = now_ns - self._since_ns
-            has_bid, has_ask, is_opposed, is_calm = self._state
-            self.total_ns += span_ns
-            self.bid_ns += span_ns * has_bid
-            self.ask_ns += span_ns * has_ask
-            self.opposed_ns += span_ns * is_opposed
-            self._calm_ns += span_ns * is_calm
-            self._calm_both_ns += span_ns * (is_calm and has_bid and has_ask)
-        self._since_ns = now_ns
-
-    def frac(self, part_ns: int) -> float:
-        """Share of the session."""
-        return part_ns / self.total_ns if self.total_ns else 0.0
-
-    @property
-    def kill_trips(self) -> int:
-        """How many of the two limits were met."""
-        return self._is_lost + self._is_down
-
-    @property
-    def calm_frac(self) -> float | None:
-        """Two-sided share of the calm time; None if there was none."""
-        return self._calm_both_ns / self._calm_ns if self._calm_ns else None
+def run_session(plan: Plan) -> Outcome:
+    """The outcome of a plan: the same plan gives the same outcome to the last bit."""
+    return Session(plan).run()

@@ -1,139 +1,190 @@
 """
-The variants of a comparison: what of the engine each leaves out, and what each world is worth.
+Who quotes: the engine with some of its terms left out, at the width its world calls for.
 
-A world sets base half spread and adverse prior to its own true law through ordinary configuration
-keys, so that the floor rule stays on (model notes, decision 14). What a variant leaves out is an
-argument of the engine that no configuration can express.
+Every variant is the engine itself, a change of parameters and a set of ablated terms. They share
+ladder, budgets, floors and the size that shrinks with the position, so that a difference has one
+cause. What is set here are ordinary parameters; the ablation is a constructor's argument that no
+configuration can express.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Collection, Mapping
+from typing import Final
 
 import msgspec
 
-from mmbot.core.engine import Engine, EngineParams
-from mmbot.core.quoter import TERMS, MarketView, Quote
-from mmbot.core.risk import Limits
-from mmbot.core.types import Instrument
-from mmbot.emulator.scenarios import SCENARIOS
+from mmbot.core.engine import EngineParams
+from mmbot.core.quoter import HALF_BPS_LEAST, TERMS
+from mmbot.errors import ConfigError
 
-_CLOID_PREFIX: Final = 0x6D6D_1AB0_0000_0001
-PREDECESSOR_DRIFT: Final = -0.04
-"""What the predecessor made of a trend: 4 % of it, with the wrong sign."""
-CAPITAL_USD: Final = 100.0
-POSITION_USD: Final = 500.0
+FIXES: Final[dict[str, frozenset[str]]] = {
+    "skew": frozenset({"skew"}),
+    "widening": frozenset({"widening"}),
+    "cascade": frozenset({"cascade"}),
+    "opposed": frozenset({"opposed", "reduce"}),
+}
+"""The four mechanisms, each with the terms it consists of. Reducing at the touch is the opposed
+trend's other half; drift, funding, reference and guards belong to `all` alone."""
+
+PLAIN: Final = ("base", "all", "predecessor")
+ADDED: Final = tuple(f"base+{fix}" for fix in FIXES)
+LEFT_OUT: Final = tuple(f"all-{fix}" for fix in FIXES)
+ABLATION: Final = (*PLAIN, *ADDED, *LEFT_OUT)
+"""What `--ablate` runs."""
+CONTROL: Final = "control"
+SHIPPED: Final = "shipped"
+NAMES: Final = ("predecessor", "base", "all", *ADDED, *LEFT_OUT, CONTROL, SHIPPED)
+
+_UNGUARDED_FRAC: Final = 0.5
+"""A soft limit that a session never meets: soft guards are part of `all`."""
+_GLFT_LEAST_BPS: Final = 0.5
+_PRIOR_EVENTS: Final = 1000.0
+"""The heaviest prior that can be configured."""
 
 
 class Law(msgspec.Struct, frozen=True):
-    """What is true in a world, as far as a quoter is told."""
+    """
+    What a quoter that knew its world would be set to.
 
-    half_bps: float = 6.5
-    a0_bps: float = 1.8
-    a1: float = 0.3
-    maker_bps: float = 1.5
+    Source: the project's model notes, 8.1 and 0.5.14.
+    """
+
+    half_bps: float
+    """Base half spread."""
+    a0_bps: float
+    a1: float
+    """Adverse move a0 + a1 d of a fill at depth d."""
+    maker_bps: float | None = None
+    """Maker fee of the recorded session, where the world is one; None for the venue's."""
 
 
+_NULL: Final = Law(3.5, 0.0, 0.0)
+_INFORMED: Final = Law(6.5, 1.8, 0.3)
+_RECORDED: Final = Law(3.0, 1.8, 0.3, maker_bps=2.0)
 LAWS: Final[Mapping[str, Law]] = {
-    "two-sided": Law(half_bps=3.5, a0_bps=0.0, a1=0.0),
-    "false-sweeps": Law(half_bps=3.5, a0_bps=0.0, a1=0.0),
-    "too-tight": Law(half_bps=3.0),
-    "feb24": Law(maker_bps=2.0),
-    "p38": Law(maker_bps=2.0),
-    "p77": Law(maker_bps=2.0),
+    "two-sided": _NULL,
+    "false-sweeps": _NULL,
+    # Its point is a maker who thinks that 3 bps are enough: who knew the law could not quote there.
+    "too-tight": Law(3.0, 0.0, 0.0),
+    "feb24": _RECORDED,
+    "p38": _RECORDED,
+    "p77": _RECORDED,
 }
-"""Of the worlds that differ from the informed ones (model notes, section 8.2)."""
-
-_OFF: Final = TERMS
-_ONE: Final[Mapping[str, frozenset[str]]] = {
-    "skew": frozenset({"skew", "reduce"}),
-    "widening": frozenset({"widening"}),
-    "cascade": frozenset({"cascade", "guards"}),
-    "opposed": frozenset({"opposed", "drift"}),
-}
-"""The four fixes of the post-mortem, each with what belongs to it."""
-
-
-class Variant(msgspec.Struct, frozen=True):
-    """One way to build the engine."""
-
-    name: str
-    ablate: frozenset[str] = frozenset()
-    is_predecessor: bool = False
-    is_shipped: bool = False
-    """The configuration as it is, the world's law apart."""
-    extra_half_bps: float = 0.0
-
-
-def _named() -> dict[str, Variant]:
-    found = {
-        "predecessor": Variant("predecessor", _OFF, is_predecessor=True),
-        "base": Variant("base", _OFF),
-        "all": Variant("all"),
-        "shipped": Variant("shipped", is_shipped=True),
-    }
-    for name, terms in _ONE.items():
-        found[f"base+{name}"] = Variant(f"base+{name}", _OFF - terms)
-        found[f"all-{name}"] = Variant(f"all-{name}", terms)
-    return found
-
-
-VARIANTS: Final[Mapping[str, Variant]] = _named()
-CONTROL: Final = "control"
-"""A uniformly wider `base` with as many fills as `all`; its width is found on pilot seeds."""
-USUAL: Final = ("predecessor", "base", "all", "shipped")
-ABLATION: Final = (
-    "base",
-    *(f"base+{name}" for name in _ONE),
-    "all",
-    *(f"all-{name}" for name in _ONE),
-)
-
-
-class _Predecessor(Engine):
-    """`base` with the drift of the predecessor, for comparison and for nothing else."""
-
-    def _quote(
-        self, limits: Limits, fair: float, step: int, x: float, now_ns: int
-    ) -> tuple[Quote, MarketView]:
-        quote, market = super()._quote(limits, fair, step, x, now_ns)
-        trend = market.trend
-        if trend is None:
-            return quote, market
-        drift_bps = PREDECESSOR_DRIFT * trend.long_bps
-        return msgspec.structs.replace(quote, drift_bps=drift_bps), market
+"""By scenario; every other one is informed flow."""
 
 
 def law_of(scenario: str) -> Law:
-    """What is true in a scenario."""
-    return LAWS.get(scenario, Law())
+    """The law of a scenario."""
+    return LAWS.get(scenario, _INFORMED)
 
 
-def lab_params(
-    params: EngineParams, scenario: str, variant: Variant, *, ends_on_kill: bool = False
+class Variant(msgspec.Struct, frozen=True):
+    """One quoter: parameters, terms left out, and whether the old drift term is put in."""
+
+    name: str
+    engine: EngineParams
+    ablate: frozenset[str] = frozenset()
+    is_predecessor: bool = False
+
+
+def select(names: str | None, *, is_ablation: bool) -> tuple[str, ...]:
+    """
+    The variants to run, `base` always among them and first: differences are taken to it.
+
+    Args:
+        names: Comma-separated names; None for the usual ones.
+        is_ablation: Add every mechanism alone and left out.
+
+    Raises:
+        ConfigError: An unknown name; the message gives the choices.
+    """
+    wanted = [name.strip() for name in names.split(",")] if names is not None else list(PLAIN)
+    if is_ablation:
+        wanted.extend(ABLATION)
+    for name in wanted:
+        if name not in NAMES:
+            msg = f"--variants {name!r}: is not a variant; use some of {', '.join(NAMES)}"
+            raise ConfigError(msg)
+    return tuple(dict.fromkeys(("base", *wanted)))
+
+
+def at_law(
+    params: EngineParams, law: Law, fee_bps: float, keep: Collection[str] = ()
 ) -> EngineParams:
     """
-    The engine's parameters in a world.
+    Parameters at the width and adverse law of a world.
 
-    Loss, drawdown and soft loss are out of reach, so that variants run to the end and compare; the
-    session counts where they would have tripped. Soft guards belong to `all`.
+    The prior of the law gets its full weight, or the learning of each variant, from its own fills,
+    would set it a width of its own. `keep` names dotted keys that were given by hand.
     """
-    law = law_of(scenario)
-    tree: dict[str, Any] = params.model_dump()
-    risk = tree["risk"]
-    if not ends_on_kill:
-        risk |= {"loss_limit_frac": 0.5, "drawdown_limit_frac": 0.5, "soft_limit_frac": 0.499}
-    if not variant.is_shipped:
-        risk |= {"capital_usd": CAPITAL_USD, "max_position_usd": POSITION_USD}
-        tree["quoter"]["half_spread_bps_min"] = law.half_bps + variant.extra_half_bps
-        tree["adverse"] |= {"a0_bps": law.a0_bps, "a1": law.a1}
-        market = SCENARIOS[scenario].params
-        tree["intensity"] |= {"a_per_s": market.a_per_s, "k_per_bp": market.k_per_bp}
-    return EngineParams.model_validate(tree)
+    wanted: dict[str, dict[str, float]] = {
+        "quoter": {"half_spread_bps_min": law.half_bps},
+        "adverse": {"a0_bps": law.a0_bps, "a1": law.a1, "prior_events": _PRIOR_EVENTS},
+    }
+    changes = {
+        section: {name: it for name, it in values.items() if f"{section}.{name}" not in keep}
+        for section, values in wanted.items()
+    }
+    world = params.model_copy(
+        update={
+            "quoter": params.quoter.model_copy(update=changes["quoter"]),
+            "adverse": params.adverse.model_copy(update=changes["adverse"]),
+        }
+    )
+    if "quoter.glft_bps_max" in keep:
+        return world
+    return at_width(world, world.quoter.half_spread_bps_min, fee_bps)
 
 
-def build(params: EngineParams, variant: Variant, instrument: Instrument) -> Engine:
-    """The engine of a variant."""
-    kind = _Predecessor if variant.is_predecessor else Engine
-    return kind(params, instrument, cloid_prefix=_CLOID_PREFIX, ablate=variant.ablate)
+def at_width(params: EngineParams, half_bps: float, fee_bps: float) -> EngineParams:
+    """
+    Parameters whose half spread is `half_bps`, or the least that the floor rule allows.
+
+    The GLFT term is bounded to what the width leaves for it, so that the half spread is the one
+    asked for and not a sum of estimates.
+    """
+    adverse = params.adverse
+    break_even = (fee_bps + adverse.a0_bps) / (1.0 - adverse.a1)
+    update = {
+        "half_spread_bps_min": max(HALF_BPS_LEAST, half_bps),
+        "glft_bps_max": max(_GLFT_LEAST_BPS, half_bps - break_even),
+    }
+    return params.model_copy(update={"quoter": params.quoter.model_copy(update=update)})
+
+
+def build(name: str, shipped: EngineParams, world: EngineParams) -> Variant:
+    """
+    A variant by name.
+
+    Args:
+        name: One of `NAMES` but the control, whose width has to be found (`control`).
+        shipped: The configuration as it is.
+        world: The same at the law of the world.
+    """
+    if name == SHIPPED:
+        return Variant(name, shipped)
+    if name == "all":
+        return Variant(name, world)
+    start, sign, fix = name.partition("+")
+    if name == "predecessor":
+        return Variant(name, _unguarded(world), TERMS, is_predecessor=True)
+    if start == "base":
+        terms = FIXES[fix] if sign else frozenset()
+        return Variant(name, _unguarded(world), TERMS - terms)
+    _, _, fix = name.partition("-")
+    return Variant(name, world, FIXES[fix])
+
+
+def control(world: EngineParams, half_bps: float, fee_bps: float) -> Variant:
+    """`base` at another width: as passive as `all`, and nothing else."""
+    return Variant(CONTROL, at_width(_unguarded(world), half_bps, fee_bps), TERMS)
+
+
+def _unguarded(params: EngineParams) -> EngineParams:
+    risk = params.risk
+    free = {
+        "soft_limit_frac": _UNGUARDED_FRAC,
+        "soft_release_frac": min(risk.soft_release_frac, _UNGUARDED_FRAC / 2),
+    }
+    return params.model_copy(update={"risk": risk.model_copy(update=free)})
