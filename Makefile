@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d" " -f1)
 ARGS ?=
 
-.PHONY: help run test check format lint types imports readme lock clean setup
+.PHONY: help run tables test check format lint types imports readme lock clean setup
 
 help:
 	@echo "make run     set up and run the market maker on the embedded exchange (Ctrl+C stops it)"
@@ -20,6 +20,7 @@ help:
 	@echo "make format  rewrite the code in the project's format"
 	@echo "make setup   build .venv from the hashed lock file, which the others do by themselves"
 	@echo "make clean   remove .venv and every cache"
+	@echo "make tables  every world of the lab into docs/results, within an hour"
 	@echo "make lock    resolve requirements.lock anew from pyproject.toml"
 
 setup: $(STAMP)
@@ -56,6 +57,9 @@ format: setup
 
 lock: setup
 	@$(BIN)/python .ci/lock.py
+
+tables: $(STAMP)
+	$(BIN)/python benchmarks/tables.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
