@@ -393,6 +393,17 @@ def test_inputs_that_hardly_move_cost_no_solution() -> None:
     assert it.solved == 1
 
 
+def test_estimates_that_creep_are_solved_for_twice_a_minute_and_a_jump_at_once() -> None:
+    """A tenth of an input is a few hundredths of a bp; a spread that must widen does not wait."""
+    it = GlftExact()
+    for second in range(120):
+        it.quote(second * NS_PER_S, G6._replace(a_per_s=3.0 * (1 + second * 3e-4)), 0.0)
+    assert it.solved == 4
+    wide = it.quote(121 * NS_PER_S, G6._replace(vol_bps_rt_s=20.0), 0.0)
+    assert it.solved == 5
+    assert wide.half_bps > exact_or_closed(G6, 0.0).half_bps
+
+
 def test_a_clock_that_went_back_does_not_keep_an_old_solution() -> None:
     """An hour back, and the old figures would answer for an hour."""
     it = GlftExact()

@@ -39,6 +39,11 @@ _DIGITS: Final = 3
 _RESOLVE_NS: Final = NS_PER_S
 """A new solution at most this often: it costs about a millisecond."""
 
+_NEAR_NS: Final = 30 * NS_PER_S
+_NEAR_FRAC: Final = 0.1
+"""For so long a solution answers for inputs that differ by less: a tenth of A moves the half spread
+by a twentieth of its smallest term."""
+
 
 class GlftInputs(NamedTuple):
     """
@@ -300,8 +305,9 @@ class GlftExact:
     """
     `exact_or_closed` for the hot path: one solution kept, renewed at most once a second.
 
-    A solution belongs to inputs rounded to three digits, so the same inputs give the same quote
-    whatever came before; only inside the second after a solution may the one before them answer.
+    A solution belongs to inputs rounded to three digits. Inside the second after it, and for half
+    a minute while no input has moved by a tenth, it answers for others as well: estimates move a
+    little every second, and a solution costs more than everything else in a decision.
     """
 
     __slots__ = ("_at_ns", "_grid", "_key", "solved")
@@ -325,14 +331,22 @@ class GlftExact:
 
     def _grid_at(self, now_ns: int, inputs: GlftInputs) -> GlftGrid:
         key = _rounded(inputs)
-        if self._grid is not None:
+        if self._grid is not None and self._key is not None:
             # A clock that went back must not keep an old solution alive.
-            is_fresh = 0 <= now_ns - self._at_ns < _RESOLVE_NS
-            if key == self._key or is_fresh:
+            age_ns = now_ns - self._at_ns
+            is_fresh = 0 <= age_ns < _RESOLVE_NS
+            if key == self._key or is_fresh or (0 <= age_ns < _NEAR_NS and _near(key, self._key)):
                 return self._grid
         self._grid, self._key, self._at_ns = glft_exact(key), key, now_ns
         self.solved += 1
         return self._grid
+
+
+def _near(key: GlftInputs, other: GlftInputs) -> bool:
+    """Whether no input differs by more than `_NEAR_FRAC`."""
+    return key.lots_max == other.lots_max and all(
+        abs(a - b) <= _NEAR_FRAC * abs(b) for a, b in zip(key, other, strict=True)
+    )
 
 
 def _rounded(inputs: GlftInputs) -> GlftInputs:
