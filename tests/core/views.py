@@ -40,6 +40,7 @@ CALM = MarketView(
     vol_robust_bps_rt_s=1.0,
     a_per_s=0.12,
     k_per_bp=0.5,
+    k_measured_per_bp=0.5,
     a0_bps=1.8,
     ofi_z=None,
     vpin=None,

@@ -49,6 +49,7 @@ class Diagnostics(msgspec.Struct, frozen=True):
     sigma_robust_bps_rt_s: float
     a_per_s: float
     k_per_bp: float
+    k_measured_per_bp: float
     a0_bps: float
     a1: float
     ofi_z: float | None
@@ -190,6 +191,7 @@ def diagnose(capture: Capture) -> Diagnostics:
         sigma_robust_bps_rt_s=market.vol_robust_bps_rt_s,
         a_per_s=market.a_per_s,
         k_per_bp=market.k_per_bp,
+        k_measured_per_bp=market.k_measured_per_bp,
         a0_bps=market.a0_bps,
         a1=market.a1,
         ofi_z=market.ofi_z,

@@ -118,6 +118,8 @@ class MarketView(msgspec.Struct, frozen=True, gc=False):
     vol_robust_bps_rt_s: float
     a_per_s: float
     k_per_bp: float
+    k_measured_per_bp: float
+    """Before it is smoothed: what tells a sweep from an ordinary order."""
     a0_bps: float
     a1: float
     ofi_z: float | None

@@ -172,6 +172,8 @@ class Trip(Enum):
     SOFT_LOSS = "soft_loss"
     STUCK = "stuck_and_opposed"
     EDGE = "negative_edge"
+    VITALS = "vitals"
+    """A term of the quote does not do what it must."""
     CLEARED = "cleared"
     """No cause for REDUCING is left."""
     SESSION_LOSS = "session_loss"
@@ -187,6 +189,7 @@ NEXT_MODE: dict[tuple[Mode, Trip], Mode] = {
     (Mode.RUNNING, Trip.SOFT_LOSS): Mode.REDUCING,
     (Mode.RUNNING, Trip.STUCK): Mode.REDUCING,
     (Mode.RUNNING, Trip.EDGE): Mode.REDUCING,
+    (Mode.RUNNING, Trip.VITALS): Mode.REDUCING,
     (Mode.RUNNING, Trip.CLEARED): Mode.RUNNING,
     (Mode.RUNNING, Trip.SESSION_LOSS): Mode.HALTED,
     (Mode.RUNNING, Trip.DRAWDOWN): Mode.HALTED,
@@ -196,6 +199,7 @@ NEXT_MODE: dict[tuple[Mode, Trip], Mode] = {
     (Mode.REDUCING, Trip.SOFT_LOSS): Mode.REDUCING,
     (Mode.REDUCING, Trip.STUCK): Mode.REDUCING,
     (Mode.REDUCING, Trip.EDGE): Mode.REDUCING,
+    (Mode.REDUCING, Trip.VITALS): Mode.REDUCING,
     (Mode.REDUCING, Trip.CLEARED): Mode.RUNNING,
     (Mode.REDUCING, Trip.SESSION_LOSS): Mode.HALTED,
     (Mode.REDUCING, Trip.DRAWDOWN): Mode.HALTED,

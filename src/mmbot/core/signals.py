@@ -67,10 +67,11 @@ class Signals:
         self.vpin = Vpin(params.flow)
         self._aggressors = Aggressors()
         self._looked_ns: int | None = None
+        self._k_measured = params.intensity.k_per_bp
         self._ofi_z: float | None = None
         """Like the intensity, as of the last book or look: what a quote is made of changes with an
         event or at a time known before, never by the mere moment of a decision."""
-        self._funding_bps_per_h: float | None = None
+        self.funding_bps_per_h: float | None = None
         self._fills: list[Fill] = []
 
     # -- events -----------------------------------------------------------------------------------
@@ -123,6 +124,7 @@ class Signals:
         self.trend.sample(now_ns, mid)
         self.adverse.on_mid(now_ns, mid)
         self.intensity.view(now_ns)
+        self._k_measured = self.intensity.target()[1]
         self._ofi_z = self.ofi.z(now_ns)
         if last_ns is None:
             return
@@ -135,7 +137,7 @@ class Signals:
 
     def on_funding_rate(self, funding_per_h: float) -> None:
         """Rate that a long position pays, a fraction per hour."""
-        self._funding_bps_per_h = funding_per_h * _BPS_PER_FRACTION
+        self.funding_bps_per_h = funding_per_h * _BPS_PER_FRACTION
 
     def on_fill(self, fill: Fill) -> None:
         """Keep a fill of ours until all of its message are here; replayed history is none."""
@@ -179,7 +181,7 @@ class Signals:
                 fair_ticks=fair,
                 # As measured, not as served: what is served moves slowly, and a market of far
                 # reaching takers would look like one sweep after another meanwhile.
-                k_per_bp=self.intensity.target()[1],
+                k_per_bp=self._k_measured,
             )
             left[side] -= sum(f.sz_lots for f in message)
             if burst is not None:
@@ -256,6 +258,7 @@ class Signals:
             vol_robust_bps_rt_s=robust,
             a_per_s=intensity.a_per_s,
             k_per_bp=intensity.k_per_bp,
+            k_measured_per_bp=self._k_measured,
             a0_bps=adverse.a0_bps,
             a1=adverse.a1,
             ofi_z=self._ofi_z,
@@ -264,7 +267,7 @@ class Signals:
             trend=trend,
             stance=stance,
             cascade=self.cascade.view(now_ns, x, None if trend is None else trend.z, self._ofi_z),
-            funding_bps_per_h=self._funding_bps_per_h,
+            funding_bps_per_h=self.funding_bps_per_h,
             reference_bps=self.reference.shift_bps(fair_px, now_ns),
         )
 

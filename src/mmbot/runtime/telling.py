@@ -8,7 +8,7 @@ the next event is folded, whichever comes first: the log keeps the order in whic
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -26,15 +26,22 @@ class Teller:
     Args:
         log: Where it all goes.
         unknown: What the decoder did not know, with counts; each is told once.
+        judge: Looks at each decision, with the engine as it was left by it.
     """
 
     def __init__(
-        self, log: Log, clock: Clock, scheduler: Scheduler, unknown: Mapping[str, int]
+        self,
+        log: Log,
+        clock: Clock,
+        scheduler: Scheduler,
+        unknown: Mapping[str, int],
+        judge: Callable[[Decision], None],
     ) -> None:
         self._log = log
         self._clock = clock
         self._scheduler = scheduler
         self._unknown = unknown
+        self._judge = judge
         self._seen_unknown: set[str] = set()
         self._untold: list[Decision] = []
         self._is_asked = False
@@ -76,6 +83,7 @@ class Teller:
                 log.info("quote.moved", facts=facts)
             else:
                 log.debug("quote.held", facts=facts)
+            self._judge(decision)
         if len(self._unknown) != len(self._seen_unknown):
             for what in sorted(self._unknown.keys() - self._seen_unknown):
                 self._seen_unknown.add(what)

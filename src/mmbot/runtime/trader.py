@@ -117,7 +117,9 @@ class Trader:
         self._deciding = False
         self._stale = False
         self._connect(config, signer, user, ports, url, jitter)
-        self._teller = Teller(log, ports.clock, ports.scheduler, self.decoder.unknown)
+        self._teller = Teller(
+            log, ports.clock, ports.scheduler, self.decoder.unknown, self.engine.judge
+        )
         self._closing = Closing(
             engine=self.engine,
             gateway=self.gateway,

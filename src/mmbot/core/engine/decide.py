@@ -22,6 +22,7 @@ from mmbot.core.risk import Batch, GateView, Limits, Trip, gate
 from mmbot.core.slots import may_cancel
 from mmbot.core.stance import StanceView
 from mmbot.core.types import NS_PER_S, Instrument, Mode, Side
+from mmbot.core.vitals import Facts, Vitals
 
 _SIDES = (Side.BUY, Side.SELL)
 _STALE = "stale book"
@@ -53,6 +54,7 @@ class Engine(Intake):
         super().__init__(params, instrument, cloid_prefix=cloid_prefix, own_in_book=own_in_book)
         self._quoter = Quoter(params.quoter, ablate=ablate)
         self._guards = None if "guards" in ablate else Guards(params.guards)
+        self._vitals = Vitals(params, instrument, off=_off(ablate))
         self._stance: StanceView | None = None
         self._edge: RecentEdge | None = None
         self._edge_events = 0
@@ -127,8 +129,51 @@ class Engine(Intake):
             if note is not None:
                 self._notes.append(note)
 
+    def judge(self, decision: Decision) -> None:
+        """
+        Look whether every term did what it must; what did not is noted and reduces the position.
+
+        For the shell, once what was decided has left and before the next event is folded: it takes
+        a third of a millisecond, and the state must be that of the decision.
+        """
+        record = decision.diagnostics
+        if record is None:
+            return
+        for violation in self._vitals.observe(record, self._facts()):
+            self._note(
+                "vitals.violated",
+                "error",
+                term=violation.term,
+                where=violation.at,
+                kind=violation.kind.value,
+                observed=violation.observed,
+                expected=violation.expected,
+                text=violation.text,
+            )
+
+    def _facts(self) -> Facts:
+        """What came in, before any estimator, quoter or ladder made something of it."""
+        instrument, signals = self.instrument, self.signals
+        bids, asks = self._digest.of(self.orders).live_px
+        intensity, adverse = signals.intensity.served, signals.adverse.view()
+        return Facts(
+            fee_bps=self._fee_bps,
+            funding_bps_per_h=signals.funding_bps_per_h,
+            reference_px=signals.reference.px,
+            a_per_s=intensity.a_per_s,
+            k_per_bp=intensity.k_per_bp,
+            a0_bps=adverse.a0_bps,
+            a1=adverse.a1,
+            tape_events=intensity.events,
+            taker_fills=self.position.taker_fills,
+            live_bid_px=instrument.px(max(bids)) if bids else None,
+            live_ask_px=instrument.px(min(asks)) if asks else None,
+        )
+
     def _guard(self, x: float, now_ns: int) -> Trip | None:
         """The soft guard that asks to reduce, by the stance of the last decision."""
+        if not self._vitals.is_well:
+            return Trip.VITALS
         stance = self._stance
         if self._guards is None or stance is None:
             return None
@@ -445,3 +490,16 @@ def _soonest(times: Iterable[int | None], now_ns: int) -> int | None:
         if at_ns is not None and at_ns > now_ns and (soonest is None or at_ns < soonest):
             soonest = at_ns
     return soonest
+
+
+_JUDGED_AS = {
+    "skew": frozenset({"inventory_skew"}),
+    "widening": frozenset({"widening", "guard"}),
+    "cascade": frozenset({"cascade", "hold"}),
+    "reduce": frozenset({"touch"}),
+}
+
+
+def _off(ablate: frozenset[str]) -> frozenset[str]:
+    """Names under which the vitals know what was left out."""
+    return frozenset[str]().union(*(_JUDGED_AS.get(term, frozenset()) for term in ablate))

@@ -1,0 +1,362 @@
+"""The vitals: silent in healthy trading, loud within a minute where a term fails, and exact."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from core.driven import END_S, Driven
+from core.mutants import Border, Change, Mutant, plant, session_for
+from core.watched import MarketSession, Watch, facts_of
+from mmbot.core.diagnostics import Diagnostics
+from mmbot.core.types import NS_PER_S
+from mmbot.core.vitals import EXPECTATIONS, Facts, Kind, Violation, Vitals
+from mmbot.emulator.worlds import WORLDS
+
+SESSION_S = 600.0
+
+
+# -- silence ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("world", sorted(WORLDS))
+def test_healthy_trading_raises_no_alarm(world: str, seed: int) -> None:
+    """Ten minutes of every named market: an alarm that cries wolf is switched off."""
+    session = MarketSession(WORLDS[world][1], seed)
+    records: list[Diagnostics] = []
+    session.watch.on_record = records.append
+
+    session.run(SESSION_S)
+
+    assert [each.text for each in session.watch.violations] == []
+    assert session.watch.vitals.is_well
+    assert len(records) > 0.9 * SESSION_S
+
+
+def test_the_markets_are_traded_in() -> None:
+    """Silence would be cheap if nothing were filled: fills, opposition and tape are all there."""
+    session = MarketSession(WORLDS["thin"][1], 2)
+    opposed: list[bool] = []
+    session.watch.on_record = lambda record: opposed.append(record.is_opposed)
+
+    session.run(SESSION_S)
+
+    assert session.engine.position.fills >= 10
+    assert any(opposed)
+    assert facts_of(session.engine).tape_events >= 10
+
+
+def test_a_silence_of_the_market_raises_no_alarm() -> None:
+    """After a gap the windows are filled anew; what moved meanwhile is nobody's failure."""
+    driven = Driven()
+    driven.run(100.0)
+    driven.rig.wait(240.0)
+
+    driven.run(END_S)
+
+    assert [each.text for each in driven.watch.violations] == []
+
+
+def test_an_operator_who_flattens_by_hand_is_no_sweep() -> None:
+    """The position takes as much as rested, but nothing that rested was taken."""
+    driven = Driven()
+    driven.run(64.0)
+    exposure = driven.rig.engine.orders.exposure_lots
+    assert driven.rig.position_lots > 0
+    from mmbot.core.types import Side
+
+    driven.jump(driven.rig.position_lots - exposure(Side.SELL))
+    driven.run(100.0)
+
+    assert driven.watch.of("cascade", "danger", "hold") == []
+
+
+def test_a_memory_from_before_a_restart_raises_no_alarm() -> None:
+    """Its size was decided by fills that these vitals have not seen."""
+    first = Driven()
+    first.run(240.0)
+    second = Driven()
+    memory = first.engine.signals.memory()
+    assert memory.ask is not None
+    second.engine.signals.restore(memory, first.rig.now_ns)
+    second.rig.wait(245.0)
+
+    second.run(330.0)
+
+    assert [each.text for each in second.watch.violations] == []
+
+
+# -- kinds -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mutant", "term", "kind"),
+    [
+        (Mutant(Border.QUOTE, "inventory_skew_bps", Change.ZERO), "inventory_skew", Kind.DEAD),
+        (Mutant(Border.QUOTE, "cascade_ask_bps", Change.ZERO), "cascade", Kind.DEAD),
+        (Mutant(Border.VIEW, "stance.response_bps", Change.FLIP), "opposed", Kind.WRONG_SIGN),
+        (Mutant(Border.VIEW, "drift.mean_bps_per_s", Change.FLIP), "drift_rate", Kind.WRONG_SIGN),
+        (Mutant(Border.QUOTE, "funding_bps", Change.TENTH), "funding", Kind.WRONG_SIZE),
+        (Mutant(Border.VIEW, "trend.short_bps", Change.FROZEN), "trend", Kind.CONSTANT),
+        (Mutant(Border.VIEW, "vol_bps_rt_s", Change.FROZEN), "volatility", Kind.CONSTANT),
+        (Mutant(Border.LADDER, "inventory_skew_bps", Change.ZERO), "carried", Kind.DELETED),
+    ],
+    ids=str,
+)
+def test_a_failure_is_called_by_its_name(mutant: Mutant, term: str, kind: Kind) -> None:
+    """The operator must read from one line what is broken and how."""
+    driven = session_for(mutant.field)
+    plant(driven, mutant)
+
+    driven.run(END_S, lambda it: bool(it.watch.of(term)))
+
+    first = driven.watch.of(term)[0]
+    assert first.kind is kind, first.text
+    assert kind.value.replace("_", " ") in first.text
+
+
+def test_a_skew_that_reaches_no_price_is_found_within_seconds() -> None:
+    """
+    The failure of 24 February: a position, and quotes as if there were none.
+
+    The record says the skew is there; the price says it is not.
+    """
+    driven = session_for("inventory_skew_bps")
+    mutation = plant(driven, Mutant(Border.LADDER, "inventory_skew_bps", Change.ZERO))
+
+    driven.run(END_S, lambda it: bool(it.watch.violations))
+
+    first = driven.watch.violations[0]
+    assert first.kind is Kind.DELETED
+    assert mutation.matters_from_s is not None
+    assert (first.at_ns - driven.start_ns) / NS_PER_S - mutation.matters_from_s < 10.0
+
+
+# -- single records --------------------------------------------------------------------------------
+
+
+class Replay:
+    """One real record, told again and again with changes, by a clock of its own."""
+
+    def __init__(self, at_s: float, *, off: frozenset[str] = frozenset()) -> None:
+        driven = Driven()
+        driven.run(at_s)
+        assert driven.watch.last is not None
+        self.record: Diagnostics = driven.watch.last
+        self.facts: Facts = facts_of(driven.engine)
+        self.vitals = Vitals(driven.settings, driven.engine.instrument, off=off)
+        self.now_ns = self.record.at_ns
+        self.found: list[Violation] = []
+
+    def tell(self, seconds: int, facts: dict[str, Any] | None = None, **changes: Any) -> None:
+        told = msgspec.structs.replace(self.facts, **(facts or {}))
+        for _ in range(seconds):
+            self.now_ns += NS_PER_S
+            record = msgspec.structs.replace(self.record, at_ns=self.now_ns, **changes)
+            self.found.extend(self.vitals.observe(record, told))
+
+    def of(self, term: str) -> list[Violation]:
+        return [each for each in self.found if each.term == term]
+
+
+def test_an_order_that_is_not_where_it_is_wanted_is_found() -> None:
+    """A gate that drops every move leaves the record perfect and the market unquoted."""
+    replay = Replay(64.0)
+    far_px = replay.record.fair_px * 1.003
+
+    replay.tell(50, {"live_ask_px": far_px})
+    assert [each.kind for each in replay.of("placed")] == [Kind.DELETED]
+
+    missing = Replay(64.0)
+    missing.tell(50, {"live_bid_px": None})
+    assert [each.at for each in missing.of("placed")] == ["buy"]
+
+
+def test_orders_that_wait_for_scarce_requests_are_no_failure() -> None:
+    """The reconciler holds on purpose, and says so with a longer hold."""
+    replay = Replay(64.0)
+
+    replay.tell(50, {"live_bid_px": None}, requests_left=0)
+
+    assert replay.of("placed") == []
+
+
+def test_an_empty_reducing_side_is_found() -> None:
+    """The way out must be quoted in every mode."""
+    replay = Replay(64.0)
+    assert replay.record.position_sz > 0
+
+    replay.tell(20, asks=(), touch_ask_px=None)
+
+    assert [(each.kind, each.at) for each in replay.of("rungs")] == [(Kind.DELETED, "sell")]
+
+
+def test_a_figure_that_is_always_at_its_bound_is_found() -> None:
+    """A bound is for the exception; what always rests on it is a unit error or a broken source."""
+    replay = Replay(64.0)
+    assert replay.record.reference_bps is not None
+
+    replay.tell(590, reference_bps=5.0)
+    assert Kind.CAPPED not in {each.kind for each in replay.of("reference")}
+    replay.tell(20, reference_bps=5.0)
+
+    assert Kind.CAPPED in {each.kind for each in replay.of("reference")}
+
+
+def test_intensity_and_adverse_law_that_never_learn_are_found() -> None:
+    """Five minutes with a tape and the very same figures: nobody is listening to it."""
+    replay = Replay(64.0)
+
+    replay.tell(295, {"tape_events": 12.0})
+    assert Kind.CONSTANT not in {each.kind for each in replay.found if "rate" in each.at}
+    replay.tell(20, {"tape_events": 12.0})
+
+    still = {(each.term, each.at) for each in replay.found if each.kind is Kind.CONSTANT}
+    assert {("intensity", "rate"), ("intensity", "decay"), ("adverse", "law")} <= still
+
+
+def test_without_a_tape_they_may_stand_still() -> None:
+    """No evidence is no reason to move."""
+    replay = Replay(64.0)
+
+    replay.tell(400, {"tape_events": 3.0})
+
+    still = {each.term for each in replay.found if each.kind is Kind.CONSTANT}
+    assert not still & {"intensity", "adverse"}
+
+
+def test_a_violation_is_told_once_and_again_after_it_was_mended() -> None:
+    """A line a second for an hour is as good as none; a relapse is news."""
+    replay = Replay(64.0)
+    replay.tell(1)
+    fee_bps = replay.record.fee_bps
+
+    replay.tell(20, fee_bps=fee_bps + 1)
+    assert len(replay.of("fee")) == 1
+    assert "fee" in replay.vitals.standing
+    assert not replay.vitals.is_well
+    replay.tell(20)
+    assert "fee" not in replay.vitals.standing
+    replay.tell(20, fee_bps=fee_bps + 1)
+
+    assert len(replay.of("fee")) == 2
+
+
+def test_one_wrong_record_is_no_violation() -> None:
+    """Records and estimators look at the market at different moments."""
+    replay = Replay(64.0)
+
+    replay.tell(1, inventory_skew_bps=0.0)
+    replay.tell(5)
+
+    assert replay.of("inventory_skew") == []
+
+
+def test_a_term_that_is_off_is_exempt() -> None:
+    """What the configuration switched off cannot fail."""
+    on, off = Replay(64.0), Replay(64.0, off=frozenset({"funding"}))
+    for replay in (on, off):
+        replay.tell(30, funding_bps=0.0)
+
+    assert len(on.of("funding")) == 1
+    assert off.of("funding") == []
+
+
+def test_a_term_whose_estimate_is_absent_is_exempt() -> None:
+    """Absent is not dead: an optional feed may be missing for as long as it likes."""
+    replay = Replay(64.0)
+
+    replay.tell(
+        60,
+        {"reference_px": None, "funding_bps_per_h": None},
+        reference_bps=None,
+        funding_bps=None,
+        drift_bps_per_s=None,
+        drift_sd_bps_per_s=None,
+        drift_adj_bps=None,
+        continuation_p=None,
+    )
+
+    assert not {"reference", "funding", "drift", "drift_rate"} & {it.term for it in replay.found}
+
+
+def test_nothing_is_judged_once_a_second_twice() -> None:
+    """The records of one burst of decisions count for the second that they fell in."""
+    replay = Replay(64.0)
+    wrong = msgspec.structs.replace(replay.record, fee_bps=replay.record.fee_bps + 1)
+
+    found = [
+        violation
+        for step in range(100)
+        for violation in replay.vitals.observe(
+            msgspec.structs.replace(wrong, at_ns=replay.now_ns + step * NS_PER_S // 100),
+            replay.facts,
+        )
+    ]
+
+    assert found == []
+
+
+# -- declarations ----------------------------------------------------------------------------------
+
+
+def test_an_unknown_term_cannot_be_switched_off() -> None:
+    """A misspelt exemption would exempt nothing, or everything."""
+    driven = Driven()
+
+    with pytest.raises(ValueError, match="no term is called skw"):
+        Vitals(driven.settings, driven.engine.instrument, off=frozenset({"skw"}))
+
+
+def test_every_declared_term_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A declaration that nothing reads is a promise that nobody keeps."""
+    from mmbot.core.vitals.track import Track
+
+    judged: set[str] = set()
+    original = Track.take
+
+    def take(self: Any, now_ns: int, reading: Any, expectation: Any) -> Any:
+        judged.add(reading.term)
+        return original(self, now_ns, reading, expectation)
+
+    monkeypatch.setattr(Track, "take", take)
+    Driven().run()
+
+    assert judged == EXPECTATIONS.keys()
+
+
+def test_every_failure_can_be_told_within_a_minute() -> None:
+    """Patience is what the deadline is spent on."""
+    for term, expectation in EXPECTATIONS.items():
+        assert expectation.term == term
+        assert 0 < expectation.patience_s <= 45
+        assert expectation.factor >= 1
+        assert expectation.slack >= 0
+        assert expectation.acts_when
+        assert expectation.sign
+        assert expectation.size
+
+
+def test_the_vitals_answer_the_same_to_the_same_records() -> None:
+    """Determinism: a replayed session must raise what the session raised."""
+    driven = session_for("cascade_ask_bps")
+    plant(driven, Mutant(Border.QUOTE, "cascade_ask_bps", Change.ZERO))
+    told: list[tuple[Diagnostics, Facts]] = []
+    driven.watch.on_record = None
+    original = driven.watch.vitals
+    watch = Watch(driven.engine, driven.settings)
+
+    class Tee:
+        def observe(self, record: Diagnostics, facts: Facts) -> tuple[Violation, ...]:
+            told.append((record, facts))
+            return original.observe(record, facts)
+
+    driven.watch.vitals = Tee()  # type: ignore[assignment]
+    driven.run(260.0)
+
+    again = [each for record, facts in told for each in watch.vitals.observe(record, facts)]
+    assert again == driven.watch.violations
+    assert again
