@@ -173,10 +173,10 @@ def test_the_check_fails_when_the_skew_line_is_removed(tmp_path: Path) -> None:
     assert text.count(line) == 1, "the line that makes the skew has moved; point this test at it"
     quoter.write_text(text.replace(line, "0.0 * bounded"), "utf-8")
     # The daemon would notice by itself and only reduce: here its own eyes are shut.
-    decide = source / "mmbot" / "core" / "engine" / "decide.py"
-    text, line = decide.read_text("utf-8"), "if not self._vitals.is_well:"
+    watch = source / "mmbot" / "core" / "engine" / "watch.py"
+    text, line = watch.read_text("utf-8"), "if not self._vitals.is_well:"
     assert text.count(line) == 1, "the line that heeds the vitals has moved; point this test at it"
-    decide.write_text(text.replace(line, "if self is None:"), "utf-8")
+    watch.write_text(text.replace(line, "if self is None:"), "utf-8")
 
     measured = measure(tmp_path, env={"PYTHONPATH": str(source)})
     with pytest.raises(AssertionError):

@@ -6,37 +6,28 @@ from collections.abc import Iterable
 
 from mmbot.core.diagnostics import Capture, Summary, View, summarise
 from mmbot.core.engine.decision import Decision
-from mmbot.core.engine.digest import Digest
-from mmbot.core.engine.intake import Intake
 from mmbot.core.engine.params import EngineParams
 from mmbot.core.engine.tally import Tally
-from mmbot.core.estimators.burst import Trigger
-from mmbot.core.guards import Guards
-from mmbot.core.guards import Position as Guarded
+from mmbot.core.engine.watch import Watch
 from mmbot.core.intents import Cancel, Diff, Note, Status
 from mmbot.core.ladder import Ladder, SideInputs, SideTarget
-from mmbot.core.markout import RecentEdge
 from mmbot.core.quoter import MarketView, Quote, Quoter
 from mmbot.core.reconcile import SideView
-from mmbot.core.risk import Batch, GateView, Limits, Trip, gate
+from mmbot.core.risk import Batch, GateView, Limits, gate
 from mmbot.core.slots import may_cancel
-from mmbot.core.stance import StanceView
 from mmbot.core.types import NS_PER_S, Instrument, Mode, Side
-from mmbot.core.vitals import Facts, Vitals
 
 _SIDES = (Side.BUY, Side.SELL)
 _STALE = "stale book"
 _LATE = "late book"
 _DIAGNOSTICS_NS = NS_PER_S
-_EDGE_S = 5
-"""Horizon of the edge that the guards judge, s."""
 _RELINK_NS = 5 * NS_PER_S
 """Lateness that lasts so long may be the connection's, so another is tried. Long enough for a burst
 of retransmissions to be over; each time it did not help, the next one waits twice as long."""
 _RELINK_NS_MAX = 160 * NS_PER_S
 
 
-class Engine(Intake):
+class Engine(Watch):
     """
     All trading state of one instrument. Deterministic: the same events and times give the same
     decisions; time comes in through the events and `decide` alone.
@@ -51,13 +42,10 @@ class Engine(Intake):
         own_in_book: bool = True,
         ablate: frozenset[str] = frozenset(),
     ) -> None:
-        super().__init__(params, instrument, cloid_prefix=cloid_prefix, own_in_book=own_in_book)
+        super().__init__(
+            params, instrument, cloid_prefix=cloid_prefix, own_in_book=own_in_book, ablate=ablate
+        )
         self._quoter = Quoter(params.quoter, ablate=ablate)
-        self._guards = None if "guards" in ablate else Guards(params.guards)
-        self._vitals = Vitals(params, instrument, off=_off(ablate))
-        self._stance: StanceView | None = None
-        self._edge: RecentEdge | None = None
-        self._edge_events = 0
         self._ladder = Ladder(params.ladder, instrument)
         self._stale_pull_ns = int(params.risk.stale_pull_s * NS_PER_S)
         self._stale_kill_ns = int(params.risk.stale_kill_s * NS_PER_S)
@@ -65,7 +53,6 @@ class Engine(Intake):
         self._late_since_ns: int | None = None
         self._relink_at_ns = 0
         self._relink_wait_ns = _RELINK_NS
-        self._digest = Digest()
         self._delta: float | None = None
         self._diagnosed_ns: int | None = None
         self._wake_ns: int | None = None
@@ -111,89 +98,11 @@ class Engine(Intake):
         status = self._status(blocked, view)
         return Decision(batch, self._drain(), queries, status, capture, risk.kill, relink)
 
-    def _settle_fills(self, now_ns: int) -> None:
-        """Judge what was filled since the last decision: a sweep comes in one message."""
-        orders = self.orders
-        exposure = (orders.exposure_lots(Side.BUY), orders.exposure_lots(Side.SELL))
-        for burst in self.signals.settle_fills(now_ns, self.book, exposure):
-            self._note(
-                "cascade.seen",
-                "warning",
-                side=burst.side.name.lower(),
-                depth_bps=burst.depth_bps,
-                trigger=burst.trigger.value,
-            )
-            if self._guards is None or burst.is_extension or burst.trigger is Trigger.EVENTS:
-                continue  # many small fills are no sweep
-            note = self._guards.on_sweep(now_ns, burst.side)
-            if note is not None:
-                self._notes.append(note)
-
-    def judge(self, decision: Decision) -> None:
-        """
-        Look whether every term did what it must; what did not is noted and reduces the position.
-
-        For the shell, once what was decided has left and before the next event is folded: it takes
-        a third of a millisecond, and the state must be that of the decision.
-        """
-        record = decision.diagnostics
-        if record is None:
-            return
-        for violation in self._vitals.observe(record, self._facts()):
-            self._note(
-                "vitals.violated",
-                "error",
-                term=violation.term,
-                where=violation.at,
-                kind=violation.kind.value,
-                observed=violation.observed,
-                expected=violation.expected,
-                text=violation.text,
-            )
-
-    def _facts(self) -> Facts:
-        """What came in, before any estimator, quoter or ladder made something of it."""
-        instrument, signals = self.instrument, self.signals
-        bids, asks = self._digest.of(self.orders).live_px
-        intensity, adverse = signals.intensity.served, signals.adverse.view()
-        return Facts(
-            fee_bps=self._fee_bps,
-            funding_bps_per_h=signals.funding_bps_per_h,
-            reference_px=signals.reference.px,
-            a_per_s=intensity.a_per_s,
-            k_per_bp=intensity.k_per_bp,
-            a0_bps=adverse.a0_bps,
-            a1=adverse.a1,
-            tape_events=intensity.events,
-            taker_fills=self.position.taker_fills,
-            live_bid_px=instrument.px(max(bids)) if bids else None,
-            live_ask_px=instrument.px(min(asks)) if asks else None,
-        )
-
-    def _guard(self, x: float, now_ns: int) -> Trip | None:
-        """The soft guard that asks to reduce, by the stance of the last decision."""
-        if not self._vitals.is_well:
-            return Trip.VITALS
-        stance = self._stance
-        if self._guards is None or stance is None:
-            return None
-        events = self.markouts.events(_EDGE_S)
-        if events != self._edge_events:
-            self._edge, self._edge_events = self.markouts.recent_edge(_EDGE_S), events
-        guarded = Guarded(x, stance.is_opposed, stance.urgency)
-        guard = self._guards.update(now_ns, guarded, self._edge, events)
-        return None if guard is None else Trip(guard.value)
-
     @property
     def x(self) -> float:
         """Position as a fraction of its limit, long positive; 0 before the limits are known."""
         q_max = self._q_max_lots()
         return self.position.lots / q_max if q_max > 0 else 0.0
-
-    @property
-    def is_opposed(self) -> bool:
-        """Whether the last quote stood against a trend."""
-        return self._stance is not None and self._stance.is_opposed
 
     def wake_at_ns(self) -> int | None:
         """Earliest time at which `decide` could change its answer without a new event."""
@@ -490,16 +399,3 @@ def _soonest(times: Iterable[int | None], now_ns: int) -> int | None:
         if at_ns is not None and at_ns > now_ns and (soonest is None or at_ns < soonest):
             soonest = at_ns
     return soonest
-
-
-_JUDGED_AS = {
-    "skew": frozenset({"inventory_skew"}),
-    "widening": frozenset({"widening", "guard"}),
-    "cascade": frozenset({"cascade", "hold"}),
-    "reduce": frozenset({"touch"}),
-}
-
-
-def _off(ablate: frozenset[str]) -> frozenset[str]:
-    """Names under which the vitals know what was left out."""
-    return frozenset[str]().union(*(_JUDGED_AS.get(term, frozenset()) for term in ablate))
