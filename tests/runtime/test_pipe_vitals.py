@@ -57,3 +57,18 @@ def test_a_skew_that_died_is_noticed_within_a_minute_of_a_position(
     assert any(r.get("cause") == "vitals" for r in run.log.named("mode.changed"))
     assert all(row.get("reduceOnly") for row in run.resting())
     run.stop()
+
+
+@pytest.mark.parametrize("seed", range(2, 7))
+def test_a_new_connection_and_repeated_frames_raise_no_alarm(seed: int) -> None:
+    """What the estimators forget across a gap, the vitals forget as well."""
+    run = PipeRun("demo", seed=seed, sets=WIDE)
+    run.dialer.tamper = lambda text: [(0, text), (0, text)]
+    run.start()
+    for _ in range(4):
+        run.run(45, every_s=5)
+        run.dialer.cut()
+    run.run(60, every_s=5)
+    run.stop()
+
+    assert [record["text"] for record in run.log.named("vitals.violated")] == []

@@ -7,6 +7,7 @@ from mmbot.core.engine.digest import Digest
 from mmbot.core.engine.intake import Intake
 from mmbot.core.engine.params import EngineParams
 from mmbot.core.estimators.burst import Trigger
+from mmbot.core.events import LinkLost
 from mmbot.core.guards import Guards
 from mmbot.core.guards import Position as Guarded
 from mmbot.core.markout import RecentEdge
@@ -44,6 +45,10 @@ class Watch(Intake):
         self._stance: StanceView | None = None
         self._edge: RecentEdge | None = None
         self._edge_events = 0
+
+    def _on_link_lost(self, event: LinkLost) -> None:
+        super()._on_link_lost(event)
+        self._vitals.reset_gap()
 
     @property
     def is_opposed(self) -> bool:

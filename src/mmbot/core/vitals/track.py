@@ -24,9 +24,9 @@ def is_within(reading: Reading, expectation: Expectation) -> bool:
     if expected < 0:
         observed, expected = -observed, -expected
     slack = expectation.slack + reading.slack
-    return (
-        expected / expectation.factor - slack <= observed <= expected * expectation.factor + slack
-    )
+    if observed < expected / expectation.factor - slack:
+        return False
+    return expectation.is_least or observed <= expected * expectation.factor + slack
 
 
 class Track:

@@ -34,6 +34,9 @@ _ROBUST_MIN = 0.7
 _ROBUST_MAX = 2.5
 """Medians of a few overlapping steps are noisy in the first minutes; the level is not."""
 
+_GAP_NS = 180 * NS_PER_S
+"""Volatility is not judged for so long after a lost link."""
+
 
 class Vitals:
     """
@@ -54,6 +57,7 @@ class Vitals:
         "_checked_ns",
         "_drift",
         "_fade",
+        "_gap_ns",
         "_off",
         "_opposed_ns",
         "_quoted",
@@ -89,9 +93,17 @@ class Vitals:
         )
         self._tracks: dict[tuple[str, str], Track] = {}
         self._checked_ns: int | None = None
+        self._gap_ns: int | None = None
         self._fade = 0.0
         self._opposed_ns: int | None = None
         self._calm_ns: int | None = None
+
+    def reset_gap(self) -> None:
+        """The link was lost: what the estimators forget is forgotten here as well."""
+        self._drift.reset()
+        self._returns.reset()
+        self._tracks = {key: track for key, track in self._tracks.items() if track.is_raised}
+        self._gap_ns = self._checked_ns
 
     @property
     def is_well(self) -> bool:
@@ -121,12 +133,17 @@ class Vitals:
             expectation = EXPECTATIONS[reading.term]
             if reading.term in self._off or isnan(reading.expected):
                 continue
+            if reading.term == "volatility" and self._is_after_gap(now_ns):
+                continue  # its steps across the gap are told apart by no record
             track = self._tracks.setdefault((reading.term, reading.at), Track())
             kind = track.take(now_ns, reading, expectation)
             if kind is not None:
                 found.append(_violation(now_ns, reading, kind, track.since_ns))
         found.extend(self._slow.take(record, facts, self._off))
         return tuple(found)
+
+    def _is_after_gap(self, now_ns: int) -> bool:
+        return self._gap_ns is not None and now_ns - self._gap_ns < _GAP_NS
 
     def _readings(self, record: Diagnostics, facts: Facts, dt_s: float) -> Iterator[Reading]:
         yield from self._market(record)
