@@ -46,7 +46,8 @@ def test_every_shipped_configuration_is_valid(path: Path) -> None:
 
     assert config.risk.capital_usd == 100
     assert config.risk.leverage == 10
-    assert config.risk.max_position_usd == (400 if config.mode == "emulator" else 200)
+    limit_usd = config.risk.position_limit_usd(100)
+    assert limit_usd == (400 if config.mode == "emulator" else 200)
 
 
 def test_the_shipped_limits_are_the_defaults(tmp_path: Path) -> None:
@@ -54,7 +55,10 @@ def test_the_shipped_limits_are_the_defaults(tmp_path: Path) -> None:
     config = load(written(tmp_path, GOOD))
 
     assert config.mode == "emulator"
-    assert config.risk.max_position_usd == 200
+    assert config.risk.max_position_usd is None
+    assert config.risk.position_limit_usd(100) == 200
+    assert config.risk.position_limit_usd(60) == 120
+    assert config.risk.position_limit_usd(5000) == 200, "of the smaller of capital and equity"
 
 
 def test_an_unknown_key_names_the_near_one(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from random import Random
 
 import msgspec
 
-from core.rig import Resting, Rig, params
+from core.rig import PREFIX, Resting, Rig, params
 from core.watched import Watch, facts_of
 from mmbot.core.diagnostics import Diagnostics
 from mmbot.core.engine import Engine, EngineParams
@@ -162,7 +162,7 @@ class Driven:
             self.decide()
 
     def jump(self, lots: int) -> None:
-        """Somebody takes on this account by hand, as an operator who flattens does."""
+        """The position changes by a taker's fill, as where an operator flattens."""
         rig = self.rig
         missing = lots - rig.position_lots
         if not missing:
@@ -172,7 +172,7 @@ class Driven:
         touch = rig.ask_ticks if missing > 0 else rig.bid_ticks
         order = Resting(0, 0, side, touch, abs(missing), abs(missing))
         fill = rig.fill_event(order, abs(missing))
-        rig.apply(msgspec.structs.replace(fill, cloid=None, is_taker=True))
+        rig.apply(msgspec.structs.replace(fill, cloid=PREFIX << 64 | 1 << 63, is_taker=True))
 
     def tell_world(self, at_s: float, step: int) -> None:
         rig = self.rig

@@ -41,8 +41,8 @@ PREFIX = 0xBEEF_0000_0000_0001
 
 
 def params(**sections: dict[str, object]) -> EngineParams:
-    """Shipped parameters with 100 USD of capital, sections changed as given."""
-    risk: dict[str, object] = {"capital_usd": 100.0, **sections.pop("risk", {})}
+    """Shipped parameters with 100 USD of capital and warm, sections changed as given."""
+    risk: dict[str, object] = {"capital_usd": 100.0, "warm_s": 0.0, **sections.pop("risk", {})}
     return EngineParams.model_validate({"risk": risk, **sections})
 
 
@@ -428,7 +428,7 @@ class Rig:
         return sum(fill.sz_lots for fill in fills)
 
     def hold_position(self, lots: int) -> None:
-        """Bring the position to `lots` by a fill of somebody else's order on this account."""
+        """Bring the position to `lots` by a fill of an order that the table has forgotten."""
         difference = lots - self.position_lots
         if difference == 0:
             return
@@ -439,7 +439,7 @@ class Rig:
             self.oid, 77, side, round((self.bid_ticks + self.ask_ticks) / 2), abs(difference), 0
         )
         fill = self.fill_event(ghost, abs(difference))
-        self.apply(msgspec.structs.replace(fill, cloid=None, fee_usd=0.0))
+        self.apply(msgspec.structs.replace(fill, cloid=PREFIX << 64 | 77, fee_usd=0.0))
 
     def q_max_lots(self) -> float:
         limits = self.engine.limits

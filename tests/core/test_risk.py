@@ -47,7 +47,8 @@ def params(**changes: object) -> RiskParams:
     ("changes", "equity", "capital", "q_max"),
     [
         ({}, 100.0, 100.0, 200.0),
-        ({}, 30.0, 30.0, 150.0),
+        ({}, 30.0, 30.0, 60.0),
+        ({"max_position_usd": 200.0}, 30.0, 30.0, 150.0),
         ({}, 5000.0, 100.0, 200.0),
         ({"max_position_usd": 500.0}, 100.0, 100.0, 500.0),
         ({"max_position_usd": 500.0, "leverage": 2}, 100.0, 100.0, 200.0),

@@ -18,7 +18,7 @@ from mmbot.errors import ConfigError
 from mmbot.runtime.lab.exchange import START_MS, US, Requests
 from mmbot.runtime.lab.session import Plan, Session, Times, run_session
 
-RISK = {"capital_usd": 100.0, "max_position_usd": 400.0}
+RISK = {"capital_usd": 100.0, "max_position_usd": 400.0, "warm_s": 0.0}
 ENGINE = EngineParams.model_validate(
     {
         "risk": RISK,

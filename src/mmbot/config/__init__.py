@@ -37,6 +37,7 @@ from mmbot.core.estimators.flow import FlowParams
 from mmbot.core.estimators.intensity import IntensityParams
 from mmbot.core.estimators.trend import TrendParams
 from mmbot.core.estimators.volatility import VolatilityParams
+from mmbot.core.flatten import FlattenParams
 from mmbot.core.guards import GuardParams
 from mmbot.core.ladder import MIN_NOTIONAL_USD, LadderParams
 from mmbot.core.quoter import QuoterParams
@@ -55,7 +56,9 @@ __all__ = [
     "BacktestParams",
     "Config",
     "EmulatorParams",
+    "FlattenParams",
     "InstrumentParams",
+    "LiveParams",
     "LogParams",
     "ReferenceParams",
     "StartParams",
@@ -213,6 +216,18 @@ class StartParams(BaseModel):
     )
 
 
+class LiveParams(BaseModel):
+    """What a person must have said before real money is traded."""
+
+    model_config = _FROZEN
+
+    accept_negative_edge: bool = Field(
+        default=False,
+        description="Trade although no width is known to pay at this fee. The run then calls "
+        "itself a measurement.",
+    )
+
+
 class LogParams(BaseModel):
     """What the log keeps."""
 
@@ -230,6 +245,11 @@ class Config(BaseModel):
     model_config = _FROZEN
 
     mode: Mode = Field("emulator", description="emulator: no key, no network; testnet; live.")
+    on_exit: Literal["hold", "flatten"] = Field(
+        "hold",
+        description="What becomes of the position at the end of a run: kept, or closed as a taker "
+        "as [flatten] says.",
+    )
     state_dir: UsablePath = Field(
         Path("~/.local/state/mmbot"), description="Folder of the safety state (kill latch)."
     )
@@ -253,6 +273,8 @@ class Config(BaseModel):
     book: BookParams = BookParams()
     link: LinkParams = LinkParams()
     gateway: GatewayParams = GatewayParams()
+    flatten: FlattenParams = FlattenParams()
+    live: LiveParams = LiveParams()
     emulator: EmulatorParams = EmulatorParams()
     market: dict[str, Any] = Field(
         default_factory=dict, description="Figures of the synthetic market that differ."
@@ -302,14 +324,15 @@ class Config(BaseModel):
     def _limits_agree(self) -> Self:
         risk = self.risk
         geared_usd = risk.capital_usd * risk.leverage
-        if risk.max_position_usd > geared_usd:
+        limit_usd = risk.position_limit_usd(risk.capital_usd)
+        if limit_usd > geared_usd:
             refuse(
                 "risk.max_position_usd",
-                risk.max_position_usd,
+                limit_usd,
                 f"contradicts risk.capital_usd x risk.leverage = {geared_usd:g}",
                 "lower it or raise risk.leverage",
             )
-        side_usd = risk.side_budget_frac * risk.max_position_usd
+        side_usd = risk.side_budget_frac * limit_usd
         if side_usd < MIN_NOTIONAL_USD:
             refuse(
                 "risk.side_budget_frac",

@@ -265,6 +265,8 @@ class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
     fills: tuple[Fill, ...]
     requests_used: int
     requests_cap: int
+    liquidation_px: float | None = None
+    """Of the position, by the venue; None when there is none."""
 
 
 class RequestsLeft(msgspec.Struct, frozen=True, gc=False, tag="requests"):

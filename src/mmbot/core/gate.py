@@ -26,7 +26,7 @@ class Batch:
     """
     Requests that passed the gate, in the order they are sent: cancels, moves, placements.
 
-    Only `gate` makes one; anything else that tries gets a TypeError.
+    Only `gate` and `gate_close` make one; anything else that tries gets a TypeError.
     """
 
     __slots__ = ("cancels", "moves", "now_ns", "places")
@@ -154,6 +154,31 @@ def gate(
     if not cancels and not moves and not places:
         return None, notes
     return Batch(_PASS, cancels, tuple(moves), tuple(places), now_ns), notes
+
+
+def gate_close(
+    place: Place, *, held_lots: int, worst_px_ticks: int, instrument: Instrument, now_ns: int
+) -> tuple[Batch | None, str | None]:
+    """
+    Let out one order that closes a position as a taker, or say why not.
+
+    It is reduce-only and immediate-or-cancel, of no more than the position, and no worse than
+    `worst_px_ticks`. Nothing else that can take ever leaves.
+    """
+    reason: str | None = None
+    if not place.is_reduce_only or place.tif is not Tif.IOC:
+        reason = "not a closing order"
+    elif place.side * held_lots >= 0 or not 0 < place.sz_lots <= abs(held_lots):
+        reason = "more than the position"
+    elif not instrument.is_valid_px(place.px_ticks):
+        reason = "invalid price or size"
+    elif place.side * (place.px_ticks - worst_px_ticks) > 0:
+        reason = "beyond the bound"
+    elif place.px_ticks * place.sz_lots < _MIN_TICK_LOTS and place.sz_lots != abs(held_lots):
+        reason = "below the least notional"
+    if reason is not None:
+        return None, reason
+    return Batch(_PASS, (), (), (place,), now_ns), None
 
 
 class _Grid:

@@ -211,6 +211,14 @@ class Ladder:
         count = max(1, min(self._rungs, int(usable_usd / self._order_usd)))
         return max(self._order_usd, usable_usd / count) / q_max_usd
 
+    def least_lots(self, fair_ticks: float) -> int:
+        """Budget that holds one order wherever on its side it may rest."""
+        low_px = fair_ticks * (1 - self._depth_max * 1e-4)
+        low_px -= self._rungs * self.spacing_ticks
+        if low_px <= 0:
+            return 0
+        return ceil(ceil(self._order_usd / (low_px * USD_PER_TICK_LOT)) / _BUDGET_USE) + 1
+
     def _line_of(self, side: Side, u: float) -> int:
         """The line at `u`, or the next one away from the market."""
         assert self._origin_ticks is not None

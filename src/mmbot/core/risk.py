@@ -11,13 +11,15 @@ from enum import Enum
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mmbot.core.gate import Batch, GateView, gate
+from mmbot.core.gate import Batch, GateView, gate, gate_close
 from mmbot.core.intents import KillReason, Note
 from mmbot.core.types import NS_PER_S, USD_PER_TICK_LOT, Instrument, Mode
 
 __all__ = [
     "KILLS",
     "NEXT_MODE",
+    "POSITION_KILL",
+    "POSITION_PER_CAPITAL",
     "POSITION_PER_CAPITAL_MAX",
     "Batch",
     "GateView",
@@ -26,12 +28,20 @@ __all__ = [
     "RiskParams",
     "Trip",
     "gate",
+    "gate_close",
 ]
 
 POSITION_PER_CAPITAL_MAX = 5.0
 """Above this a 4 % move costs a fifth of the capital; the configuration is refused."""
 
+POSITION_PER_CAPITAL = 2.0
+"""Position limit over the equity where none is given: noise alone then hardly ever trips 3 %."""
+
+POSITION_KILL = 1.25
+"""Position over its limit that kills: no order of ours can have made it."""
+
 _INVENTORY_CLEAR = 0.95
+_X_EPS = 1e-9
 _USD_EPS = 1e-9
 
 
@@ -46,8 +56,12 @@ class RiskParams(BaseModel):
     leverage: int = Field(
         10, ge=1, le=50, description="Leverage set at the venue; its own maximum caps it."
     )
-    max_position_usd: float = Field(
-        200.0, ge=10, le=1e7, description="Largest position, USD; at most five times the capital."
+    max_position_usd: float | None = Field(
+        None,
+        ge=10,
+        le=1e7,
+        description="Largest position, USD; at most five times the capital. Unset: twice the "
+        "smaller of capital and equity.",
     )
     side_budget_frac: float = Field(
         0.20,
@@ -84,12 +98,32 @@ class RiskParams(BaseModel):
     mark_stale_s: float = Field(
         10.0, ge=1, le=120, description="Age from which the venue's mark no longer values us, s."
     )
+    noise_x_rms: float = Field(
+        0.2,
+        ge=0.01,
+        le=1,
+        description="Root mean square of the position, of its limit, in the estimate of how often "
+        "noise alone trips a limit.",
+    )
+    warm_s: float = Field(
+        30.0,
+        ge=0,
+        le=600,
+        description="Time from the first price in which the increasing side is small, s.",
+    )
+    warm_frac: float = Field(
+        0.5,
+        ge=0.05,
+        le=1,
+        description="Share of the side budget in that time; one order in any case.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> RiskParams:
-        if self.max_position_usd > POSITION_PER_CAPITAL_MAX * self.capital_usd:
+        limit_usd = self.position_limit_usd(self.capital_usd)
+        if limit_usd > POSITION_PER_CAPITAL_MAX * self.capital_usd:
             msg = (
-                f"max_position_usd = {self.max_position_usd:g}: must be at most "
+                f"max_position_usd = {limit_usd:g}: must be at most "
                 f"{POSITION_PER_CAPITAL_MAX:g} x risk.capital_usd = "
                 f"{POSITION_PER_CAPITAL_MAX * self.capital_usd:g}; lower it or raise "
                 "risk.capital_usd"
@@ -116,6 +150,12 @@ class RiskParams(BaseModel):
             raise ValueError(msg)
         return self
 
+    def position_limit_usd(self, equity_usd: float) -> float:
+        """Position limit of an account with this equity, before leverage and capital bound it."""
+        if self.max_position_usd is not None:
+            return self.max_position_usd
+        return POSITION_PER_CAPITAL * min(self.capital_usd, max(0.0, equity_usd))
+
 
 class Limits(msgspec.Struct, frozen=True):
     """The effective limits of a session: each the smallest of all that apply."""
@@ -133,7 +173,9 @@ class Limits(msgspec.Struct, frozen=True):
         return cls(
             capital_usd=capital,
             q_max_usd=min(
-                params.max_position_usd, capital * leverage, capital * POSITION_PER_CAPITAL_MAX
+                params.position_limit_usd(equity_usd),
+                capital * leverage,
+                capital * POSITION_PER_CAPITAL_MAX,
             ),
             side_budget_frac=params.side_budget_frac,
         )
@@ -142,12 +184,21 @@ class Limits(msgspec.Struct, frozen=True):
         """Position limit in lots at a price, not rounded."""
         return self.q_max_usd / (px_ticks * USD_PER_TICK_LOT)
 
-    def budgets_lots(self, position_lots: int, px_ticks: float, mode: Mode) -> tuple[int, int]:
+    def budgets_lots(
+        self,
+        position_lots: int,
+        px_ticks: float,
+        mode: Mode,
+        *,
+        share: float = 1.0,
+        least_lots: int = 0,
+    ) -> tuple[int, int]:
         """
         Lots that may rest on the bid side and on the ask side, everything counted.
 
         Increasing side B (1 - |x|) q_max, nothing outside RUNNING; reducing side max(B, |x|) q_max,
-        outside RUNNING exactly the position. HALTED rests nothing.
+        outside RUNNING exactly the position. HALTED rests nothing. Of what may add to a
+        position only `share` is used, but `least_lots` all the same where they fit.
         """
         if mode is Mode.HALTED:
             return 0, 0
@@ -156,8 +207,10 @@ class Limits(msgspec.Struct, frozen=True):
         if mode is Mode.REDUCING:
             increasing, reducing = 0, held
         else:
-            increasing = int(max(0.0, self.side_budget_frac * (q_max - held)))
-            reducing = max(int(self.side_budget_frac * q_max), held)
+            free = int(max(0.0, self.side_budget_frac * (q_max - held)))
+            increasing = max(int(free * share), min(free, least_lots))
+            free = int(self.side_budget_frac * q_max)
+            reducing = max(int(free * share), min(free, least_lots), held)
         if position_lots > 0:
             return increasing, reducing
         if position_lots < 0:
@@ -179,10 +232,21 @@ class Trip(Enum):
     SESSION_LOSS = "session_loss"
     DRAWDOWN = "drawdown"
     STALE_DATA = "stale_data"
+    POSITION = "position"
+    """So far above its limit that no order of ours can have made it."""
+    FOREIGN_FILL = "foreign_fill"
+    """The position grew by a fill that no order of ours explains."""
     OPERATOR = "operator"
 
 
-KILLS = (Trip.OPERATOR, Trip.SESSION_LOSS, Trip.DRAWDOWN, Trip.STALE_DATA)
+KILLS = (
+    Trip.OPERATOR,
+    Trip.SESSION_LOSS,
+    Trip.DRAWDOWN,
+    Trip.STALE_DATA,
+    Trip.POSITION,
+    Trip.FOREIGN_FILL,
+)
 
 NEXT_MODE: dict[tuple[Mode, Trip], Mode] = {
     (Mode.RUNNING, Trip.INVENTORY): Mode.REDUCING,
@@ -194,6 +258,8 @@ NEXT_MODE: dict[tuple[Mode, Trip], Mode] = {
     (Mode.RUNNING, Trip.SESSION_LOSS): Mode.HALTED,
     (Mode.RUNNING, Trip.DRAWDOWN): Mode.HALTED,
     (Mode.RUNNING, Trip.STALE_DATA): Mode.HALTED,
+    (Mode.RUNNING, Trip.POSITION): Mode.HALTED,
+    (Mode.RUNNING, Trip.FOREIGN_FILL): Mode.HALTED,
     (Mode.RUNNING, Trip.OPERATOR): Mode.HALTED,
     (Mode.REDUCING, Trip.INVENTORY): Mode.REDUCING,
     (Mode.REDUCING, Trip.SOFT_LOSS): Mode.REDUCING,
@@ -204,6 +270,8 @@ NEXT_MODE: dict[tuple[Mode, Trip], Mode] = {
     (Mode.REDUCING, Trip.SESSION_LOSS): Mode.HALTED,
     (Mode.REDUCING, Trip.DRAWDOWN): Mode.HALTED,
     (Mode.REDUCING, Trip.STALE_DATA): Mode.HALTED,
+    (Mode.REDUCING, Trip.POSITION): Mode.HALTED,
+    (Mode.REDUCING, Trip.FOREIGN_FILL): Mode.HALTED,
     (Mode.REDUCING, Trip.OPERATOR): Mode.HALTED,
     # HALTED latches: only a person restarts trading, with a fresh process.
     **{(Mode.HALTED, trip): Mode.HALTED for trip in Trip},
@@ -280,6 +348,17 @@ class Risk:
         reason = KillReason(Trip.OPERATOR.value, 1.0, 1.0, "command", text, now_ns)
         self._trip(Trip.OPERATOR, reason)
 
+    def foreign_fill(self, before_sz: float, after_sz: float, now_ns: int) -> None:
+        """A fill that no order of ours explains made the position larger, in coins, signed."""
+        text = (
+            f"a fill that no order of this run explains took the position from {before_sz:g} to "
+            f"{after_sz:g}: somebody else trades this account and market"
+        )
+        reason = KillReason(
+            Trip.FOREIGN_FILL.value, abs(after_sz), abs(before_sz), "coins", text, now_ns
+        )
+        self._trip(Trip.FOREIGN_FILL, reason)
+
     def update(
         self, x: float, touch_age_ns: int | None, now_ns: int, guard: Trip | None = None
     ) -> Mode:
@@ -291,11 +370,14 @@ class Risk:
         if touch_age_ns is not None and touch_age_ns >= self._stale_kill_ns:
             age_s, limit_s = touch_age_ns / NS_PER_S, self._params.stale_kill_s
             self._trip(Trip.STALE_DATA, _reached(Trip.STALE_DATA, age_s, limit_s, "s", now_ns))
-        if self.mode is Mode.HALTED or self.limits is None:
+        limits, held = self.limits, abs(x)
+        if limits is not None and held >= POSITION_KILL - _X_EPS:
+            held_usd, limit_usd = held * limits.q_max_usd, POSITION_KILL * limits.q_max_usd
+            self._trip(Trip.POSITION, _reached(Trip.POSITION, held_usd, limit_usd, "USD", now_ns))
+        if self.mode is Mode.HALTED or limits is None:
             return self.mode
-        held = abs(x)
         is_soft = self._is_soft(now_ns)
-        if held > 1.0:
+        if held > 1.0 + _X_EPS:
             self._move(Trip.INVENTORY, position_frac=x)
         elif is_soft:
             self._move(Trip.SOFT_LOSS, equity_usd=self.equity_usd)
@@ -322,15 +404,13 @@ class Risk:
                 return False
             self._soft_since_ns = now_ns
             return True
-        if worst <= params.soft_release_frac:
-            self._soft_since_ns = None
-            return False
-        if now_ns - self._soft_since_ns >= params.soft_s_max * NS_PER_S:
-            # Released by time: the next soft stop counts from here, the hard limits do not.
-            self._soft_base_usd = self._soft_peak_usd = equity
-            self._soft_since_ns = None
-            return False
-        return True
+        is_over = now_ns - self._soft_since_ns >= params.soft_s_max * NS_PER_S
+        if worst > params.soft_release_frac and not is_over:
+            return True
+        # Released: the next soft stop counts from here, the hard limits do not.
+        self._soft_base_usd = self._soft_peak_usd = equity
+        self._soft_since_ns = None
+        return False
 
     def _trip(self, trip: Trip, reason: KillReason) -> None:
         if self.mode is Mode.HALTED:

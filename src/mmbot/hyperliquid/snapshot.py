@@ -218,4 +218,5 @@ class SnapshotReader:
             fills=fills,
             requests_used=budget.used,
             requests_cap=budget.cap,
+            liquidation_px=account.liquidation_px,
         )

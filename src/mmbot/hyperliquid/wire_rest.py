@@ -344,6 +344,22 @@ def active_asset_data(body: bytes) -> ActiveAssetData:
     return _read(body, _ACTIVE_ASSET, "activeAssetData")
 
 
+class _Candle(msgspec.Struct):
+    high: Px = msgspec.field(name="h")
+    low: Px = msgspec.field(name="l")
+
+
+_CANDLES: Final = msgspec.json.Decoder(list[_Candle], strict=False)
+
+
+def candle_ranges_bps(body: bytes) -> list[float]:
+    """Read how far the price ranged in each bar, bps of its low, from `candleSnapshot`."""
+    return [
+        (candle.high - candle.low) / candle.low * 1e4
+        for candle in _read(body, _CANDLES, "candleSnapshot")
+    ]
+
+
 # -- the universe -----------------------------------------------------------------------------
 
 

@@ -49,6 +49,9 @@ class Engine(Watch):
         self._ladder = Ladder(params.ladder, instrument)
         self._stale_pull_ns = int(params.risk.stale_pull_s * NS_PER_S)
         self._stale_kill_ns = int(params.risk.stale_kill_s * NS_PER_S)
+        self._warm_ns = int(params.risk.warm_s * NS_PER_S)
+        self._warm_at_ns: int | None = None
+        """When the first market to be priced will have been watched for long enough."""
         self._is_stale = False
         self._late_since_ns: int | None = None
         self._relink_at_ns = 0
@@ -218,8 +221,8 @@ class Engine(Watch):
         quote, market = self._quote(limits, fair, step, x, now_ns)
         self._stance = market.stance
         sigma = market.vol_bps_rt_s
-        budgets = limits.budgets_lots(lots, fair, self.risk.mode)
         spacing = ladder.settle_spacing(fair, sigma)
+        budgets = self._budgets(limits, fair, now_ns)
         hold = self._reconciler.hold(sigma, spacing / fair * 1e4)
         hold_ticks = hold.bps * fair * 1e-4
         # The best prices that cannot execute: one step inside the other side's touch as shown.
@@ -262,6 +265,16 @@ class Engine(Watch):
         view = View(quote, targets[0], targets[1], budgets, hold, q_max, market, spacing)
         return view, diff, gate_view
 
+    def _budgets(self, limits: Limits, fair: float, now_ns: int) -> tuple[int, int]:
+        """What may rest on either side; small while the market is known by priors alone."""
+        lots, mode = self.position.lots, self.risk.mode
+        if self._warm_at_ns is None:
+            self._warm_at_ns = now_ns + self._warm_ns
+        if now_ns >= self._warm_at_ns:
+            return limits.budgets_lots(lots, fair, mode)
+        share, least = self._risk_params.warm_frac, self._ladder.least_lots(fair)
+        return limits.budgets_lots(lots, fair, mode, share=share, least_lots=least)
+
     def _quote(
         self, limits: Limits, fair: float, step: int, x: float, now_ns: int
     ) -> tuple[Quote, MarketView]:
@@ -302,6 +315,7 @@ class Engine(Watch):
             times.append(self._relink_at_ns)
             times.append(self._late_since_ns + self._stale_kill_ns)
         if view is not None:
+            times.append(self._warm_at_ns)
             times.append(view.bid.wake_ns)
             times.append(view.ask.wake_ns)
             times.extend([backoff.until_ns for backoff in self._backoff])

@@ -77,6 +77,7 @@ class Intake:
         self._risk_params = params.risk
         self._mark_stale_ns = int(params.risk.mark_stale_s * NS_PER_S)
         self._fee_bps = 0.0
+        self._taker_bps = 0.0
         self._mark_ticks: float | None = None
         self._mark_ns = 0
         self._linked_ns: int | None = None
@@ -170,6 +171,7 @@ class Intake:
     def _on_fill(self, fill: Fill) -> None:
         if not self.position.apply(fill):
             return
+        is_explained = self.orders.explains(fill)
         slot = self.orders.on_fill(fill)
         edge_bps = self.markouts.on_fill(fill, self.book)
         self.signals.on_fill(fill)
@@ -196,7 +198,21 @@ class Intake:
                 },
             )
         )
+        if not is_explained:
+            self._on_foreign_fill(fill)
         self._value(fill.recv_ns)
+
+    def _on_foreign_fill(self, fill: Fill) -> None:
+        """
+        Somebody trades this account beside us: closing by hand is fine, adding is not.
+
+        By the venue's own count, not ours: a reading may have told us of it before the fill came.
+        """
+        before = fill.start_position_lots
+        after = before + fill.side * fill.sz_lots
+        if abs(after) > abs(before):
+            sz = self.instrument.sz
+            self.risk.foreign_fill(sz(before), sz(after), fill.recv_ns)
 
     def _on_funding(self, event: Funding) -> None:
         if self.position.apply_funding(event):
@@ -268,7 +284,7 @@ class Intake:
     def _on_snapshot(self, event: Snapshot) -> None:
         mark_ticks = self.instrument.ticks(event.mark_px)
         self._mark_ticks, self._mark_ns = mark_ticks, event.recv_ns
-        self._fee_bps = event.fees.maker_bps
+        self._fee_bps, self._taker_bps = event.fees.maker_bps, event.fees.taker_bps
         self._reconciler.requests.observe(event.requests_used, event.requests_cap)
         if not self.position.is_started:
             limits = Limits.of(self._risk_params, self.instrument, event.equity_usd)

@@ -7,6 +7,7 @@ from typing import Final
 
 from mmbot.core.events import (
     Acked,
+    Fill,
     OrderMissing,
     OrderUpdate,
     OutcomeUnknown,
@@ -98,6 +99,15 @@ class Orders(Reports):
         return min(map(_query_at_ns, waiting)) if waiting else None
 
     # -- our own requests -----------------------------------------------------------------------
+
+    def explains(self, fill: Fill) -> bool:
+        """Whether a fill is of an order of this run, or of one that it has taken over."""
+        cloid = fill.cloid if fill.cloid is not None else self._departed.cloid_of(fill.oid)
+        if cloid is None:
+            return False
+        return cloid >> 64 == self._prefix >> 64 or (
+            cloid in self.slots or self._departed.get(cloid) is not None
+        )
 
     def new_cloid(self) -> int:
         """A number no order of ours ever had."""
