@@ -149,7 +149,7 @@ def test_help_lists_exactly_the_commands_there_are() -> None:
     assert (code, err) == (0, "")
     listed = out[out.index("Commands:") :].splitlines()[1:]
     names = [line.split()[0] for line in listed if line[:2] == "  " and line[2:3] != " "]
-    assert sorted(names) == ["backtest", "check", "exchange", "lab", "reset", "run"]
+    assert sorted(names) == ["backtest", "check", "exchange", "flatten", "lab", "reset", "run"]
 
 
 # -- the exchange is not there, or is not one ----------------------------------------------------

@@ -17,7 +17,8 @@ from mmbot.config import Config, dump_toml, load, require_available
 from mmbot.errors import ConfigError, Exit, VenueError
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
-from mmbot.runtime.preflight import Facts, Ladder, failures, preview, read_facts
+from mmbot.runtime.economics import judge_edge
+from mmbot.runtime.preflight import Facts, Ladder, Row, failures, preview, read_facts
 from mmbot.runtime.venues import open_venue, standing
 from mmbot.runtime.widths import lines, measure_widths
 
@@ -61,14 +62,17 @@ def check(
         return
     facts, ladder = asyncio.run(_look(settings, key))
     facts = msgspec.structs.replace(facts, rows=(*facts.rows, *standing(settings, facts.user)))
-    table = None
+    table, edge = None, None
     if widths is not None:
         name = coin or settings.instrument.wire_coin
         table = measure_widths(
             widths, name, settings.engine, params=settings.backtest, fees=facts.fees
         )
+        edge = judge_edge(settings, table)
+        is_ok = edge.is_allowed or settings.mode != "live"
+        facts = msgspec.structs.replace(facts, rows=(*facts.rows, Row("edge", is_ok, edge.text)))
     if as_json:
-        told = {"facts": facts, "ladder": ladder, "widths": table}
+        told = {"facts": facts, "ladder": ladder, "widths": table, "edge": edge}
         echo(msgspec.json.encode(told, enc_hook=str).decode())
     else:
         _show(settings, facts, ladder)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -65,6 +67,12 @@ def echo(text: str) -> None:
         raise
     except OSError as error:
         raise MmbotError(f"standard output: {error.strerror}; write it elsewhere") from None
+
+
+def flatten_command(config: Path, overrides: Sequence[str]) -> str:
+    """The command that closes the position of a run with these options, as a person types it."""
+    sets = [f"--set={item}" for item in overrides]
+    return shlex.join(["mmbot", "flatten", "--config", str(config), *sets])
 
 
 def duration_s(text: str) -> float:

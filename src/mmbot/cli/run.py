@@ -10,7 +10,14 @@ from typing import Annotated
 import typer
 
 from mmbot.cli.keys import find_key
-from mmbot.cli.options import ConfigFile, Overrides, RunDir, duration_s, folder
+from mmbot.cli.options import (
+    ConfigFile,
+    Overrides,
+    RunDir,
+    duration_s,
+    flatten_command,
+    folder,
+)
 from mmbot.config import load, require_available
 from mmbot.logs import LogWriter
 from mmbot.runtime.child import Child
@@ -42,5 +49,10 @@ def run(
     from mmbot.runtime import live  # noqa: PLC0415 - takes as long as all of the above
 
     gc.enable()
-    options = live.Options(key=key, duration_s=span_s, run_dir=chosen)
+    options = live.Options(
+        key=key,
+        duration_s=span_s,
+        run_dir=chosen,
+        flatten_command=flatten_command(config, overrides or ()),
+    )
     raise typer.Exit(live.run(settings, options, writer, child))

@@ -1,5 +1,6 @@
 """
-How a run ends: cancel everything, look with the venue that nothing rests, say how it ended.
+How a run ends: cancel everything, look with the venue that nothing rests, close the position if
+that is wanted, say how it ended.
 
 The engine takes part as long as it can be trusted: it sends the cancels and hears of every verdict.
 The end itself is not its matter, so that a broken engine ends as cleanly as a sound one.
@@ -22,6 +23,7 @@ from mmbot.errors import Exit
 from mmbot.hyperliquid.gateway import Gateway
 from mmbot.hyperliquid.ports import Clock, Handle, Scheduler
 from mmbot.hyperliquid.snapshot import SnapshotReader
+from mmbot.runtime.flatten import Closed, Flattener
 from mmbot.runtime.telling import Teller
 
 CLOID_MAGIC: Final = 0x6D6D
@@ -59,6 +61,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     final: Snapshot | None
     resting_orders: int
     error: str | None = None
+    closed: Closed | None = None
+    """What became of the position where it was to be closed; None where it was not."""
 
 
 class Phase(Enum):
@@ -67,6 +71,7 @@ class Phase(Enum):
     TRADING = "trading"
     CANCELLING = "cancelling"
     VERIFYING = "verifying"
+    FLATTENING = "flattening"
     ENDED = "ended"
 
 
@@ -79,6 +84,8 @@ class Closing:
         is_link_up: Whether fills still come by the stream.
         release: Closes every connection, once, just before `on_end`.
         is_square: Whether the ledger explains a reading of the account.
+        flattener: Makes what closes the position, given who hears of the end of that.
+        must_flatten: Whether every end closes the position.
         lifetime_ns: How long a placement may wait before the venue refuses it.
 
     Attributes:
@@ -98,6 +105,8 @@ class Closing:
         is_link_up: Callable[[], bool],
         release: Callable[[], None],
         is_square: Callable[[Snapshot], bool],
+        flattener: Callable[[Callable[[Closed], None]], Flattener],
+        must_flatten: bool,
         on_end: Callable[[Ending], None],
         lifetime_ns: int,
     ) -> None:
@@ -114,6 +123,10 @@ class Closing:
         self._is_link_up = is_link_up
         self._release = release
         self._is_square = is_square
+        self._make_flattener = flattener
+        self.must_flatten = must_flatten
+        self._flattener: Flattener | None = None
+        self._closed: Closed | None = None
         self._on_end = on_end
         self._lifetime_ns = lifetime_ns + READ_LAG_NS
         self._quiet_at_ns = 0
@@ -164,6 +177,8 @@ class Closing:
     def _give_up(self) -> None:
         now_ns = self._clock()
         is_busy = self._busy_ns is not None and now_ns - self._busy_ns < _BUSY_NS
+        if self.phase is Phase.FLATTENING or now_ns < self._began_ns + _GIVE_UP_NS:
+            return  # closing has an end of its own, and the wait begins anew then
         if self.phase is not Phase.ENDED and is_busy and now_ns < self._began_ns + _GIVE_UP_BUSY_NS:
             self._scheduler.call_at(now_ns + _WATCH_NS, self._give_up)
         else:
@@ -196,6 +211,8 @@ class Closing:
             self.begin("invariant", code)
         self._error = error
         self._exit = max(self._exit, code)
+        if self.phase is Phase.FLATTENING:
+            self._on_flattened(self._cut_short(f"{error}; what was sent last may take effect"))
 
     def cancel_over_the_engine(self) -> None:
         """Cancel whatever the broken engine held."""
@@ -218,8 +235,18 @@ class Closing:
 
     def force(self) -> None:
         """End now; the cancels were sent, their outcome is not waited for."""
-        if self.phase is not Phase.ENDED:
-            self._end(None)
+        if self.phase is Phase.ENDED:
+            return
+        if self.phase is Phase.FLATTENING:
+            why = "it was cut short, and what was sent last may still take effect"
+            self._closed = self._cut_short(why)
+        self._end(None)
+
+    def _cut_short(self, why: str) -> Closed:
+        """Give up closing the position: what is left of it is not known then."""
+        assert self._flattener is not None
+        self._flattener.abandon()
+        return msgspec.structs.replace(self._flattener.so_far, why=why, left_sz=None)
 
     # -- readings ---------------------------------------------------------------------------
 
@@ -268,10 +295,37 @@ class Closing:
         if not self.is_broken:
             self._emit(final)
         is_quiet = final.requested_at_ns >= self._quiet_at_ns
-        if is_clean and (is_quiet or not self._engine.orders.slots):
-            self._end(final)
-        else:
+        if not is_clean or not (is_quiet or not self._engine.orders.slots):
             self._again()
+        elif self.must_flatten and self._flattener is None and final.position_lots:
+            self._flatten(final)
+        else:
+            self._end(final)
+
+    def _flatten(self, final: Snapshot) -> None:
+        """Nothing rests any more: close the position, then read the account again."""
+        self.phase = Phase.FLATTENING
+        self._teller.log.info("flatten.began", position_lots=final.position_lots)
+        self._flattener = self._make_flattener(self._on_flattened)
+        self._flattener.start()
+
+    def _on_flattened(self, closed: Closed) -> None:
+        if self.phase is not Phase.FLATTENING:
+            return
+        self._closed = closed
+        facts = msgspec.structs.asdict(closed)
+        log = self._teller.log
+        (log.info if closed.is_flat else log.error)("flatten.ended", **facts)
+        if not closed.is_flat:
+            self._exit = max(self._exit, Exit.FAILED)
+        self.phase = Phase.VERIFYING
+        self._began_ns = self._verified_ns = now_ns = self._clock()
+        self._is_reread = False
+        self._wait_ns = _VERIFY_EVERY_NS
+        self._scheduler.call_at(now_ns + _GIVE_UP_NS, self._give_up)
+        self._scheduler.call_at(now_ns + _WATCH_NS, self._watch)
+        # The ledger is closed with the fills of it, and those may come by the reading alone.
+        self._snapshot.start()
 
     def _again(self) -> None:
         self._cancel_again()
@@ -302,6 +356,7 @@ class Closing:
                 final=final,
                 resting_orders=resting,
                 error=self._error,
+                closed=self._closed,
             )
         )
 

@@ -43,7 +43,7 @@ from mmbot.runtime.leverage import set_leverage
 from mmbot.runtime.patience import PatientRest
 from mmbot.runtime.preflight import Facts, account_of, failures, read_facts, read_instrument
 from mmbot.runtime.rundir import describe_run, make_run_dir, point_latest, write_summary
-from mmbot.runtime.screen import summary_lines
+from mmbot.runtime.screen import last_line, summary_lines
 from mmbot.runtime.summary import started_facts, summarise
 from mmbot.runtime.trader import Ports, Trader
 from mmbot.runtime.venues import RESET_HINT, Venue, market_lock, open_venue, state_path
@@ -71,6 +71,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     key: bytes | None
     duration_s: float | None = None
     run_dir: Path | None = None
+    flatten_command: str = "mmbot flatten --config FILE"
+    """What closes the position afterwards, as a person types it."""
 
 
 def run(config: Config, options: Options, writer: LogWriter, child: Child | None = None) -> Exit:
@@ -244,7 +246,8 @@ class _Run:
             raise CheckError(f"{row.name}: {row.text}")
         if self.options.run_dir is None:
             point_latest(run_dir)
-        for line in (f"account  {facts.user}", f"logs     {run_dir}"):
+        said = next(row.text for row in facts.rows if row.name == "noise")
+        for line in (f"account  {facts.user}", f"logs     {run_dir}", f"noise    {said}"):
             self.writer.say(line)
         trader = self._assemble(stack, store, facts, venue, signer, rest)
         # A signal until here ends the program without a stop: no order was sent.
@@ -348,7 +351,8 @@ class _Run:
                 # The run is over and everything is cancelled; only a person can stop the next one.
                 self.log.critical("killswitch.unlatched", error=str(error))
                 stderr_line(f"mmbot: the kill switch tripped but is NOT latched: {error}")
-        summary = summarise(trader, ending, (wall_clock_ns() - trader.started_ns) / NS_PER_S)
+        span_s = (wall_clock_ns() - trader.started_ns) / NS_PER_S
+        summary = summarise(trader, ending, span_s, on_exit=self.config.on_exit)
         if ending.final is not None:
             lock.orders_may_rest(may_rest=False)
             self.log.info("run.verified", resting_orders=0)
@@ -374,6 +378,15 @@ class _Run:
                 f"mmbot: the venue did not confirm that nothing rests; {what}: "
                 "look at the account before the next run"
             )
+        last = last_line(
+            summary,
+            ending.closed,
+            coin=trader.instrument.coin,
+            command=self.options.flatten_command,
+            is_embedded=self.config.is_embedded,
+        )
+        if last is not None:
+            self.writer.say(last)
 
 
 def new_cloid_prefix() -> int:

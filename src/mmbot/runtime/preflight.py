@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+from math import floor
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +16,9 @@ import msgspec
 from mmbot.config import Config
 from mmbot.core.engine import Engine
 from mmbot.core.events import Bbo, Level, LinkUp, Snapshot
-from mmbot.core.risk import POSITION_PER_CAPITAL_MAX
+from mmbot.core.ladder import MIN_NOTIONAL_USD
+from mmbot.core.risk import POSITION_PER_CAPITAL_MAX, Limits
+from mmbot.core.sizing import TRIP_P_MAX, NoiseTrips, noise_trips, range_vol_bps_rt_s
 from mmbot.core.types import NS_PER_MS, Fees, Instrument, notional_usd
 from mmbot.errors import ConfigError, VenueError, VenueProtocolError
 from mmbot.hyperliquid import wire_rest
@@ -32,6 +35,8 @@ SCHEDULE_CANCEL_USD: Final = 1_000_000
 """Volume from which the venue accepts scheduleCancel; it says so in its refusal."""
 STANDARD_MODES: Final = ("default", "disabled")
 _WARN_REQUESTS_LEFT: Final = 1000
+_HOUR_S: Final = 3600.0
+_DAY_MS: Final = 86_400_000
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -62,6 +67,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     requests_used: int
     requests_cap: int
     mark_px: float
+    noise: NoiseTrips
+    """How often noise alone would trip a limit of this configuration here."""
     rows: tuple[Row, ...]
 
 
@@ -98,7 +105,7 @@ async def read_facts(
     await _check_reference(config, rest)
     user = account_of(config, signer)
     coin, dex = instrument.coin, instrument.dex
-    bodies, skew_ms = await asyncio.gather(
+    bodies, skew_ms, measured = await asyncio.gather(
         asyncio.gather(
             rest.info({"type": "userRole", "user": signer.address}),
             rest.info({"type": "userAbstraction", "user": user}),
@@ -109,6 +116,7 @@ async def read_facts(
             rest.info({"type": "activeAssetData", "user": user, "coin": coin}),
         ),
         _clock_skew_ms(rest),
+        _measured_vol(rest, coin),
     )
     role = wire_rest.user_role(bodies[0])
     mode = wire_rest.user_abstraction(bodies[1])
@@ -118,12 +126,14 @@ async def read_facts(
     orders = wire_rest.open_orders(bodies[4], instrument, now_ns)
     budget = wire_rest.user_rate_limit(bodies[5])
     asset = wire_rest.active_asset_data(bodies[6])
+    noise, noise_row = _noise(config, account.equity_usd, instrument, measured)
     rows = (
         _instrument_row(instrument),
         _signer_row(signer, user, role),
         Row("account mode", mode in STANDARD_MODES, _mode_text(mode)),
         _fine("fees", f"maker {rates.maker_bps:.3f} bps, taker {rates.taker_bps:.3f} bps"),
         _equity_row(config, account.equity_usd, instrument),
+        noise_row,
         _leverage_row(config, asset.leverage, instrument),
         _fine("position", f"{instrument.sz(account.position_lots):+g} {coin}"),
         _fine("open orders", f"{len(orders)} in {coin}"),
@@ -141,6 +151,7 @@ async def read_facts(
         requests_used=budget.used,
         requests_cap=budget.cap,
         mark_px=asset.mark_px,
+        noise=noise,
         rows=rows,
     )
 
@@ -149,6 +160,14 @@ async def _clock_skew_ms(rest: Reads) -> int:
     """By how much our clock is ahead; looked at when the answer comes, not when all have come."""
     body = await rest.info({"type": "exchangeStatus"})
     return wall_clock_ns() // NS_PER_MS - wire_rest.exchange_time_ms(body)
+
+
+async def _measured_vol(rest: Reads, coin: str) -> float | None:
+    """Volatility of the last day from its hourly ranges; None where there is no such day."""
+    now_ms = wall_clock_ns() // NS_PER_MS
+    req = {"coin": coin, "interval": "1h", "startTime": now_ms - _DAY_MS, "endTime": now_ms}
+    body = await rest.info({"type": "candleSnapshot", "req": req})
+    return range_vol_bps_rt_s(wire_rest.candle_ranges_bps(body), _HOUR_S)
 
 
 def account_of(config: Config, signer: Signer) -> str:
@@ -320,13 +339,60 @@ def _equity_row(config: Config, equity_usd: float, instrument: Instrument) -> Ro
     if equity_usd <= 0:
         where = f"dex {instrument.dex}" if instrument.dex else "the main dex"
         return _bad("equity", f"{text}: deposit into {where} first")
-    if risk.max_position_usd > highest_usd:
+    limit_usd = risk.position_limit_usd(equity_usd)
+    if limit_usd > highest_usd:
         text += (
-            f": risk.max_position_usd = {risk.max_position_usd:g} is above 5 x the smaller of the "
+            f": risk.max_position_usd = {limit_usd:g} is above 5 x the smaller of the "
             f"two = {highest_usd:g}; deposit more or lower it"
         )
         return _bad("equity", text)
+    side_usd = risk.side_budget_frac * limit_usd
+    if side_usd < MIN_NOTIONAL_USD:
+        text += (
+            f": a position limit of {limit_usd:g} USD leaves {side_usd:g} USD a side, below the "
+            f"venue's minimum order of {MIN_NOTIONAL_USD:g} USD; deposit more or set "
+            "risk.max_position_usd"
+        )
+        return _bad("equity", text)
     return _fine("equity", text)
+
+
+def _noise(
+    config: Config, equity_usd: float, instrument: Instrument, measured: float | None
+) -> tuple[NoiseTrips, Row]:
+    """
+    Whether the position limit fits the loss limits: a trip on noise says nothing.
+
+    Where no money is at stake it is only said.
+    """
+    risk = config.risk
+    limits = Limits.of(risk, instrument, equity_usd)
+    vol = config.volatility.prior_bps_rt_s if measured is None else measured
+    noise = noise_trips(
+        capital_usd=limits.capital_usd,
+        position_usd=limits.q_max_usd,
+        vol_bps_rt_s=vol,
+        x_rms=risk.noise_x_rms,
+        loss_frac=risk.loss_limit_frac,
+        drawdown_frac=risk.drawdown_limit_frac,
+        soft_frac=risk.soft_limit_frac,
+    )
+    source = "volatility.prior_bps_rt_s" if measured is None else "the last day's hourly ranges"
+    text = (
+        f"without any edge a kill limit trips by chance on {noise.kill_p:.1%} of days, the soft "
+        f"one on {noise.soft_p:.0%} (position limit {limits.q_max_usd:g} USD, sd "
+        f"{noise.pnl_sd_usd:.2f} USD a day: {vol:.2f} bps per root second, from {source}, at "
+        f"{risk.noise_x_rms:g} of the limit)"
+    )
+    if noise.is_fit:
+        return noise, _fine("noise", text)
+    text += (
+        f": more than {TRIP_P_MAX:.0%}; set risk.max_position_usd to "
+        f"{floor(noise.position_usd_max):g} or less, or raise risk.loss_limit_frac and "
+        "risk.drawdown_limit_frac"
+    )
+    is_money = config.mode != "emulator"
+    return noise, Row("noise", not is_money, text if is_money else f"WARNING: {text}")
 
 
 def _budget_row(budget: wire_rest.RateLimit) -> Row:

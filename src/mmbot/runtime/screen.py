@@ -14,6 +14,7 @@ import msgspec
 
 from mmbot.config import Config
 from mmbot.logs import Record
+from mmbot.runtime.flatten import Closed, closed_line
 
 _RESET: Final = "\x1b[0m"
 _BOLD: Final = "\x1b[1m"
@@ -60,6 +61,13 @@ class Screen:
                 "venue what rests"
             ),
             "run.verified": lambda r: f"stop     the venue confirms: {r['resting_orders']} resting",
+            "flatten.began": lambda _: "flatten  closing the position as a taker",
+            "flatten.sent": lambda r: (
+                f"flatten  {r['side']} {r['sz']:g} at {r['worst_px']:g} or better, "
+                f"fee about {r['fee_usd']:.4f} USD"
+            ),
+            # The last line of the screen says it.
+            "flatten.ended": lambda _: None,
             "run.unverified": lambda r: (
                 f"STOP     not confirmed: {r['may_rest']} may still rest"
                 if r["may_rest"]
@@ -145,7 +153,10 @@ def banner(config: Config, *, is_colour: bool) -> list[str]:
         style = _RED if config.mode == "live" else _BOLD
         title = f"{style}{title}{_RESET}"
     risk = config.risk
-    limits = f"capital {risk.capital_usd:g} USD  position limit {risk.max_position_usd:g} USD"
+    limits = (
+        f"capital {risk.capital_usd:g} USD  "
+        f"position limit {risk.position_limit_usd(risk.capital_usd):g} USD"
+    )
     stops = f"Ctrl+C stops; kill -USR1 {os.getpid()} trips the kill switch"
     return [rule, title, rule, f"limits   {limits}", f"process  {stops}"]
 
@@ -198,6 +209,29 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     ]
     width = max(len(name) for name, _ in rows)
     return ["", *(f"  {name:<{width}}  {text}" for name, text in rows)]
+
+
+def last_line(
+    summary: dict[str, Any], closed: Closed | None, *, coin: str, command: str, is_embedded: bool
+) -> str | None:
+    """
+    What a person must know of the position when the run is over; None where nothing is held.
+
+    `command` closes it. With the embedded exchange there is nothing left to close it on.
+    """
+    said = None if closed is None else closed_line(closed, coin)
+    held_sz = summary["position_sz"]
+    if closed is not None and (closed.is_flat or not held_sz):
+        return said
+    if not held_sz:
+        return None
+    px = summary["liquidation_px"]
+    known = f"liquidation price {px:g}" if px is not None else "liquidation price unknown"
+    if px is None and summary["equity_usd"] is not None:
+        known = "no liquidation price"
+    where = "; the embedded exchange has ended, elsewhere" if is_embedded else "; it is"
+    text = f"holding {held_sz:+g} {coin}, {known}{where} closed by: {command}"
+    return text if said is None else f"{said}; {text}"
 
 
 def _plain(record: Record) -> str:

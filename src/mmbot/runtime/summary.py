@@ -21,19 +21,25 @@ def started_facts(config: Config, facts: Facts) -> dict[str, object]:
         "user": facts.user,
         "equity_usd": facts.equity_usd,
         "capital_usd": config.risk.capital_usd,
-        "max_position_usd": config.risk.max_position_usd,
+        "max_position_usd": config.risk.position_limit_usd(facts.equity_usd),
+        "noise_kill_p": facts.noise.kill_p,
+        "noise_soft_p": facts.noise.soft_p,
+        "on_exit": config.on_exit,
         "maker_fee_bps": facts.fees.maker_bps,
         "taker_fee_bps": facts.fees.taker_bps,
         "python": sys.version.split()[0],
     }
 
 
-def summarise(trader: Trader, ending: Ending, duration_s: float) -> dict[str, Any]:
+def summarise(
+    trader: Trader, ending: Ending, duration_s: float, *, on_exit: str = "hold"
+) -> dict[str, Any]:
     """
     The run summary: the ledger from fills alone, checked against the venue's own account.
 
     `ledger_gap_usd` is the change of the venue's equity less the sum of the ledger at the same
-    mark; it is None when the venue could not be asked.
+    mark; it is None when the venue could not be asked. `on_exit` is what was to become of the
+    position, `closed` what became of it where it was to be closed.
     """
     engine = trader.engine
     figures = msgspec.structs.asdict(engine.summary())
@@ -48,6 +54,9 @@ def summarise(trader: Trader, ending: Ending, duration_s: float) -> dict[str, An
         "resting_orders": ending.resting_orders,
         "equity_usd": final.equity_usd if final is not None else None,
         "ledger_gap_usd": gap_usd,
+        "on_exit": on_exit,
+        "liquidation_px": final.liquidation_px if final is not None else None,
+        "closed": msgspec.to_builtins(ending.closed),
         "kill": msgspec.to_builtins(ending.kill),
         "end_reason": ending.reason,
     }

@@ -32,6 +32,7 @@ from mmbot.hyperliquid.signing import Signer
 from mmbot.hyperliquid.snapshot import SnapshotReader
 from mmbot.hyperliquid.wire import Decoder, ErrorFrame, NonUserCancel, Pong, SubscriptionAck
 from mmbot.runtime.ending import CLOID_MAGIC, Closing, Ending, is_ours
+from mmbot.runtime.flatten import Closed, Flattener
 from mmbot.runtime.telling import Log, Teller
 
 __all__ = ["CLOID_MAGIC", "Ending", "Ports", "Trader", "is_ours", "subscriptions"]
@@ -116,6 +117,8 @@ class Trader:
         self._owed: frozenset[int] = frozenset()
         self._deciding = False
         self._stale = False
+        self._nonces = Nonces()
+        self._cloid_prefix = cloid_prefix
         self._connect(config, signer, user, ports, url, jitter)
         self._teller = Teller(
             log, ports.clock, ports.scheduler, self.decoder.unknown, self.engine.judge
@@ -131,6 +134,8 @@ class Trader:
             is_link_up=lambda: self.link.is_up,
             release=self._release,
             is_square=self._is_square,
+            flattener=lambda done: self._flattener(config, signer, user, ports, done),
+            must_flatten=config.on_exit == "flatten",
             on_end=on_end,
             lifetime_ns=lifetime_ns,
         )
@@ -165,7 +170,7 @@ class Trader:
         self.gateway = Gateway(
             instrument,
             signer,
-            Nonces(),
+            self._nonces,
             link_send=self.link.send,
             http=http,
             clock=clock,
@@ -184,6 +189,30 @@ class Trader:
             on_failed=self._on_snapshot_failed,
             on_retry=self._on_snapshot_retry,
             budget=self.gateway.budget,
+        )
+
+    def _flattener(
+        self,
+        config: Config,
+        signer: Signer,
+        user: str,
+        ports: Ports,
+        on_done: Callable[[Closed], None],
+    ) -> Flattener:
+        """What closes the position; it shares nothing with the engine but the account."""
+        return Flattener(
+            self.instrument,
+            signer=signer,
+            user=user,
+            http=ports.http,
+            clock=ports.clock,
+            scheduler=ports.scheduler,
+            gateway=config.gateway,
+            params=config.flatten,
+            nonces=self._nonces,
+            cloid_prefix=self._cloid_prefix,
+            log=self.log,
+            on_done=on_done,
         )
 
     @property

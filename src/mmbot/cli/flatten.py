@@ -1,0 +1,155 @@
+"""`mmbot flatten`: cancel our orders and close the position, while no daemon trades it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import typer
+
+from mmbot.cli.keys import find_key
+from mmbot.cli.options import AsJson, ConfigFile, Overrides, echo
+from mmbot.config import Config, load, require_available
+from mmbot.core.types import Instrument
+from mmbot.errors import ConfigError, Exit, VenueError
+from mmbot.hyperliquid.nonce import Nonces
+from mmbot.hyperliquid.rest import Rest
+from mmbot.hyperliquid.signing import Signer
+from mmbot.logs import LogWriter, make_logger, stderr_line
+from mmbot.runtime.aio import AioScheduler, wall_clock_ns
+from mmbot.runtime.flatten import Closed, Flattener, closed_line
+from mmbot.runtime.leftovers import Leftovers
+from mmbot.runtime.live import new_cloid_prefix
+from mmbot.runtime.patience import PatientRest
+from mmbot.runtime.preflight import account_of, read_instrument
+from mmbot.runtime.screen import Screen
+from mmbot.runtime.venues import market_lock, open_venue, state_path
+
+_RUNNING: Final = (
+    "it would quote the position back; stop it first (kill {pid}), and with --set on_exit=flatten "
+    "a run closes the position itself when it is stopped"
+)
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """What the command did, for a program."""
+
+    coin: str
+    user: str
+    cancelled: int
+    closed: Closed
+
+
+def flatten(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """
+    Cancel our orders, close the position by reduce-only taker orders inside a price bound, verify.
+
+    [flatten] sets the bound, the slices and the highest taker fee. A latched kill switch does not
+    matter and stays latched.
+    """
+    settings = load(config, overrides or ())
+    require_available(settings)
+    if settings.is_embedded:
+        raise ConfigError(
+            'mode = "emulator": the embedded exchange ended with its run, and the position with '
+            "it; name one that runs (mmbot exchange) with --set emulator.url=http://..."
+        )
+    told = asyncio.run(_flatten(settings, as_json=as_json))
+    if as_json:
+        echo(msgspec.json.encode(told).decode())
+    else:
+        echo(closed_line(told.closed, told.coin))
+    if not told.closed.is_flat:
+        raise typer.Exit(Exit.FAILED)
+
+
+async def _flatten(config: Config, *, as_json: bool) -> _Told:
+    key = find_key(config, os.environ)
+
+    def on_wait(error: VenueError, left_s: float) -> None:
+        stderr_line(f"mmbot: {error}; trying again for up to {left_s:.0f} s")
+
+    async with open_venue(config, key, on_wait) as venue, Rest(venue.url) as rest:
+        signer = Signer(venue.key, is_mainnet=False)
+        user = account_of(config, signer)
+        state = state_path(config, Path(), user)
+        with market_lock(config, state, user, _RUNNING) as lock:
+            if lock.problem is not None:
+                raise lock.problem
+            reads = PatientRest(rest, venue.url, retry_s=config.start.retry_s, on_wait=on_wait)
+            reads.orders_may_rest = True
+            instrument = await read_instrument(config, reads)
+            writer = LogWriter(None, None, Screen(is_colour=False).render)
+            try:
+                told = await _close(config, rest, reads, instrument, signer, user, writer, as_json)
+            finally:
+                writer.close()
+            lock.orders_may_rest(may_rest=False)
+            return told
+
+
+async def _close(
+    config: Config,
+    rest: Rest,
+    reads: PatientRest,
+    instrument: Instrument,
+    signer: Signer,
+    user: str,
+    writer: LogWriter,
+    is_quiet: bool,
+) -> _Told:
+    """Cancel what rests, then close what is held."""
+    loop = asyncio.get_running_loop()
+    scheduler = AioScheduler(loop)
+    log = make_logger(writer, wall_clock_ns, config.log.level)
+    cancelled = await Leftovers(
+        reads,
+        instrument,
+        signer=signer,
+        user=user,
+        http=rest,
+        clock=wall_clock_ns,
+        scheduler=scheduler,
+        params=config.gateway,
+        retry_s=config.start.retry_s,
+        log=log,
+    ).cancel()
+    if not is_quiet:
+        echo(f"orders   {cancelled} of ours cancelled in {instrument.coin}")
+    done: asyncio.Future[Closed] = loop.create_future()
+    flattener = Flattener(
+        instrument,
+        signer=signer,
+        user=user,
+        http=rest,
+        clock=wall_clock_ns,
+        scheduler=scheduler,
+        gateway=config.gateway,
+        params=config.flatten,
+        nonces=Nonces(),
+        cloid_prefix=new_cloid_prefix(),
+        log=log,
+        on_done=done.set_result,
+        say=None if is_quiet else lambda text: echo(f"flatten  {text}"),
+    )
+
+    def on_crash(_: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        error = context.get("exception")
+        if isinstance(error, Exception) and not done.done():
+            done.set_exception(error)
+
+    loop.set_exception_handler(on_crash)
+    flattener.start()
+    try:
+        closed = await done
+    finally:
+        flattener.abandon()
+    return _Told(instrument.coin, user, cancelled, closed)
