@@ -39,8 +39,8 @@ def quote_of(feeds: tuple[str, ...], lots: int = 200) -> tuple[Rig, Quote]:
     """
     Two minutes of a market that goes to and fro, and the quote at their end.
 
-    The reference and the context come at the end alone: our orders rest elsewhere by it, and how long
-    they rest where without a fill is evidence of the rate of fills.
+    The reference and the context come at the end alone: our orders rest elsewhere by them, and
+    where they rest without a fill is evidence of the rate of fills.
     """
     early = tuple(feed for feed in feeds if feed == "trades")
     it = Rig(params(), position_lots=lots, fair_px=PX)

@@ -9,7 +9,7 @@ import pytest
 from core.rig import T0_NS, Rig, params
 from mmbot.core.guards import Guard, GuardParams, Guards, Position
 from mmbot.core.markout import RecentEdge
-from mmbot.core.types import NS_PER_S, Mode, Side
+from mmbot.core.types import NS_PER_S, Fees, Mode, Side
 
 STUCK = Position(0.4, is_opposed=True, urgency=1.5)
 CALM = Position(0.0, is_opposed=False, urgency=0.0)
@@ -191,3 +191,60 @@ def test_fills_that_always_lose_stop_the_increasing_side() -> None:
             it.settle()
     assert it.engine.mode is Mode.REDUCING
     assert any(note.facts.get("cause") == "negative_edge" for note in it.notes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cost_bps", "saved_bps", "seconds", "is_wanted"),
+    [
+        ({"taker_exit": True}, 5.0, 5.1, 900.0, True),
+        ({"taker_exit": True}, 5.0, 5.1, 899.9, False),
+        ({"taker_exit": True}, 5.0, 5.0, 900.0, False),
+        ({}, 5.0, 500.0, 9000.0, False),
+    ],
+)
+def test_a_taker_exit_is_off_by_default_late_and_never_dearer_than_waiting(
+    changes: dict[str, object], cost_bps: float, saved_bps: float, seconds: float, is_wanted: bool
+) -> None:
+    """In January 111 of 127 fills were a taker's, and their fees were most of the loss."""
+    it = guards(**changes)
+    it.update(at(0), STUCK, None, 0)
+    it.update(at(seconds), STUCK, None, 0)
+    assert it.wants_exit(at(seconds), cost_bps=cost_bps, saved_bps=saved_bps) is is_wanted
+    it.update(at(seconds + 1), STUCK._replace(x=0.1), None, 0)
+    assert not it.wants_exit(at(seconds + 1), cost_bps=0.0, saved_bps=99.0), "no longer stuck"
+
+
+@pytest.mark.parametrize(
+    ("changes", "taker_bps", "leaves"),
+    [({"taker_exit": True}, 4.5, True), ({}, 4.5, False), ({"taker_exit": True}, 900.0, False)],
+)
+def test_stuck_for_long_the_engine_asks_to_leave_only_where_that_is_switched_on_and_pays(
+    changes: dict[str, object], taker_bps: float, leaves: bool
+) -> None:
+    """The same falling market; the decision says so, and no order that could take ever leaves."""
+    it = Rig(
+        params(
+            risk={
+                "max_position_usd": 500.0,
+                "loss_limit_frac": 0.5,
+                "drawdown_limit_frac": 0.5,
+                "soft_limit_frac": 0.4,
+            },
+            guards={"stuck_s": 30.0, "stuck_exit_s": 60.0, **changes},
+        ),
+        position_lots=800,
+    )
+    it.apply(it.snapshot(fees=Fees(1.5, taker_bps)))
+    px = 26.2
+    asked = []
+    for _ in range(260):
+        px *= 1 - 0.6e-4
+        it.wait(1.0)
+        it.set_fair(px)
+        it.tell_book()
+        asked.append(it.settle().leave)
+    assert any(asked) is leaves
+    if leaves:
+        first = next(why for why in asked if why is not None)
+        assert "stuck against a trend" in first
+        assert asked.index(first) > 60

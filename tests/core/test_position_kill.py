@@ -17,7 +17,11 @@ from mmbot.core.types import NS_PER_S, Mode, Side
 PX = 25.0
 Q_MAX = 800
 """Lots of the shipped limit of 200 USD at that price, exactly."""
-PATIENT = {"loss_limit_frac": 0.5, "drawdown_limit_frac": 0.5, "soft_limit_frac": 0.4}
+PATIENT: dict[str, object] = {
+    "loss_limit_frac": 0.5,
+    "drawdown_limit_frac": 0.5,
+    "soft_limit_frac": 0.4,
+}
 
 
 def at(lots: int) -> Rig:
@@ -29,7 +33,11 @@ def at(lots: int) -> Rig:
 
 
 def sent(it: Rig) -> list[Place | Move]:
-    return [order for batch in it.batches for order in (*batch.places, *batch.moves)]
+    orders: list[Place | Move] = []
+    for batch in it.batches:
+        orders.extend(batch.places)
+        orders.extend(batch.moves)
+    return orders
 
 
 def increasing(it: Rig) -> list[Place | Move]:

@@ -244,3 +244,16 @@ def test_flat_already_there_is_nothing_to_close_and_nothing_to_say() -> None:
     assert ending.closed is None
     said = last_line(run.summary(), None, coin="HYPE", command="x", is_embedded=False)
     assert said is None
+
+
+def test_a_run_that_is_to_be_left_ends_flat_though_positions_are_held_at_other_ends() -> None:
+    """A taker exit stops the run by itself: cancelled, closed, verified, and not a kill."""
+    run = held("guards.taker_exit=true")
+    engine = run.trader.engine
+    engine._leave = lambda *_: "stuck against a trend: for the test"  # type: ignore[method-assign]
+    ending = run.ended(60)
+    assert ending.reason == "stuck against a trend: for the test"
+    assert ending.exit_code is Exit.OK
+    assert run.position_sz() == 0
+    assert run.resting() == []
+    assert {order["t"]["limit"]["tif"] for order in takers(run)} == {"Ioc"}

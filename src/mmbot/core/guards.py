@@ -29,6 +29,14 @@ class GuardParams(BaseModel):
     stuck_s: float = Field(
         300.0, ge=10, le=3600, description="Time stuck against an urgent trend that reduces, s."
     )
+    taker_exit: bool = Field(
+        default=False,
+        description="End the run and close the position as a taker when it has been stuck for "
+        "stuck_exit_s and closing costs less than the trend is expected to.",
+    )
+    stuck_exit_s: float = Field(
+        900.0, ge=20, le=14_400, description="Time stuck after which that is done, s."
+    )
     edge_events: int = Field(
         20, ge=5, le=20, description="Fill events before the edge is judged, count."
     )
@@ -115,6 +123,21 @@ class Guards:
             return True
         return False
 
+    def wants_exit(self, now_ns: int, *, cost_bps: float, saved_bps: float) -> bool:
+        """
+        Whether to close the position as a taker, after `update` at the same time.
+
+        Args:
+            now_ns: Now.
+            cost_bps: Taker fee and half the touch spread.
+            saved_bps: Move that the trend is expected to make while the position is unwound.
+        """
+        params = self._params
+        if not params.taker_exit or self._stuck_ns is None:
+            return False
+        is_due = now_ns - self._stuck_ns >= params.stuck_exit_s * NS_PER_S
+        return is_due and cost_bps < saved_bps
+
     def on_sweep(self, now_ns: int, side: Side) -> Note | None:
         """Count a sweep of ours on `side`; a note when the side is to be empty from now on."""
         params = self._params
@@ -140,6 +163,8 @@ class Guards:
         times = [*self._off_until_ns.values()]
         if self._stuck_ns is not None:
             times.append(self._stuck_ns + int(self._params.stuck_s * NS_PER_S))
+            if self._params.taker_exit:
+                times.append(self._stuck_ns + int(self._params.stuck_exit_s * NS_PER_S))
         if self._edge_until_ns is not None:
             times.append(self._edge_until_ns)
         return min((at for at in times if at > now_ns), default=None)

@@ -310,6 +310,9 @@ class Trader:
         self._arm(now_ns if self._stale else self.engine.wake_at_ns())
         if decision.relink is not None and not closing.is_over:
             self.link.drop(decision.relink)
+        if decision.leave is not None and closing.is_trading:
+            closing.must_flatten = True
+            self.stop(decision.leave)
 
     def _keep_memory(self) -> None:
         """Have the memory of sweeps stored when it has changed, after what it led to has left."""

@@ -99,7 +99,8 @@ class Engine(Watch):
         queries = orders.queries(now_ns)
         self._wake_ns = self._next_wake(view, age_ns, old_ns, now_ns)
         status = self._status(blocked, view)
-        return Decision(batch, self._drain(), queries, status, capture, risk.kill, relink)
+        leave = None if blocked is not None else self._leave(x, self._quoter.base_bps, now_ns)
+        return Decision(batch, self._drain(), queries, status, capture, risk.kill, relink, leave)
 
     @property
     def x(self) -> float:

@@ -23,6 +23,8 @@ class Decision(msgspec.Struct, frozen=True, dict=True):
     kill: KillReason | None
     relink: str | None = None
     """Why the connection should be made anew; None nearly always."""
+    leave: str | None = None
+    """Why the run should end and its position be closed as a taker; None nearly always."""
 
     @cached_property
     def diagnostics(self) -> Diagnostics | None:

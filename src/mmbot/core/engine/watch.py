@@ -128,6 +128,22 @@ class Watch(Intake):
         guard = self._guards.update(now_ns, guarded, self._edge, events)
         return None if guard is None else Trip(guard.value)
 
+    def _leave(self, x: float, half_bps: float, now_ns: int) -> str | None:
+        """Why the run should end with its position closed as a taker; None nearly always."""
+        stance, bid, ask = self._stance, self.book.bid, self.book.ask
+        if self._guards is None or stance is None or bid is None or ask is None or x == 0:
+            return None
+        mid = (bid.px_ticks + ask.px_ticks) / 2
+        cost_bps = self._taker_bps + (ask.px_ticks - mid) / mid * 1e4
+        # Urgency is that move of the whole limit's share of it, in half spreads.
+        saved_bps = stance.urgency * half_bps / abs(x)
+        if not self._guards.wants_exit(now_ns, cost_bps=cost_bps, saved_bps=saved_bps):
+            return None
+        return (
+            f"stuck against a trend: closing costs {cost_bps:.1f} bps, waiting is expected to cost "
+            f"{saved_bps:.1f}"
+        )
+
 
 def _off(ablate: frozenset[str]) -> frozenset[str]:
     """Names under which the vitals know what was left out."""
