@@ -25,9 +25,10 @@ class Watched:
         self._seen: list[object] = []
         self._told = 0
         self._reasons: tuple[str, ...] = ()
+        self._is_left = False
 
     def decide(self) -> None:
-        """One decision; only what leaves the engine is noted: requests, modes, trips, pauses."""
+        """One decision; only what leaves the engine is noted."""
         rig = self.rig
         at_s = (rig.now_ns - T0_NS) / NS_PER_S
         count = len(rig.batches)
@@ -38,6 +39,9 @@ class Watched:
             if note.event in ("mode.changed", "killswitch.tripped"):
                 self._seen.append((at_s, note.event, note.facts.get("cause")))
         self._told = len(rig.notes)
+        if decision.leave is not None and not self._is_left:
+            self._is_left = True
+            self._seen.append((at_s, "left"))
         if decision.status.reasons != self._reasons:
             self._reasons = decision.status.reasons
             self._seen.append((at_s, decision.status.mode, self._reasons))

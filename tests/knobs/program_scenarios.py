@@ -18,7 +18,7 @@ from mmbot.core.intents import KillReason
 from mmbot.errors import MmbotError
 from mmbot.runtime.backtest import run_backtest
 from mmbot.state.store import Store, store_path
-from runtime.recorded_market import market, write
+from runtime.recorded_market import informed, market, write
 
 KEYS = {"MMBOT_KEY": "11" * 32, "OTHER_KEY": "22" * 32}
 KEY_FILES = {"key-a": "33" * 32, "key-b": "44" * 32}
@@ -84,6 +84,13 @@ def reset(config: Config, here: Path) -> list[object]:
     with Store(latched) as store:
         store.latch(reason)
     return _command(config, here, "reset", env={})
+
+
+def edge(config: Config, here: Path) -> list[object]:
+    """What `mmbot check --widths` says of a live start on a market where no width pays."""
+    write(here / "lost", informed(120, share=1.3), "WLFI")
+    said = _command(config, here, "check", f"--widths={here / 'lost'}", "--coin=WLFI", env={})
+    return [said[0], *(line for line in str(said[-1]).splitlines() if "  edge  " in line)]
 
 
 def run(config: Config, here: Path) -> list[object]:

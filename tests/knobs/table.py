@@ -24,6 +24,14 @@ CALM: Final[Values] = (
 """A market in which nothing happens by itself."""
 LISTENING_TO_ALL: Final[Values] = (*CALM, ("link.stale_book_s", 60), ("link.stale_ctx_s", 120))
 """Single streams may be silent for longer than all of them together."""
+STANDING: Final[Values] = (
+    *PATIENT,
+    ("market.sigma_bps_rt_s", 0),
+    ("market.sweeps_per_s", 0),
+    ("market.oracle_noise_bps", 0),
+)
+"""A market that trades and does not move."""
+CLOSING: Final[Values] = (*STANDING, ("on_exit", "flatten"))
 EVENTFUL: Final[Values] = (
     ("emulator.scenario", "hype"),
     ("market.impact_decay_frac", 0.5),
@@ -85,6 +93,8 @@ LEARNT: Final[dict[str, Knob]] = {
     ),
     "guards.stuck_x": Knob(0.5, lean.stuck, PATIENT),
     "guards.stuck_s": Knob(60, lean.stuck, PATIENT),
+    "guards.taker_exit": Knob(True, lean.stuck, (*PATIENT, ("guards.stuck_exit_s", 60))),
+    "guards.stuck_exit_s": Knob(60, lean.stuck, (*PATIENT, ("guards.taker_exit", True))),
     "guards.edge_events": Knob(8, lean.losing, NARROW),
     "guards.edge_bps": Knob(20, lean.losing, NARROW),
     "guards.edge_errors": Knob(10, lean.losing, NARROW),
@@ -100,6 +110,13 @@ TABLE: Final[dict[str, Knob]] = {
     "flow.vpin_bucket_usd": Knob(200.0, lean.reported, (("flow.vpin_buckets", 5),)),
     "flow.vpin_buckets": Knob(5, lean.reported, (("flow.vpin_bucket_usd", 200.0),)),
     "mode": Knob("live", program.run, LOGGED),
+    "on_exit": Knob("flatten", venue.leaving, STANDING),
+    "flatten.bound_bps": Knob(20, venue.leaving, CLOSING),
+    "flatten.slices": Knob(1, venue.leaving, CLOSING),
+    "flatten.tries": Knob(1, venue.leaving, CLOSING),
+    "flatten.pause_s": Knob(2, venue.leaving, CLOSING),
+    "flatten.fee_bps_max": Knob(4, venue.leaving, CLOSING),
+    "live.accept_negative_edge": Knob(True, program.edge),
     "state_dir": Knob(f"{HERE}/state-b", program.reset, LATCHED),
     "start.retry_s": Knob(10, begin.venue_stays_busy),
     "instrument.coin": Knob("BTC", venue.trading),
@@ -118,6 +135,9 @@ TABLE: Final[dict[str, Knob]] = {
     "risk.soft_s_max": Knob(20, core.marked_down),
     "risk.stale_pull_s": Knob(10, core.book_goes_silent),
     "risk.stale_kill_s": Knob(60, core.book_goes_silent),
+    "risk.noise_x_rms": Knob(0.3, venue.weighed),
+    "risk.warm_s": Knob(5, core.wandering, PATIENT),
+    "risk.warm_frac": Knob(1, core.wandering, PATIENT),
     "risk.mark_stale_s": Knob(30, core.mark_goes_silent),
     "reference.coin": Knob("HYPE", venue.trading, (("instrument.dex", "hyna"),)),
     "quoter.half_spread_bps_min": Knob(14, core.wandering, PATIENT),

@@ -225,6 +225,22 @@ def trading(desk: Desk) -> None:
 
 
 @_on_a_desk
+def leaving(desk: Desk) -> None:
+    """A market that trades and does not move, until something is held; then a stop, to its end."""
+    desk.start()
+    position = desk.trader.engine.position
+    assert desk.sim.run_till(lambda: abs(position.lots) >= 200, 300)
+    desk.trader.stop("the end")
+    desk.sim.run_for(60)
+
+
+@_on_a_desk
+def weighed(desk: Desk) -> None:
+    """What a start says of noise."""
+    desk.seen.extend(row.text for row in desk.facts.rows if row.name == "noise")
+
+
+@_on_a_desk
 def nobody_answers_a_dial(desk: Desk) -> None:
     """Two minutes without a network."""
     desk.line.is_dead = True

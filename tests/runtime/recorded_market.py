@@ -53,6 +53,23 @@ def market(seconds: float = 120, *, seed: int = 1, hole_s: float = 0.0) -> list[
     return frames
 
 
+def informed(seconds: int, *, share: float, seed: int = 3) -> list[Frame]:
+    """Takers reach 9 bps every 4 s; `share` of that reach is where the price then stays."""
+    chance = random.Random(seed)
+    frames: list[Frame] = []
+    bid = 186_000
+    for n in range(seconds * 2):
+        ms = START_MS + n * 500
+        frames.append(book(ms, bid, bid + 3 * STEP))
+        if n % 8 == 3:
+            side = chance.choice((Side.BUY, Side.SELL))
+            reach = round(bid * 9e-4 / STEP) * STEP
+            px = bid + 3 * STEP + reach if side is Side.BUY else bid - reach
+            frames.append(trade(ms + 200, side, px, 9000, n))
+            bid += round(side * share * reach / STEP) * STEP
+    return frames
+
+
 def touch(bid: int) -> tuple[Level, Level]:
     """Best bid and ask."""
     return Level(bid, 2000), Level(bid + 3 * STEP, 2000)

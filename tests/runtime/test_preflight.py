@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -286,3 +287,74 @@ async def test_an_empty_book_has_no_preview() -> None:
         running.exchange.venue.halt(facts.instrument.asset_id)
         with pytest.raises(VenueError, match="no two sides, nothing can be priced"):
             await preview(load(CONFIG), rest, facts)
+
+
+async def test_a_limit_that_noise_alone_would_trip_is_refused_where_money_is_at_stake() -> None:
+    """With the figure and the limit that fits; in the emulator it is a warning."""
+    sets = ("risk.capital_usd=100", "risk.max_position_usd=400")
+    async with venue_with(equity_usd=100.0) as (_, rest):
+        shown = await facts_of(rest, *sets)
+        emulated = row(shown, "noise")
+        money = await facts_of(rest, *sets, 'mode="testnet"')
+        # What the message says to do helps, and a dollar more does not.
+        fitting = floor(money.noise.position_usd_max)
+        fit = await facts_of(rest, sets[0], f"risk.max_position_usd={fitting}", 'mode="testnet"')
+        more = await facts_of(
+            rest, sets[0], f"risk.max_position_usd={fitting + 1}", 'mode="testnet"'
+        )
+
+    assert emulated.is_ok
+    assert emulated.text.startswith("WARNING")
+    assert failed(money) == ["noise"]
+    text = row(money, "noise").text
+    assert f"{money.noise.kill_p:.1%} of days" in text
+    assert money.noise.kill_p == pytest.approx(0.4038, abs=1e-3)
+    assert f"risk.max_position_usd to {fitting} or less" in text
+    assert failed(fit) == []
+    assert failed(more) == ["noise"]
+
+
+async def test_the_templates_for_money_fit_their_limits() -> None:
+    """Twice the equity, at the volatility that is assumed before any is known."""
+    async with venue_with(equity_usd=100.0) as (_, rest):
+        facts = await read_facts(load(CONFIG.with_name("hype.toml")), rest, SIGNER)
+
+    assert failed(facts) == []
+    assert facts.noise.kill_p < 0.05
+    assert "position limit 200 USD" in row(facts, "noise").text
+
+
+async def test_the_volatility_of_the_last_day_counts_where_there_is_one() -> None:
+    """A lively day makes the same limit too large."""
+
+    class Lively:
+        def __init__(self, rest: Rest, bars: int) -> None:
+            self.rest, self.bars = rest, bars
+
+        async def info(self, payload: Mapping[str, Any]) -> bytes:
+            if payload["type"] != "candleSnapshot":
+                return await self.rest.info(payload)
+            bar = b'{"o":"25","h":"25.6","l":"25","c":"25.3","v":"1","n":3}'
+            return b"[" + b",".join([bar] * self.bars) + b"]"
+
+    config = load(CONFIG.with_name("hype.toml"))
+    async with venue_with(equity_usd=100.0) as (_, rest):
+        lively = await read_facts(config, Lively(rest, 24), SIGNER)
+        unknown = await read_facts(config, Lively(rest, 11), SIGNER)
+
+    # 240 bps an hour are 2.5 bps per root second.
+    assert failed(lively) == ["noise"]
+    assert (
+        "2.51 bps per root second, from the last day's hourly ranges" in row(lively, "noise").text
+    )
+    assert failed(unknown) == []
+    assert "volatility.prior_bps_rt_s" in row(unknown, "noise").text
+
+
+async def test_an_equity_whose_limit_holds_no_order_is_refused() -> None:
+    """Twice 20 USD leaves 8 a side: it would start and quote nothing for ever."""
+    async with venue_with(equity_usd=20.0) as (_, rest):
+        facts = await read_facts(load(CONFIG.with_name("hype.toml")), rest, SIGNER)
+
+    assert failed(facts) == ["equity"]
+    assert "deposit more or set risk.max_position_usd" in row(facts, "equity").text

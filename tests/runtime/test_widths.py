@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 
 import pytest
@@ -14,34 +13,15 @@ from mmbot.core.engine import EngineParams
 from mmbot.core.estimators.virtual import DepthRow
 from mmbot.core.guards import GuardParams
 from mmbot.core.risk import RiskParams
-from mmbot.core.types import Fees, Side
-from mmbot.emulator.recordings import Frame
+from mmbot.core.types import Fees
 from mmbot.runtime.widths import NO_WIDTH_PAYS, Widths, lines, measure_widths, width_row
-from runtime.recorded_market import START_MS, STEP, book, trade, write
+from runtime.recorded_market import informed, write
 from support import data_dir
 
 PARAMS = EngineParams(
     risk=RiskParams(capital_usd=100, loss_limit_frac=0.5, drawdown_limit_frac=0.5),
     guards=GuardParams(sweeps=10),
 )
-PX = 186_000
-
-
-def informed(seconds: int, *, share: float, seed: int = 3) -> list[Frame]:
-    """Takers reach 9 bps every 4 s; `share` of that reach is where the price then stays."""
-    chance = random.Random(seed)
-    frames: list[Frame] = []
-    bid = PX
-    for n in range(seconds * 2):
-        ms = START_MS + n * 500
-        frames.append(book(ms, bid, bid + 3 * STEP))
-        if n % 8 == 3:
-            side = chance.choice((Side.BUY, Side.SELL))
-            reach = round(bid * 9e-4 / STEP) * STEP
-            px = bid + 3 * STEP + reach if side is Side.BUY else bid - reach
-            frames.append(trade(ms + 200, side, px, 9000, n))
-            bid += round(side * share * reach / STEP) * STEP
-    return frames
 
 
 def measured(tmp_path: Path, *, share: float, fee_bps: float = 1.5) -> Widths:

@@ -51,6 +51,10 @@ def test_a_held_position_is_the_last_line_and_its_command_closes_it(tmp_path: Pa
         liquidation = state["assetPositions"][0]["position"]["liquidationPx"]
         line = out.rstrip("\n").splitlines()[-1]
         assert (code, err) == (0, "")
+        # Five times the equity: what noise would do is said before the first order.
+        noise = next(line for line in out.splitlines() if line.startswith("noise "))
+        assert "WARNING" in noise
+        assert "set risk.max_position_usd to" in noise
         assert held > 0
         assert takers(venue) == []
         assert line.startswith(f"holding {held:+g} HYPE, liquidation price {float(liquidation):g};")

@@ -379,10 +379,9 @@ def _noise(
     )
     source = "volatility.prior_bps_rt_s" if measured is None else "the last day's hourly ranges"
     text = (
-        f"without any edge a kill limit trips by chance on {noise.kill_p:.1%} of days, the soft "
-        f"one on {noise.soft_p:.0%} (position limit {limits.q_max_usd:g} USD, sd "
-        f"{noise.pnl_sd_usd:.2f} USD a day: {vol:.2f} bps per root second, from {source}, at "
-        f"{risk.noise_x_rms:g} of the limit)"
+        f"without edge a kill limit trips by chance on {noise.kill_p:.1%} of days, the soft one "
+        f"on {noise.soft_p:.0%} (position limit {limits.q_max_usd:g} USD, {vol:.2f} bps per root "
+        f"second, from {source})"
     )
     if noise.is_fit:
         return noise, _fine("noise", text)
