@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from core.rig import HYPE, PREFIX, T0_NS
 from mmbot.core.events import Acked, Request
-from mmbot.core.gate import Batch, GateView, gate
+from mmbot.core.gate import Batch, GateView, gate, gate_close
 from mmbot.core.intents import Cancel, Diff, Move, Place
 from mmbot.core.orders import Orders
 from mmbot.core.risk import Limits
@@ -203,3 +204,43 @@ def test_no_list_of_orders_gets_a_bad_one_through(
     bids = [order.px_ticks for order in passed if order.side is Side.BUY] + [261_500]
     asks = [order.px_ticks for order in passed if order.side is Side.SELL] + [262_500]
     assert max(bids) < min(asks)
+
+
+CLOSING = Place(9, Side.SELL, 261_000, 100, is_reduce_only=True, tif=Tif.IOC)
+
+
+@pytest.mark.parametrize(
+    ("changes", "held", "reason"),
+    [
+        ({}, 100, None),
+        ({"px_ticks": 260_900}, 100, None),
+        ({"sz_lots": 2}, 2, None),
+        ({"side": Side.BUY, "px_ticks": 259_000}, -100, None),
+        ({"px_ticks": 260_890}, 100, "beyond the bound"),
+        ({"side": Side.BUY, "px_ticks": 261_000}, -100, "beyond the bound"),
+        ({"px_ticks": 260_905}, 100, "invalid price or size"),
+        ({"sz_lots": 101}, 100, "more than the position"),
+        ({"sz_lots": 0}, 100, "more than the position"),
+        ({}, -100, "more than the position"),
+        ({}, 0, "more than the position"),
+        ({"sz_lots": 2}, 100, "below the least notional"),
+        ({"is_reduce_only": False}, 100, "not a closing order"),
+        ({"tif": Tif.GTC}, 100, "not a closing order"),
+        ({"tif": Tif.ALO}, 100, "not a closing order"),
+    ],
+)
+def test_what_takes_leaves_only_to_close_and_inside_its_bound(
+    changes: dict[str, Any], held: int, reason: str | None
+) -> None:
+    """At the bound it passes, a step beyond it does not; never more than is held, never open."""
+    batch, dropped = gate_close(
+        msgspec.structs.replace(CLOSING, **changes),
+        held_lots=held,
+        worst_px_ticks=260_900,
+        instrument=HYPE,
+        now_ns=1,
+    )
+    assert dropped == reason
+    assert (batch is None) is (reason is not None)
+    if batch is not None:
+        assert batch.places == (msgspec.structs.replace(CLOSING, **changes),)

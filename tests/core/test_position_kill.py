@@ -405,10 +405,11 @@ def test_a_market_begins_wide_by_the_priors_and_small_and_then_grows(
 
 def test_the_end_of_the_beginning_is_a_wake_time() -> None:
     """It comes without an event."""
-    it = Rig(params(risk={"warm_s": 30.0}), fair_px=PX)
+    # At no multiple of the second in which the rest is looked at.
+    it = Rig(params(risk={"warm_s": 7.3}), fair_px=PX)
     it.settle()
     times = set()
-    for _ in range(40):
+    for _ in range(20):
         wake_ns = it.engine.wake_at_ns()
         assert wake_ns is not None
         times.add(wake_ns)
@@ -416,7 +417,7 @@ def test_the_end_of_the_beginning_is_a_wake_time() -> None:
         it.tell_book()
         it.settle()
     begun_ns = it.batches[0].now_ns
-    assert begun_ns + 30 * NS_PER_S in times
+    assert begun_ns + round(7.3 * NS_PER_S) in times
 
 
 @pytest.mark.parametrize("sign", [1, -1])

@@ -30,7 +30,13 @@ from knobs.table import PATIENT, TABLE
 from mmbot.config import Config
 from mmbot.core.quoter import Quote, Quoter
 
-_BY_FILE = (program.run, program.reset, program.signer_from_environment, program.signer_from_file)
+_BY_FILE = (
+    program.run,
+    program.reset,
+    program.edge,
+    program.signer_from_environment,
+    program.signer_from_file,
+)
 """Scenarios that read a file, in which a key unknown to the program is refused as such."""
 
 
