@@ -99,7 +99,9 @@ def worst(values: Floats) -> Floats:
 Statistic = Callable[..., Floats]
 
 
-def bootstrap(statistic: Statistic, *columns: Sequence[float], draws: int = DRAWS) -> Interval:
+def bootstrap(
+    statistic: Statistic, *columns: Sequence[float] | Floats, draws: int = DRAWS
+) -> Interval:
     """
     A statistic of columns that belong together row by row, and its percentile interval.
 
