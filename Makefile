@@ -59,7 +59,7 @@ lock: setup
 	@$(BIN)/python .ci/lock.py
 
 tables: $(STAMP)
-	$(BIN)/python benchmarks/tables.py
+	@$(BIN)/python -m benchmarks.tables $(ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
