@@ -55,7 +55,7 @@ PIECES: Final[dict[str, Piece]] = {
     "response": Piece(response.TITLE, 2, lambda lab, kept, _: response.measure(lab.pool, kept)),
     "inventory": Piece(inventory.TITLE, 2, lambda lab, kept, _: inventory.measure(lab.pool, kept)),
     "recordings": Piece(
-        recordings.TITLE, 4, lambda _, kept, clock: recordings.measure(kept, clock)
+        recordings.TITLE, 5, lambda lab, kept, clock: recordings.measure(lab.pool, kept, clock)
     ),
     "direction": Piece(
         direction.TITLE, 7, lambda lab, kept, clock: direction.Direction(lab, kept).measure(clock)

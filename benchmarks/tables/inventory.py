@@ -222,8 +222,8 @@ def lines(found: list[Json]) -> list[str]:
         "",
         "## Valid configurations at random",
         "",
-        f"{len(sample)} of them, each with two keys in five of {', '.join(_SECTIONS)} drawn from",
-        "all that they may be.",
+        f"{len(sample)} of them, each with two keys in five drawn from all that they may be:",
+        f"{', '.join(_SECTIONS)}.",
         "",
         *table(
             ("asked", "met", "missed", "keys that the misses share most"),

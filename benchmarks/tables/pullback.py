@@ -50,6 +50,8 @@ class Row(msgspec.Struct, frozen=True):
     pulled_bps: float | None
     """What the asks rest farther away by; None while there are none."""
     expected_bps: float
+    off_bps: float
+    """How far the two may differ."""
 
 
 class Pair:
@@ -152,17 +154,16 @@ class Pair:
         ours, theirs = depths
         x = self.rigs[0].position_lots / self.rigs[0].q_max_lots()
         pulled = None if ours is None or theirs is None else ours - theirs
-        return Row(self.now_s - self.swept_s, x, pulled, self._expected_bps(x))
-
-    def _expected_bps(self, x: float) -> float:
-        """The pullback, and while it is whole never nearer than the deepest price taken."""
         weight = _weight(x)
         wanted = weight * self._left_bps()
-        if self.now_s - self.swept_s >= SUSTAIN_S:
-            return wanted
+        # While the pullback is whole, never nearer than the deepest price taken.
         fair_ticks = self.rigs[0].instrument.ticks(PX)
-        held = (self.deepest_ticks - fair_ticks) / fair_ticks * 1e4
-        return wanted + weight * max(0.0, held - self.plain_bps - wanted)
+        deepest_bps = (self.deepest_ticks - fair_ticks) / fair_ticks * 1e4
+        is_whole = self.now_s - self.swept_s < SUSTAIN_S
+        held = weight * max(0.0, deepest_bps - self.plain_bps - wanted) if is_whole else 0.0
+        # A price that stands is on its line already: rounding falls out of one of the two alone.
+        off = OFF_BPS + (SPACING_BPS / 2 if held else 0.0)
+        return Row(self.now_s - self.swept_s, x, pulled, wanted + held, off)
 
     def until(self, after_s: float) -> None:
         """Let the market stand until so long after the last sweep."""
@@ -261,7 +262,7 @@ def measure(kept: Kept) -> bool:
 def _is_met(row: Json) -> bool:
     if row["pulled_bps"] is None:
         return True
-    return bool(abs(row["pulled_bps"] - row["expected_bps"]) <= OFF_BPS)
+    return bool(abs(row["pulled_bps"] - row["expected_bps"]) <= row["off_bps"])
 
 
 def lines(runs: Json) -> list[str]:
@@ -272,7 +273,8 @@ def lines(runs: Json) -> list[str]:
         "sweeps, with the same fills. Expected: the swept depth (15 bps at most) for two minutes,",
         "then halving every minute, so 12.5 % at five; in full while asks grow the position, none",
         "where they reduce one of 0.15 or more, and for those two minutes never nearer than the",
-        f"deepest price taken. Met within {OFF_BPS:g} bps. A dash: the side is pulled.",
+        f"deepest price taken. Met within {OFF_BPS:g} bps, and half a line of the grid more where",
+        "that price decides. A dash: the side is pulled.",
     ]
     for name, run in runs.items():
         rows = run["rows"]

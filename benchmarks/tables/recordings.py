@@ -19,6 +19,7 @@ from mmbot.errors import ConfigError
 from mmbot.runtime.backtest import resolve
 from mmbot.runtime.lab.measure import to_json
 from mmbot.runtime.lab.recorded import compare
+from mmbot.runtime.lab.runner import Workers
 from mmbot.runtime.lab.variants import at_width
 
 TITLE: Final = "Real recordings"
@@ -26,6 +27,7 @@ VARIANTS: Final = ("base", "all", "predecessor")
 LEAST_FILLS: Final = 30
 """Fills below which a row is an anecdote."""
 _NARROWEST: Final = 0.5
+_AT_ONCE: Final = 2
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -36,6 +38,11 @@ class Source(msgspec.Struct, frozen=True):
     note: str = ""
     files: tuple[str, ...] = ()
     """Raw streams that have to be converted first."""
+
+    @property
+    def key(self) -> str:
+        """Its name in the tables."""
+        return f"{self.folder} {self.coin}"
 
 
 SOURCES: Final = (
@@ -61,19 +68,19 @@ def data_dir() -> Path:
     return Path(os.environ.get("MMBOT_DATA") or REPO.parent / "shared" / "data")
 
 
-def measure(kept: Kept, clock: Clock, sources: tuple[Source, ...] = SOURCES) -> None:
+def measure(pool: Workers, kept: Kept, clock: Clock, sources: tuple[Source, ...] = SOURCES) -> None:
     """Every recording that this commit has not played yet, while there is time."""
     told = kept.load("recordings") or {"recordings": {}}
     found: Json = told["recordings"]
-    for source in sources:
-        key = f"{source.folder} {source.coin}"
-        if key in found and "skipped" not in found[key]:
-            continue
+    waiting = [one for one in sources if "skipped" in found.get(one.key, {"skipped": ""})]
+    while waiting:
+        some, waiting = waiting[:_AT_ONCE], waiting[_AT_ONCE:]
         if clock.left_s <= 0:
-            found.setdefault(key, {"skipped": "no time was left"})
-            continue
-        found[key] = _played(source)
-        say(f"  recordings: {key}: {found[key].get('skipped') or 'done'}")
+            found.update({one.key: {"skipped": "no time was left"} for one in (*some, *waiting)})
+            break
+        for one, played in zip(some, pool.each(_played, some), strict=True):
+            found[one.key] = played
+            say(f"  recordings: {one.key}: {played.get('skipped') or 'done'}")
         kept.save("recordings", {"recordings": found})
     kept.save("recordings", {"recordings": found})
     kept.page("recordings", TITLE, lines(found, sources))
@@ -121,7 +128,7 @@ def lines(found: Json, sources: tuple[Source, ...] = SOURCES) -> list[str]:
     rows: list[list[str]] = []
     skipped: list[str] = []
     for source in sources:
-        key = f"{source.folder} {source.coin}"
+        key = source.key
         told = found.get(key)
         if told is None or "skipped" in told:
             skipped.append(f"- **{key}: skipped**, {told['skipped'] if told else 'not played'}")

@@ -23,9 +23,9 @@ from mmbot.core.engine import EngineParams
 from mmbot.runtime.lab.runner import Workers
 
 TITLE: Final = "Answer to an opposed trend"
-SLOPES: Final = (0.03, 0.06, 0.12, 0.25, 0.5)
+SLOPES: Final = (0.03, 0.06, 0.12, 0.3)
 """bps a second."""
-POSITIONS: Final = (0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 0.95)
+POSITIONS: Final = (0.1, 0.2, 0.3, 0.45, 0.8)
 VOLS: Final = (0.2, 0.8)
 """bps per root second."""
 PATHS: Final = ("steady", "late", "ends", "turns", "jump")
@@ -188,6 +188,11 @@ def _share(flags: list[bool]) -> float | None:
     return sum(flags) / len(flags) if flags else None
 
 
+def _span(ends: list[float | None]) -> str:
+    low, high = ends
+    return f"above {low:g}" if high is None else f"{low:g} to {high:g}"
+
+
 def lines(figures: Json) -> list[str]:
     """The page."""
     return [
@@ -208,7 +213,7 @@ def lines(figures: Json) -> list[str]:
             ("U", "seconds", "least", "median", "most", "inside"),
             (
                 [
-                    f"{one['urgency'][0]:g} to {one['urgency'][1] or '...'}",
+                    _span(one["urgency"]),
                     str(one["seconds"]),
                     *(number(one[key], ".3f") for key in ("min", "median", "max")),
                     number(one["inside"], ".1%"),

@@ -19,7 +19,7 @@ from benchmarks.tables.kept import REPO, Clock, Json, Kept, say
 from mmbot.cli.lab import lab_setup
 from mmbot.core.engine import EngineParams
 from mmbot.runtime.lab.measure import Outcome
-from mmbot.runtime.lab.runner import PILOT_OFFSET, PILOTS, Setup, Workers, solve_width
+from mmbot.runtime.lab.runner import PILOT_OFFSET, Setup, Workers, solve_width
 from mmbot.runtime.lab.session import Plan
 from mmbot.runtime.lab.statistics import Floats
 from mmbot.runtime.lab.variants import CONTROL, Variant, at_law, build, control, law_of
@@ -41,6 +41,10 @@ BLOCK: Final = 10
 LIMIT: Final = "risk.max_position_usd=500"
 """The limit of the reference's tables."""
 FIRST_SEED: Final = 1
+PILOTS: Final = 8
+"""Sessions by which each width of the control is tried: the same for all widths, so few will do."""
+_TRIALS: Final = 5
+"""Widths that are usually tried, the fills of `all` among them."""
 _DIGITS: Final = 6
 _GUESS_S: Final = 2.0
 """What a session takes of one core before any was run."""
@@ -158,7 +162,7 @@ class Lab:
         """Let variants have so many seeds, or as many as there is time for."""
         samples = self.of(case)
         if CONTROL in names and samples.control_half_bps is None:
-            if clock.left_s < self._estimate_s(3 * PILOTS):
+            if clock.left_s < self._estimate_s(_TRIALS * PILOTS):
                 names = [name for name in names if name != CONTROL]
             else:
                 samples.control_half_bps = self._solve(case)

@@ -49,8 +49,7 @@ def lines(report: LabReport, title: str | None = None) -> list[str]:
     out.extend(("", _head(_CONDUCT)))
     out.extend(_conduct(variant) for variant in report.variants.values())
     out.extend(
-        f"{name}: half spread {variant.half_spread_bps:.2f} bps, solved for the "
-        "fills of all"
+        f"{name}: half spread {variant.half_spread_bps:.2f} bps, solved for the fills of all"
         for name, variant in report.variants.items()
         if variant.half_spread_bps is not None
     )
