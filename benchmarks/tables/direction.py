@@ -256,8 +256,8 @@ def _lines(
 ) -> list[str]:
     return [
         "`danger_up - danger_down` of `all` against the sign of the mid's move in the next minute:",
-        "the area under the curve, its interval by drawing whole sessions. Seconds before a last",
-        "minute without a move count for nothing.",
+        "the area under the curve, its interval by drawing whole sessions. Seconds of the last",
+        "minute, and those after which the mid is where it was, do not count.",
         "",
         *table(("world", "moments", "sessions", "moments", "area [95 %]", "asked", ""), rows),
         "",

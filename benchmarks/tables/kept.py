@@ -19,6 +19,8 @@ MEASURED: Final = ("src", "configs", "benchmarks/tables", "tests/core/rig.py")
 """What a result depends on: a commit of anything else leaves it as it is."""
 
 Json = dict[str, Any]
+BAR: Final = "\\|"
+"""A bar inside a cell."""
 
 
 def commit() -> str:
@@ -91,7 +93,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [
         f"| {' | '.join(head)} |",
         "|" + "---|" * len(head),
-        *(f"| {' | '.join(row)} |" for row in rows),
+        *(f"| {' | '.join(cell.replace('|', BAR) for cell in row)} |" for row in rows),
     ]
 
 

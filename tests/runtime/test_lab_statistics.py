@@ -140,6 +140,16 @@ def test_the_worst_of_a_row_is_that_of_the_report(values: list[float]) -> None:
     assert float(worst(np.array(values))) == pytest.approx(worst_mean(values))
 
 
+def test_a_ratio_to_what_may_be_nothing_has_no_interval() -> None:
+    """Some draws of a variant that hardly ever trades have no deviation to divide by."""
+    found = bootstrap(ratio(deviation), [1.0, 2.0, 4.0], [0.0, 0.0, 1.0])
+    assert found.value > 0
+    assert isnan(found.low)
+    assert isnan(found.high)
+    assert decide(found, least=0.0) is Verdict.UNDECIDED
+    assert isnan(bootstrap(ratio(mean), [1.0, 2.0], [0.0, 0.0]).value)
+
+
 def test_columns_of_different_length_are_refused() -> None:
     """A seed that one variant lacks would shift all pairs behind it."""
     with pytest.raises(ValueError, match="3, 2 rows"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum
-from math import ceil, isnan, sqrt
+from math import ceil, isfinite, isnan, sqrt
 from typing import Final
 
 import msgspec
@@ -108,7 +108,7 @@ def bootstrap(
     Args:
         statistic: Takes arrays whose last axis is the rows, one for each column.
         columns: Of the same length; a session keeps its row in all of them.
-        draws: How many samples are drawn.
+        draws: How many samples are drawn. Where one of them has no figure, there is no interval.
 
     Raises:
         ValueError: The columns differ in length.
@@ -123,8 +123,12 @@ def bootstrap(
     rng = np.random.default_rng(_SEED)
     drawn = rng.integers(0, size, (draws, size))
     values = statistic(*(column[drawn] for column in data))
+    value = float(statistic(*data))
+    if not np.isfinite(values).all():
+        # A ratio whose denominator may be zero can be anything.
+        return Interval(value if isfinite(value) else float("nan"), float("nan"), float("nan"))
     low, high = np.percentile(values, _ENDS).tolist()
-    return Interval(float(statistic(*data)), low, high)
+    return Interval(value, low, high)
 
 
 def ratio(of: Statistic) -> Statistic:
