@@ -20,7 +20,7 @@ help:
 	@echo "make format  rewrite the code in the project's format"
 	@echo "make setup   build .venv from the hashed lock file, which the others do by themselves"
 	@echo "make clean   remove .venv and every cache"
-	@echo "make tables  every world of the lab into docs/results, within an hour"
+	@echo "make tables  what is claimed of the quoter, measured into docs/results within an hour"
 	@echo "make lock    resolve requirements.lock anew from pyproject.toml"
 
 setup: $(STAMP)
@@ -59,7 +59,7 @@ lock: setup
 	@$(BIN)/python .ci/lock.py
 
 tables: $(STAMP)
-	$(BIN)/python benchmarks/tables.py
+	@$(BIN)/python -m benchmarks.tables $(ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

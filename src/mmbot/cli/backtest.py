@@ -9,10 +9,16 @@ from typing import Annotated
 import msgspec
 import typer
 
+from mmbot.cli.lab import Switch
 from mmbot.cli.options import AsJson, ConfigFile, Overrides, echo
 from mmbot.config import load
+from mmbot.errors import ConfigError
 from mmbot.logs import stderr_line
 from mmbot.runtime.backtest import render, run_backtest
+from mmbot.runtime.lab.measure import to_json
+from mmbot.runtime.lab.recorded import compare
+from mmbot.runtime.lab.render import lines as render_variants
+from mmbot.runtime.lab.variants import NAMES, select
 from mmbot.runtime.widths import lines, measure_widths
 
 
@@ -24,13 +30,25 @@ def backtest(
         typer.Option(help="Coin of the recording; default: the configuration's instrument."),
     ] = None,
     overrides: Overrides = None,
+    variants: Annotated[
+        str | None, typer.Option(metavar="A,B", help=f"Compare some of {', '.join(NAMES)}.")
+    ] = None,
+    kill: Annotated[
+        Switch, typer.Option(help="Whether loss and drawdown limits end a variant's run.")
+    ] = Switch.OFF,
     *,
     widths: Annotated[
         bool, typer.Option("--widths", help="Print what each width would earn instead.")
     ] = False,
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="Compare each mechanism alone and left out.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the engine over a recording; orders fill only by recorded trades, behind the queue."""
+    is_comparison = variants is not None or ablate
+    if widths and is_comparison:
+        raise ConfigError("--widths and --variants are two tables; ask for one of them")
     settings = load(config, overrides or ())
 
     def progress(text: str) -> None:
@@ -44,6 +62,23 @@ def backtest(
         )
         told = {**msgspec.to_builtins(table), "verdict": table.verdict}
         echo(msgspec.json.encode(told).decode() if as_json else "\n".join(lines(table)))
+        return
+    if is_comparison:
+        report = compare(
+            recording,
+            name,
+            settings.engine,
+            select(variants, is_ablation=ablate),
+            params=settings.backtest,
+            is_kill_on=kill is Switch.ON,
+            on_progress=progress,
+        )
+        title = f"{report.scenario}: {report.minutes:.1f} minutes, once with each variant"
+        echo(
+            msgspec.json.encode(to_json(report)).decode()
+            if as_json
+            else "\n".join(render_variants(report, title))
+        )
         return
     result = run_backtest(
         recording,

@@ -98,27 +98,15 @@ def lab(
     if config is None:
         raise ConfigError("--config is missing; name the configuration file, as for run")
     names = select(variants, is_ablation=ablate)
-    lab_params, rest = _split(overrides or ())
-    settings = load(config, rest)
-    setup = Setup(
-        scenario=scenario,
-        coin=settings.instrument.wire_coin,
-        market=scenario_params(scenario, settings.market),
-        shipped=settings.engine,
+    setup = lab_setup(
+        scenario,
+        config,
+        overrides or (),
         seeds=_SEEDS if seeds is None else seeds,
         first_seed=first_seed,
         minutes=minutes,
-        times=Times(
-            order_ms=settings.emulator.latency_ms,
-            reply_ms=lab_params.reply_ms,
-            feed_ms=lab_params.feed_ms,
-        ),
-        has_queue=lab_params.queue == "on",
-        maker_bps=settings.backtest.maker_fee_bps,
-        reference_coin=settings.reference.coin,
         is_mirrored=mirror,
         is_kill_on=kill is Switch.ON,
-        keep=frozenset(item.partition("=")[0].strip() for item in rest),
     )
     progress = _Progress(scenario)
     try:
@@ -129,6 +117,47 @@ def lab(
         msgspec.json.encode(to_json(report)).decode()
         if as_json
         else "\n".join(render.lines(report))
+    )
+
+
+def lab_setup(
+    scenario: str,
+    config: Path,
+    overrides: Sequence[str],
+    *,
+    seeds: int,
+    first_seed: int = 1,
+    minutes: float = 25.0,
+    is_mirrored: bool = False,
+    is_kill_on: bool = False,
+) -> Setup:
+    """
+    What a run of the laboratory is set up with, `--set` included.
+
+    Raises:
+        ConfigError: A file, key or value that cannot be used.
+    """
+    lab_params, rest = _split(overrides)
+    settings = load(config, rest)
+    return Setup(
+        scenario=scenario,
+        coin=settings.instrument.wire_coin,
+        market=scenario_params(scenario, settings.market),
+        shipped=settings.engine,
+        seeds=seeds,
+        first_seed=first_seed,
+        minutes=minutes,
+        times=Times(
+            order_ms=settings.emulator.latency_ms,
+            reply_ms=lab_params.reply_ms,
+            feed_ms=lab_params.feed_ms,
+        ),
+        has_queue=lab_params.queue == "on",
+        maker_bps=settings.backtest.maker_fee_bps,
+        reference_coin=settings.reference.coin,
+        is_mirrored=is_mirrored,
+        is_kill_on=is_kill_on,
+        keep=frozenset(item.partition("=")[0].strip() for item in rest),
     )
 
 

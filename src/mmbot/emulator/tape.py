@@ -197,7 +197,12 @@ class RecordedVenue:
     @property
     def is_two_sided(self) -> bool:
         """Whether a bid and an ask of ours are in the book."""
-        return self._best[Side.BUY] is not None and self._best[Side.SELL] is not None
+        return all(self.is_quoted)
+
+    @property
+    def is_quoted(self) -> tuple[bool, bool]:
+        """Whether a bid, and an ask, of ours is in the book."""
+        return self._best[Side.BUY] is not None, self._best[Side.SELL] is not None
 
     # --- the recorded market ----------------------------------------------------------------------
 

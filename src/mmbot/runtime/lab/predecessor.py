@@ -62,7 +62,10 @@ class PredecessorEngine(Engine):
         instrument: Instrument,
         *,
         cloid_prefix: int,
+        own_in_book: bool = True,
         ablate: frozenset[str] = frozenset(),
     ) -> None:
-        super().__init__(params, instrument, cloid_prefix=cloid_prefix, ablate=ablate)
+        super().__init__(
+            params, instrument, cloid_prefix=cloid_prefix, own_in_book=own_in_book, ablate=ablate
+        )
         self._quoter = PredecessorQuoter(params.quoter, ablate=ablate)

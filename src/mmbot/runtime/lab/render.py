@@ -30,15 +30,17 @@ _CONDUCT: tuple[tuple[str, int], ...] = (
 _NAME = 16
 
 
-def lines(report: LabReport) -> list[str]:
+def lines(report: LabReport, title: str | None = None) -> list[str]:
     """
     Two tables: what was earned, and how it was quoted.
+
+    `title` replaces the line that tells of the seeds.
 
     Markouts are adverse moves, positive against us; |q| is over its limit; 'both, calm' is the time
     with an order on both sides while |q| is below a fifth of the limit.
     """
     last = report.first_seed + report.seeds - 1
-    title = (
+    title = title or (
         f"{report.scenario}: {report.seeds} sessions of {report.minutes:g} minutes, seeds "
         f"{report.first_seed} to {last}; paired on common random numbers"
     )
@@ -47,8 +49,7 @@ def lines(report: LabReport) -> list[str]:
     out.extend(("", _head(_CONDUCT)))
     out.extend(_conduct(variant) for variant in report.variants.values())
     out.extend(
-        f"{name}: half spread {variant.half_spread_bps:.2f} bps, solved on pilot seeds for the "
-        "fills of all"
+        f"{name}: half spread {variant.half_spread_bps:.2f} bps, solved for the fills of all"
         for name, variant in report.variants.items()
         if variant.half_spread_bps is not None
     )

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from math import log
 from multiprocessing import get_context
+from statistics import fmean
 from time import monotonic
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -37,6 +38,9 @@ _WIDTHS_TRIED: Final = 8
 _HALF_BPS_MAX: Final = 40.0
 _AHEAD: Final = 4
 """Sessions handed out ahead, per worker: enough to keep it busy, few enough to stop soon."""
+
+_Given = TypeVar("_Given")
+_Made = TypeVar("_Made")
 
 Progress = Callable[[int, int, float], None]
 """Told the sessions done, those known to come, and the seconds left (an estimate)."""
@@ -115,14 +119,17 @@ class Workers:
 
     def outcomes(self, plans: Sequence[Plan]) -> Iterator[Outcome]:
         """Outcomes in the order of the plans."""
+        return self.each(run_session, plans)
+
+    def each(self, make: Callable[[_Given], _Made], given: Iterable[_Given]) -> Iterator[_Made]:
+        """What a function of a module makes of each, in their order."""
         pool = self._pool
         if pool is None:
-            yield from map(run_session, plans)
+            yield from map(make, given)
             return
-        waiting: list[Future[Outcome]] = []
-        rest = iter(plans)
-        for plan in rest:
-            waiting.append(pool.submit(run_session, plan))
+        waiting: list[Future[_Made]] = []
+        for item in given:
+            waiting.append(pool.submit(make, item))
             if len(waiting) == self._window:
                 yield waiting.pop(0).result()
         for future in waiting:
@@ -216,29 +223,51 @@ def run_lab(
 def _solve_width(
     setup: Setup, world: EngineParams, fee_bps: float, pool: Workers, ticker: _Ticker
 ) -> float:
-    """
-    Width at which the control has as many fills as `all`, on the pilot seeds.
-
-    Fills fall like exp(-k h), so that the logarithm of their number is nearly a line in h: secant.
-    """
+    """Width at which the control has as many fills as `all`, on the pilot seeds."""
     first = setup.first_seed + PILOT_OFFSET
     seeds = range(first, first + PILOTS)
 
     def fills(variant: Variant) -> float:
         plans = [setup.plan(variant, seed) for seed in seeds]
         ticker.total += len(plans)
-        found = list(ticker.watch(pool.outcomes(plans)))
-        # A pilot without a fill would have no logarithm.
-        return max(0.5, float(sum(it.fills for it in found))) / len(found)
+        return fmean(it.fills for it in ticker.watch(pool.outcomes(plans)))
 
-    target = log(fills(build("all", setup.shipped, world)))
+    every = build("all", setup.shipped, world)
+    return solve_width(fills, every, world, fee_bps, setup.market.k_per_bp)
+
+
+def solve_width(
+    fills: Callable[[Variant], float],
+    every: Variant,
+    world: EngineParams,
+    fee_bps: float,
+    k_per_bp: float,
+) -> float:
+    """
+    Width, bps, at which the control has as many fills as `every`.
+
+    Fills fall like exp(-k h), so that the logarithm of their number is nearly a line in h: secant.
+
+    Args:
+        fills: Mean fills of a variant.
+        every: The one to match.
+        world: Parameters that the control is made of.
+        fee_bps: Maker fee.
+        k_per_bp: A first guess of k.
+    """
+
+    def log_fills(variant: Variant) -> float:
+        # Without a fill there would be no logarithm.
+        return log(max(0.5 / PILOTS, fills(variant)))
+
+    target = log_fills(every)
     adverse = world.adverse
     least = (fee_bps + adverse.a0_bps) / (1.0 - adverse.a1) + 0.5
     half = min(_HALF_BPS_MAX, max(least, world.quoter.half_spread_bps_min))
-    slope = -setup.market.k_per_bp
+    slope = -k_per_bp
     tried: list[tuple[float, float]] = []
     for _ in range(_WIDTHS_TRIED):
-        off = log(fills(control(world, half, fee_bps))) - target
+        off = log_fills(control(world, half, fee_bps)) - target
         tried.append((off, half))
         if abs(off) <= _FILLS_OFF:
             break

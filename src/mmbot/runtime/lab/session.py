@@ -33,11 +33,10 @@ from mmbot.runtime.lab.exchange import START_MS, Exchange, Requests
 from mmbot.runtime.lab.measure import Outcome
 from mmbot.runtime.lab.mirror import Mirror
 from mmbot.runtime.lab.predecessor import PredecessorEngine
+from mmbot.runtime.lab.variants import endless
 
 _CLOID_PREFIX: Final = 0x6D6D_0000_01AB_0001
 _CALM_X: Final = 0.2
-_NEVER_FRAC: Final = 0.5
-"""The largest limits that can be configured: half of the capital."""
 _START_NS: Final = START_MS * NS_PER_MS
 
 
@@ -119,8 +118,7 @@ class Session:
     def _engine(self) -> Engine:
         plan, params = self.plan, self.plan.engine
         if not plan.is_kill_on:
-            free = {"loss_limit_frac": _NEVER_FRAC, "drawdown_limit_frac": _NEVER_FRAC}
-            params = params.model_copy(update={"risk": params.risk.model_copy(update=free)})
+            params = endless(params)
         kind = PredecessorEngine if plan.is_predecessor else Engine
         return kind(
             params, self.exchange.instrument, cloid_prefix=_CLOID_PREFIX, ablate=plan.ablate

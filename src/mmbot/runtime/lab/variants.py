@@ -36,6 +36,8 @@ CONTROL: Final = "control"
 SHIPPED: Final = "shipped"
 NAMES: Final = ("predecessor", "base", "all", *ADDED, *LEFT_OUT, CONTROL, SHIPPED)
 
+_NEVER_FRAC: Final = 0.5
+"""The largest limits that can be configured: half of the capital."""
 _UNGUARDED_FRAC: Final = 0.5
 """A soft limit that a session never meets: soft guards are part of `all`."""
 _GLFT_LEAST_BPS: Final = 0.5
@@ -179,6 +181,12 @@ def build(name: str, shipped: EngineParams, world: EngineParams) -> Variant:
 def control(world: EngineParams, half_bps: float, fee_bps: float) -> Variant:
     """`base` at another width: as passive as `all`, and nothing else."""
     return Variant(CONTROL, at_width(_unguarded(world), half_bps, fee_bps), TERMS)
+
+
+def endless(params: EngineParams) -> EngineParams:
+    """The same without an end by loss or drawdown, so that variants stay comparable."""
+    free = {"loss_limit_frac": _NEVER_FRAC, "drawdown_limit_frac": _NEVER_FRAC}
+    return params.model_copy(update={"risk": params.risk.model_copy(update=free)})
 
 
 def _unguarded(params: EngineParams) -> EngineParams:

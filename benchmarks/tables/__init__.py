@@ -1,0 +1,1 @@
+"""What is claimed of the quoter, measured: `make tables` writes it to `docs/results/`."""
