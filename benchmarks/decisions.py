@@ -95,8 +95,8 @@ def followed(*, is_judged: bool = False) -> Iterator[Fingerprint]:
         fingerprint.add(tuple(reading), kind)
         return kind
 
-    Engine.decide, Link.send = told, sent  # type: ignore[method-assign]
-    Track.take = weighed  # type: ignore[method-assign]
+    Engine.decide, Link.send = told, sent  # type: ignore[method-assign, assignment]
+    Track.take = weighed  # type: ignore[method-assign, assignment]
     try:
         yield fingerprint
     finally:
