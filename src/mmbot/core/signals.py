@@ -124,7 +124,7 @@ class Signals:
         self.trend.sample(now_ns, mid)
         self.adverse.on_mid(now_ns, mid)
         self.intensity.view(now_ns)
-        self._k_measured = self.intensity.target()[1]
+        self._k_measured = self.intensity.decay()
         self._ofi_z = self.ofi.z(now_ns)
         if last_ns is None:
             return
@@ -242,7 +242,7 @@ class Signals:
         robust = self.volatility.robust_bps_rt_s
         trend = self.trend.view(now_ns, robust)
         drift = self.drift.view(now_ns)
-        intensity, adverse = self.intensity.served, self.adverse.view()
+        intensity, adverse = self.intensity.served, self.adverse.law
         rate = intensity.a_per_s * exp(-half_bps * intensity.k_per_bp) * delta
         stance = self.stance.update(
             now_ns,

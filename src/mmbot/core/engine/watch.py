@@ -99,7 +99,7 @@ class Watch(Intake):
         """What came in, before any estimator, quoter or ladder made something of it."""
         instrument, signals = self.instrument, self.signals
         bids, asks = self._digest.of(self.orders).live_px
-        intensity, adverse = signals.intensity.served, signals.adverse.view()
+        intensity, adverse = signals.intensity.served, signals.adverse.law
         return Facts(
             fee_bps=self._fee_bps,
             funding_bps_per_h=signals.funding_bps_per_h,
