@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mmbot.core.gate import Batch, GateView, gate
 from mmbot.core.intents import KillReason, Note
-from mmbot.core.types import NS_PER_S, USD_PER_TICK_LOT, Instrument, Mode
+from mmbot.core.types import HALTED, NS_PER_S, REDUCING, RUNNING, USD_PER_TICK_LOT, Instrument, Mode
 
 __all__ = [
     "KILLS",
@@ -149,11 +149,11 @@ class Limits(msgspec.Struct, frozen=True):
         Increasing side B (1 - |x|) q_max, nothing outside RUNNING; reducing side max(B, |x|) q_max,
         outside RUNNING exactly the position. HALTED rests nothing.
         """
-        if mode is Mode.HALTED:
+        if mode is HALTED:
             return 0, 0
         q_max = self.q_max_lots(px_ticks)
         held = abs(position_lots)
-        if mode is Mode.REDUCING:
+        if mode is REDUCING:
             increasing, reducing = 0, held
         else:
             increasing = int(max(0.0, self.side_budget_frac * (q_max - held)))
@@ -239,7 +239,7 @@ class Risk:
         self._params = params
         self._stale_kill_ns = int(params.stale_kill_s * NS_PER_S)
         self.limits: Limits | None = None
-        self.mode = Mode.RUNNING
+        self.mode = RUNNING
         self.kill: KillReason | None = None
         self.notes: list[Note] = []
         self.start_usd = self.peak_usd = self.equity_usd = 0.0
@@ -291,7 +291,7 @@ class Risk:
         if touch_age_ns is not None and touch_age_ns >= self._stale_kill_ns:
             age_s, limit_s = touch_age_ns / NS_PER_S, self._params.stale_kill_s
             self._trip(Trip.STALE_DATA, _reached(Trip.STALE_DATA, age_s, limit_s, "s", now_ns))
-        if self.mode is Mode.HALTED or self.limits is None:
+        if self.mode is HALTED or self.limits is None:
             return self.mode
         held = abs(x)
         is_soft = self._is_soft(now_ns)
@@ -301,13 +301,13 @@ class Risk:
             self._move(Trip.SOFT_LOSS, equity_usd=self.equity_usd)
         elif guard is not None:
             self._move(guard, position_frac=x)
-        elif self.mode is Mode.REDUCING and held <= _INVENTORY_CLEAR:
+        elif self.mode is REDUCING and held <= _INVENTORY_CLEAR:
             self._move(Trip.CLEARED, equity_usd=self.equity_usd)
         return self.mode
 
     def wake_at_ns(self) -> int | None:
         """When a soft stop ends by time."""
-        if self._soft_since_ns is None or self.mode is Mode.HALTED:
+        if self._soft_since_ns is None or self.mode is HALTED:
             return None
         return self._soft_since_ns + int(self._params.soft_s_max * NS_PER_S)
 
@@ -333,7 +333,7 @@ class Risk:
         return True
 
     def _trip(self, trip: Trip, reason: KillReason) -> None:
-        if self.mode is Mode.HALTED:
+        if self.mode is HALTED:
             return
         self.kill = reason
         facts: dict[str, int | float | str | bool | None] = {

@@ -25,7 +25,7 @@ from mmbot.core.estimators.volatility import Volatility, VolatilityParams
 from mmbot.core.events import Fill, Trades
 from mmbot.core.quoter import MarketView, QuoterParams
 from mmbot.core.stance import Stance, StanceParams
-from mmbot.core.types import NS_PER_S, USD_PER_TICK_LOT, Side
+from mmbot.core.types import BUY, NS_PER_S, SELL, USD_PER_TICK_LOT
 
 _BPS_PER_FRACTION = 1e4
 _REST_S_MAX = 5.0
@@ -129,7 +129,7 @@ class Signals:
         if last_ns is None:
             return
         rested_s = min((now_ns - last_ns) / NS_PER_S, _REST_S_MAX)
-        for side, prices in zip((Side.BUY, Side.SELL), live_ticks, strict=True):
+        for side, prices in zip((BUY, SELL), live_ticks, strict=True):
             for px_ticks in prices:
                 depth_bps = side * (mid - px_ticks) / mid * _BPS_PER_FRACTION
                 if depth_bps >= 0.0:
@@ -158,7 +158,7 @@ class Signals:
         fair = book.fair_ticks or book.last_mid_ticks
         if fair is None:
             return []
-        left = {Side.BUY: exposure_lots[0], Side.SELL: exposure_lots[1]}
+        left = {BUY: exposure_lots[0], SELL: exposure_lots[1]}
         for fill in fills:
             left[fill.side] += fill.sz_lots
         found: list[Burst] = []
@@ -253,22 +253,23 @@ class Signals:
             hold_s=self.stance.hold_s(x, rate),
             half_bps=half_bps,
         )
+        # By position, in the order of the fields: by name it takes ten times as long.
         return MarketView(
-            vol_bps_rt_s=self.volatility.bps_rt_s,
-            vol_robust_bps_rt_s=robust,
-            a_per_s=intensity.a_per_s,
-            k_per_bp=intensity.k_per_bp,
-            k_measured_per_bp=self._k_measured,
-            a0_bps=adverse.a0_bps,
-            a1=adverse.a1,
-            ofi_z=self._ofi_z,
-            vpin=self.vpin.value,
-            drift=drift,
-            trend=trend,
-            stance=stance,
-            cascade=self.cascade.view(now_ns, x, None if trend is None else trend.z, self._ofi_z),
-            funding_bps_per_h=self.funding_bps_per_h,
-            reference_bps=self.reference.shift_bps(fair_px, now_ns),
+            self.volatility.bps_rt_s,
+            robust,
+            intensity.a_per_s,
+            intensity.k_per_bp,
+            self._k_measured,
+            adverse.a0_bps,
+            adverse.a1,
+            self._ofi_z,
+            self.vpin.value,
+            drift,
+            trend,
+            stance,
+            self.cascade.view(now_ns, x, None if trend is None else trend.z, self._ofi_z),
+            self.funding_bps_per_h,
+            self.reference.shift_bps(fair_px, now_ns),
         )
 
     def wake_at_ns(self, now_ns: int) -> int | None:

@@ -15,9 +15,9 @@ from mmbot.core.quoter import MarketView, Quote, Quoter
 from mmbot.core.reconcile import SideView
 from mmbot.core.risk import Batch, GateView, Limits, gate
 from mmbot.core.slots import may_cancel
-from mmbot.core.types import NS_PER_S, Instrument, Mode, Side
+from mmbot.core.types import BUY, HALTED, NS_PER_S, REDUCING, RUNNING, SELL, Instrument, Side
 
-_SIDES = (Side.BUY, Side.SELL)
+_SIDES = (BUY, SELL)
 _STALE = "stale book"
 _LATE = "late book"
 _DIAGNOSTICS_NS = NS_PER_S
@@ -127,7 +127,7 @@ class Engine(Watch):
 
     def _blocked(self, age_ns: int | None, lag_ns: int | None, q_max_lots: float) -> str | None:
         """Why nothing may rest at all; None if trading is on."""
-        if self.risk.mode is Mode.HALTED:
+        if self.risk.mode is HALTED:
             return "halted"
         if self._is_stopping:
             return "stopping"
@@ -192,7 +192,7 @@ class Engine(Watch):
         """A rule that keeps a side empty; the side that reduces the position never is."""
         if side * x < 0:
             return None
-        if self.risk.mode is Mode.REDUCING:
+        if self.risk.mode is REDUCING:
             return "reducing"
         if abs(x) >= 1.0:
             return "position limit"
@@ -213,7 +213,7 @@ class Engine(Watch):
         instrument, lots = self.instrument, self.position.lots
         live_px = self._digest.of(self.orders).live_px
         self.signals.look(now_ns, book, live_px)
-        must_reduce = self.risk.mode is not Mode.RUNNING
+        must_reduce = self.risk.mode is not RUNNING
         step = instrument.step_ticks(int(fair))
         quote, market = self._quote(limits, fair, step, x, now_ns)
         self._stance = market.stance
@@ -294,7 +294,7 @@ class Engine(Watch):
         """`old_ns` is the age of the touch, by the venue's time where that makes it older."""
         times: list[int | None] = [self.orders.query_at_ns(), self.risk.wake_at_ns()]
         times.extend(self._digest.of(self.orders).retries_ns)
-        if age_ns is not None and old_ns is not None and self.risk.mode is not Mode.HALTED:
+        if age_ns is not None and old_ns is not None and self.risk.mode is not HALTED:
             times.append(now_ns - old_ns + self._stale_kill_ns)
             times.append(now_ns - old_ns + self._stale_pull_ns)
             times.append(now_ns - age_ns + self._stale_pull_ns)
@@ -348,7 +348,7 @@ class Engine(Watch):
             self.risk.mode,
             self.book.mid_ticks,
             self.position.lots,
-            (orders.exposure_lots(Side.BUY), orders.exposure_lots(Side.SELL)),
+            (orders.exposure_lots(BUY), orders.exposure_lots(SELL)),
             self.risk.equity_usd,
             self._reconciler.requests.left,
         )

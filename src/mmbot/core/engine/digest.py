@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from mmbot.core.orders import Orders
-from mmbot.core.slots import CANCELLABLE, SlotState
-
-_ON_THE_BOOK = (SlotState.WORKING, SlotState.PLACING, SlotState.MOVING)
+from mmbot.core.slots import CANCELLABLE, ON_THE_BOOK
 
 
 class Digest:
@@ -31,7 +29,7 @@ class Digest:
         asks: list[int] = []
         retries_ns: list[int] = []
         for slot in orders.slots.values():
-            if slot.state in _ON_THE_BOOK:
+            if slot.state in ON_THE_BOOK:
                 (bids if slot.side > 0 else asks).append(slot.target_px_ticks)
             if slot.retry_ns and slot.state in CANCELLABLE:
                 retries_ns.append(slot.retry_ns)

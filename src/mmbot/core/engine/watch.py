@@ -13,7 +13,7 @@ from mmbot.core.guards import Position as Guarded
 from mmbot.core.markout import RecentEdge
 from mmbot.core.risk import Trip
 from mmbot.core.stance import StanceView
-from mmbot.core.types import Instrument, Side
+from mmbot.core.types import BUY, SELL, Instrument
 from mmbot.core.vitals import Facts, Vitals
 
 _EDGE_S = 5
@@ -58,7 +58,7 @@ class Watch(Intake):
     def _settle_fills(self, now_ns: int) -> None:
         """Judge what was filled since the last decision: a sweep comes in one message."""
         orders = self.orders
-        exposure = (orders.exposure_lots(Side.BUY), orders.exposure_lots(Side.SELL))
+        exposure = (orders.exposure_lots(BUY), orders.exposure_lots(SELL))
         for burst in self.signals.settle_fills(now_ns, self.book, exposure):
             self._note(
                 "cascade.seen",
