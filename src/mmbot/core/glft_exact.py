@@ -341,7 +341,10 @@ def exact_or_closed(inputs: GlftInputs, inventory: float) -> GlftChoice:
     Source: Gueant, Lehalle, Fernandez-Tapia (2013), section 4, and section 5.1 for the drift.
     """
     closed, is_valid = _closed(inputs, inventory)
-    return closed if is_valid else _solved(glft_exact(inputs), inventory, closed)
+    if is_valid:
+        return closed
+    half_bps, lean_bps = _half_and_lean(glft_exact(inputs), inventory)
+    return GlftChoice(half_bps, lean_bps, "exact", closed.eps, closed.skew_bps)
 
 
 def _closed(inputs: GlftInputs, inventory: float) -> tuple[GlftChoice, bool]:
@@ -366,15 +369,13 @@ def _closed(inputs: GlftInputs, inventory: float) -> tuple[GlftChoice, bool]:
     return GlftChoice(half_bps, lean_bps, "closed", eps, skew_bps), is_valid
 
 
-def _solved(grid: GlftGrid, inventory: float, closed: GlftChoice) -> GlftChoice:
+def _half_and_lean(grid: GlftGrid, inventory: float) -> tuple[float, float]:
     """The exact quote at the nearest inventory at which both of its sides exist."""
     edge = (grid.lots_max - 1) * grid.delta
     bid_bps, ask_bps = grid.depths(max(-edge, min(edge, inventory)))
     assert bid_bps is not None
     assert ask_bps is not None
-    return GlftChoice(
-        (bid_bps + ask_bps) / 2, (bid_bps - ask_bps) / 2, "exact", closed.eps, closed.skew_bps
-    )
+    return (bid_bps + ask_bps) / 2, (bid_bps - ask_bps) / 2
 
 
 class GlftExact:
@@ -386,12 +387,14 @@ class GlftExact:
     little every second, and a solution costs more than everything else in a decision.
     """
 
-    __slots__ = ("_at_ns", "_grid", "_key", "solved")
+    __slots__ = ("_at_ns", "_grid", "_key", "_read", "solved")
 
     def __init__(self) -> None:
         self._key: GlftInputs | None = None
         self._grid: GlftGrid | None = None
         self._at_ns = 0
+        self._read: tuple[float, float, float] | None = None
+        """Inventory at which the solution was last read, and what it said there."""
         self.solved = 0
         """Eigenproblems solved so far, for the benchmark and the tests."""
 
@@ -403,7 +406,14 @@ class GlftExact:
             ValueError: A bound of `GlftInputs` is broken, or the inventory is not finite.
         """
         closed, is_valid = _closed(inputs, inventory)
-        return closed if is_valid else _solved(self._grid_at(now_ns, inputs), inventory, closed)
+        if is_valid:
+            return closed
+        grid = self._grid_at(now_ns, inputs)
+        read = self._read
+        if read is None or read[0] != inventory:
+            self._read = read = (inventory, *_half_and_lean(grid, inventory))
+        _, half_bps, lean_bps = read
+        return GlftChoice(half_bps, lean_bps, "exact", closed.eps, closed.skew_bps)
 
     def _grid_at(self, now_ns: int, inputs: GlftInputs) -> GlftGrid:
         grid, kept = self._grid, self._key
@@ -419,6 +429,7 @@ class GlftExact:
         else:
             key = _rounded(inputs)
         self._grid, self._key, self._at_ns = glft_exact(key), key, now_ns
+        self._read = None
         self.solved += 1
         return self._grid
 

@@ -91,9 +91,9 @@ class Signals:
 
     def on_trades(self, trades: Trades, book: BookState) -> None:
         """Take public trades: what reached how far, and what came of it."""
-        rows = zip(trades.sides, trades.px_ticks, trades.sz_lots, strict=True)
-        for side, px_ticks, sz_lots in rows:
-            self.vpin.on_trade(side, px_ticks * sz_lots * USD_PER_TICK_LOT)
+        rows = zip(trades.px_ticks, trades.sz_lots, strict=True)
+        values_usd = [px_ticks * sz_lots * USD_PER_TICK_LOT for px_ticks, sz_lots in rows]
+        self.vpin.on_trades(trades.sides, values_usd)
         self._count(self._aggressors.take(trades), book)
 
     def _count(self, aggressors: list[Aggressor], book: BookState) -> None:

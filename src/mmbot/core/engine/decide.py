@@ -211,7 +211,7 @@ class Engine(Watch):
         assert ask is not None
         assert limits is not None
         instrument, lots = self.instrument, self.position.lots
-        live_px = self._digest.of(self.orders).live_px
+        live_px = self._digest.live_px(self.orders)
         self.signals.look(now_ns, book, live_px)
         must_reduce = self.risk.mode is not RUNNING
         step = instrument.step_ticks(int(fair))
@@ -293,7 +293,7 @@ class Engine(Watch):
     ) -> int | None:
         """`old_ns` is the age of the touch, by the venue's time where that makes it older."""
         times: list[int | None] = [self.orders.query_at_ns(), self.risk.wake_at_ns()]
-        times.extend(self._digest.of(self.orders).retries_ns)
+        times.extend(self._digest.retries_ns(self.orders))
         if age_ns is not None and old_ns is not None and self.risk.mode is not HALTED:
             times.append(now_ns - old_ns + self._stale_kill_ns)
             times.append(now_ns - old_ns + self._stale_pull_ns)

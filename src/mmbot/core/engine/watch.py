@@ -98,7 +98,7 @@ class Watch(Intake):
     def _facts(self) -> Facts:
         """What came in, before any estimator, quoter or ladder made something of it."""
         instrument, signals = self.instrument, self.signals
-        bids, asks = self._digest.of(self.orders).live_px
+        bids, asks = self._digest.live_px(self.orders)
         intensity, adverse = signals.intensity.served, signals.adverse.law
         return Facts(
             fee_bps=self._fee_bps,

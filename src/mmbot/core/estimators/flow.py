@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from math import inf, sqrt
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -250,6 +251,19 @@ class Vpin:
         """Mean share of one-sided volume; None until every bucket has been filled once."""
         self.ignored = 0
         """Trades refused: not a positive finite value."""
+
+    def on_trades(self, sides: Sequence[Side], values_usd: Sequence[float]) -> None:
+        """Count public trades of one message, in order."""
+        bucket, filled, net = self._bucket_usd, self._filled_usd, self._net_usd
+        for side, value in zip(sides, values_usd, strict=True):
+            if 0.0 < value < bucket - filled:
+                filled += value
+                net += side * value
+                continue
+            self._filled_usd, self._net_usd = filled, net
+            self.on_trade(side, value)
+            filled, net = self._filled_usd, self._net_usd
+        self._filled_usd, self._net_usd = filled, net
 
     def on_trade(self, side: Side, value_usd: float) -> None:
         """Count one public trade; `side` is the taker's. What overflows opens the next bucket."""
