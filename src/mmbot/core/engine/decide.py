@@ -292,27 +292,37 @@ class Engine(Watch):
         self, view: View | None, age_ns: int | None, old_ns: int | None, now_ns: int
     ) -> int | None:
         """`old_ns` is the age of the touch, by the venue's time where that makes it older."""
-        times: list[int | None] = [self.orders.query_at_ns(), self.risk.wake_at_ns()]
-        times.extend(self._digest.retries_ns(self.orders))
+        times: list[int | None] = [
+            self.orders.query_at_ns(),
+            self.risk.wake_at_ns(),
+            *self._digest.retries_ns(self.orders),
+        ]
         if age_ns is not None and old_ns is not None and self.risk.mode is not HALTED:
-            times.append(now_ns - old_ns + self._stale_kill_ns)
-            times.append(now_ns - old_ns + self._stale_pull_ns)
-            times.append(now_ns - age_ns + self._stale_pull_ns)
+            old_at_ns, pull_ns = now_ns - old_ns, self._stale_pull_ns
+            times += (
+                old_at_ns + self._stale_kill_ns,
+                old_at_ns + pull_ns,
+                now_ns - age_ns + pull_ns,
+            )
         if self._late_since_ns is not None:
             times.append(self._relink_at_ns)
             times.append(self._late_since_ns + self._stale_kill_ns)
         if view is not None:
-            times.append(view.bid.wake_ns)
-            times.append(view.ask.wake_ns)
-            times.extend([backoff.until_ns for backoff in self._backoff])
+            bids, asks = self._backoff
+            times += (
+                view.bid.wake_ns,
+                view.ask.wake_ns,
+                bids.until_ns,
+                asks.until_ns,
+                self.signals.wake_at_ns(now_ns),
+                self._reconciler.ready_at_ns(now_ns),
+            )
             if self._diagnosed_ns is not None:
                 times.append(self._diagnosed_ns + _DIAGNOSTICS_NS)
             if view.quote.reference_bps is not None:
                 times.append(self.signals.reference.expires_at_ns())
-            times.append(self.signals.wake_at_ns(now_ns))
             if self._guards is not None:
                 times.append(self._guards.wake_at_ns(now_ns))
-            times.append(self._reconciler.ready_at_ns(now_ns))
         return _soonest(times, now_ns)
 
     # -- reports ----------------------------------------------------------------------------------

@@ -346,10 +346,13 @@ class Cascade:
 
     def wake_at_ns(self, now_ns: int) -> int | None:
         """When the next pullback starts to fade and its hold ends, after `now_ns`, or None."""
+        bid, ask = self._memory.bid, self._memory.ask
+        if bid is None and ask is None:
+            return None
         sustain_ns = round(self._params.sustain_s * NS_PER_S)
         ends = [
             it.at_ns + sustain_ns
-            for it in (self._memory.bid, self._memory.ask)
+            for it in (bid, ask)
             if it is not None and it.at_ns + sustain_ns > now_ns
         ]
         return min(ends, default=None)
