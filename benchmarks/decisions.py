@@ -60,7 +60,6 @@ class Fingerprint:
             decision.kill,
             decision.relink,
             decision.diagnostics,
-            engine.wake_at_ns(),
         )
         if self._is_judged:
             engine.judge(decision)
@@ -82,6 +81,8 @@ def followed(*, is_judged: bool = False) -> Iterator[Fingerprint]:
     decide, send, weigh = Engine.decide, Link.send, Track.take
 
     def told(engine: Engine, now_ns: int) -> Decision:
+        # What is asked for late must be as of the decision, whatever has been folded since.
+        fingerprint.add(engine.wake_at_ns())
         decision = decide(engine, now_ns)
         fingerprint.take(engine, decision, now_ns)
         return decision

@@ -144,6 +144,11 @@ class Signals:
         if not fill.is_snapshot and not fill.is_taker:
             self._fills.append(fill)
 
+    @property
+    def has_fills(self) -> bool:
+        """Whether fills of ours came since they were last judged."""
+        return bool(self._fills)
+
     def settle_fills(
         self, now_ns: int, book: BookState, exposure_lots: tuple[int, int]
     ) -> list[Burst]:

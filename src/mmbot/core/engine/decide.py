@@ -9,6 +9,7 @@ from mmbot.core.engine.decision import Decision
 from mmbot.core.engine.params import EngineParams
 from mmbot.core.engine.tally import Tally
 from mmbot.core.engine.watch import Watch
+from mmbot.core.events import Event
 from mmbot.core.intents import Cancel, Diff, Note, Status
 from mmbot.core.ladder import Ladder, SideInputs, SideTarget
 from mmbot.core.quoter import MarketView, Quote, Quoter
@@ -56,6 +57,8 @@ class Engine(Watch):
         self._delta: float | None = None
         self._diagnosed_ns: int | None = None
         self._wake_ns: int | None = None
+        self._wake_of: tuple[View | None, int | None, int | None, int] | None = None
+        """Of the last decision, as long as `_wake_ns` has not been worked out."""
         self._dropped_ns: dict[tuple[str, str], int] = {}
         self._tally = Tally()
         self._inside_since_ns = 0
@@ -94,7 +97,7 @@ class Engine(Watch):
             self._book_sent(batch, now_ns)
         capture = self._capture(view, batch, now_ns)
         queries = orders.queries(now_ns)
-        self._wake_ns = self._next_wake(view, age_ns, old_ns, now_ns)
+        self._wake_of = (view, age_ns, old_ns, now_ns)
         status = self._status(blocked, view)
         return Decision(batch, self._drain(), queries, status, capture, risk.kill, relink)
 
@@ -106,7 +109,21 @@ class Engine(Watch):
 
     def wake_at_ns(self) -> int | None:
         """Earliest time at which `decide` could change its answer without a new event."""
+        if self._wake_of is not None:
+            self._settle_wake()
         return self._wake_ns
+
+    def apply(self, event: Event) -> None:
+        """Fold one event into state."""
+        if self._wake_of is not None:
+            self._settle_wake()
+        self._handler_of(event)(event)
+
+    def _settle_wake(self) -> None:
+        """Work out the wake-up of the last decision: after it has left, before anything changes."""
+        found, self._wake_of = self._wake_of, None
+        assert found is not None
+        self._wake_ns = self._next_wake(*found)
 
     def _book_sent(self, batch: Batch, now_ns: int) -> None:
         """Take what leaves as sent, before any answer to it."""

@@ -57,6 +57,8 @@ class Watch(Intake):
 
     def _settle_fills(self, now_ns: int) -> None:
         """Judge what was filled since the last decision: a sweep comes in one message."""
+        if not self.signals.has_fills:
+            return
         orders = self.orders
         exposure = (orders.exposure_lots(BUY), orders.exposure_lots(SELL))
         for burst in self.signals.settle_fills(now_ns, self.book, exposure):
