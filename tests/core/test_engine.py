@@ -1428,3 +1428,29 @@ def test_the_end_of_a_pause_is_a_wake_time() -> None:
         it.now_ns = wake
     # Three refusals a side in one batch are one refusal.
     assert placed_ns == T0_NS + 20 * NS_PER_MS + 1370 * NS_PER_MS
+
+
+def test_the_wake_up_is_that_of_the_decision_however_late_it_is_asked_for() -> None:
+    """It is worked out after the orders have left; events folded meanwhile must not reach it."""
+    it = Rig(params())
+    for step in range(40):
+        it.move_to(26.2 + 0.01 * (step % 7) - 0.02 * (step % 3))
+        it.decide()
+        it.wait(0.4)
+    at_once, late = (
+        Engine(params(), it.instrument, cloid_prefix=PREFIX, own_in_book=True) for _ in range(2)
+    )
+    told: list[int | None] = []
+    asked: list[int | None] = []
+    for entry in it.tape:
+        if isinstance(entry, int):
+            if told:
+                asked.append(late.wake_at_ns())
+            at_once.decide(entry)
+            late.decide(entry)
+            told.append(at_once.wake_at_ns())
+        else:
+            at_once.apply(entry)
+            late.apply(entry)
+    assert len(set(asked)) > 20
+    assert asked == told[:-1]

@@ -13,6 +13,7 @@ from mmbot.core.glft import glft
 from mmbot.core.glft_exact import (
     GlftExact,
     GlftInputs,
+    _smallest_eigenvalue,
     exact_or_closed,
     glft_exact,
     validity,
@@ -380,6 +381,39 @@ def test_the_solution_is_renewed_at_most_once_a_second() -> None:
     assert renewed == exact_or_closed(
         G6._replace(vol_bps_rt_s=12.0, k_per_bp=0.0424, a_per_s=2.99), 0.0
     )._replace(eps=renewed.eps, skew_bps=renewed.skew_bps)
+
+
+def _by_bisection(diagonal: list[float], eta: float) -> float:
+    """The last number that passes the Sturm test, looked for without any help."""
+    high = min(diagonal)
+    low = high - 2.0 * eta
+    while True:
+        middle = 0.5 * (low + high)
+        if not low < middle < high:
+            return low
+        pivot = float("inf")
+        for value in diagonal:
+            pivot = value - middle - eta * eta / pivot
+            if pivot <= 0:
+                high = middle
+                break
+        else:
+            low = middle
+
+
+@given(
+    lots=st.integers(1, 40),
+    log_alpha=st.floats(-9, 1),
+    beta=st.one_of(st.just(0.0), st.floats(-1, 1)),
+    log_eta=st.floats(-8, 1),
+)
+def test_the_short_way_to_the_eigenvalue_ends_on_the_same_bit(
+    lots: int, log_alpha: float, beta: float, log_eta: float
+) -> None:
+    """A quote must not depend on how its eigenvalue was looked for, or a replay would differ."""
+    alpha, eta = 10.0**log_alpha, 10.0**log_eta
+    diagonal = [alpha * n * n - beta * n for n in range(-lots, lots + 1)]
+    assert _smallest_eigenvalue(diagonal, eta) == _by_bisection(diagonal, eta)
 
 
 def test_inputs_that_hardly_move_cost_no_solution() -> None:

@@ -41,7 +41,7 @@ INSTRUMENT = Instrument(coin="HYPE", asset_id=HYPE, sz_decimals=2, max_leverage=
 def facts_of(engine: Engine) -> Facts:
     """What the engine was told, as it will hand it to the vitals."""
     instrument, signals = engine.instrument, engine.signals
-    bids, asks = engine._digest.of(engine.orders).live_px
+    bids, asks = engine._digest.live_px(engine.orders)
     intensity, adverse = signals.intensity.served, signals.adverse.view()
     return Facts(
         fee_bps=engine._fee_bps,

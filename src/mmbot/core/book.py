@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mmbot.core.events import Bbo, Book, Level
 from mmbot.core.footprint import NO_ORDERS, OwnLevels
 from mmbot.core.lateness import Lateness
-from mmbot.core.types import NS_PER_MS, Instrument, Side
+from mmbot.core.types import BUY, NS_PER_MS, SELL, Instrument, Side
 
 _DEPTH_MS = 10_000
 """Age against the touch from which the levels of an older book are not used: two slow books."""
@@ -157,7 +157,7 @@ class BookState:
             self.invalid = "book with a zero"
             return
         if self._ours:
-            bid, ask = self._others(Side.BUY, bid), self._others(Side.SELL, ask)
+            bid, ask = self._others(BUY, bid), self._others(SELL, ask)
             if bid is None or ask is None:
                 self.invalid = "no orders but ours on a side"
                 return
@@ -198,7 +198,7 @@ class BookState:
         for book, ours in books:
             if self.venue_ms - book.venue_ms > _DEPTH_MS:
                 break
-            for level in book.bids if side is Side.BUY else book.asks:
+            for level in book.bids if side is BUY else book.asks:
                 level_u = side * level.px_ticks
                 if level_u >= u:
                     continue

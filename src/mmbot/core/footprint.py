@@ -14,14 +14,14 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from mmbot.core.orders import Orders
-from mmbot.core.slots import SlotState
+from mmbot.core.slots import CANCELLING, MOVING, WORKING
 from mmbot.core.types import NS_PER_S
 
 _LINGER_NS: Final = NS_PER_S
 """How long a frame may still show an order that another stream has reported gone."""
 _NEVER_NS: Final = 1 << 62
 
-_RESTING = frozenset({SlotState.WORKING, SlotState.CANCELLING, SlotState.MOVING})
+_RESTING = (WORKING, CANCELLING, MOVING)
 
 
 class OwnLevel(NamedTuple):

@@ -14,12 +14,13 @@ import msgspec
 from mmbot.core.intents import Cancel, Diff, Move, Note, Place
 from mmbot.core.ladder import MIN_NOTIONAL_USD, is_reducing
 from mmbot.core.orders import Orders
-from mmbot.core.slots import CANCELLABLE, SlotState
-from mmbot.core.types import USD_PER_TICK_LOT, Instrument, Side, Tif
+from mmbot.core.slots import CANCELLABLE, WORKING
+from mmbot.core.types import BUY, SELL, USD_PER_TICK_LOT, Instrument, Side, Tif
 
 _BPS_EPS = 1e-6
 _MIN_TICK_LOTS = round(MIN_NOTIONAL_USD / USD_PER_TICK_LOT)
 _PASS = object()
+_ALO = Tif.ALO
 
 
 class Batch:
@@ -124,12 +125,12 @@ def gate(
         return (Batch(_PASS, cancels, (), (), now_ns), notes) if cancels else (None, notes)
     cancelled = {cancel.cloid for cancel in cancels}
     grid = _Grid(instrument, view.fair_ticks)
-    lanes = (_Lane(Side.BUY, orders, view), _Lane(Side.SELL, orders, view))
+    lanes = (_Lane(BUY, orders, view), _Lane(SELL, orders, view))
     for move in diff.moves:
         slot = slots.get(move.cloid)
         if (
             slot is None
-            or slot.state is not SlotState.WORKING
+            or slot.state is not WORKING
             or slot.side is not move.side
             or move.cloid in cancelled
         ):
@@ -143,7 +144,7 @@ def gate(
             notes.append(_dropped(move, reason))
     for place in diff.places:
         is_ask = place.side < 0
-        if place.tif is Tif.ALO:
+        if place.tif is _ALO:
             reason = lanes[is_ask].admit(place, 0, lanes[not is_ask].near_u, grid)
         else:
             reason = "not post-only"

@@ -160,6 +160,8 @@ class Guards:
 
     def wake_at_ns(self, now_ns: int) -> int | None:
         """When a guard begins or ends by time alone."""
+        if self._stuck_ns is None and self._edge_until_ns is None and not self._off_until_ns:
+            return None
         times = [*self._off_until_ns.values()]
         if self._stuck_ns is not None:
             times.append(self._stuck_ns + int(self._params.stuck_s * NS_PER_S))

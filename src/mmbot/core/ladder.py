@@ -17,7 +17,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from mmbot.core.quoter import Quote
-from mmbot.core.types import USD_PER_TICK_LOT, Instrument, Side
+from mmbot.core.types import BUY, USD_PER_TICK_LOT, Instrument, Side
 
 MIN_NOTIONAL_USD = 10.0
 """Least value of an order; only a reduce-only order of the whole position may be smaller.
@@ -115,7 +115,7 @@ def is_reducing(sz_lots: int, ahead_lots: int, reduce_lots: int) -> bool:
 
 def outward(instrument: Instrument, side: Side, u: float) -> int:
     """Valid price (as a price, in ticks) at or outside `u`: a bid rounds down, an ask up."""
-    return instrument.floor_ticks(u) if side is Side.BUY else instrument.ceil_ticks(-u)
+    return instrument.floor_ticks(u) if side is BUY else instrument.ceil_ticks(-u)
 
 
 class _Line:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from mmbot.core.events import Fill, Funding
-from mmbot.core.types import USD_PER_TICK_LOT, Side
+from mmbot.core.types import BUY, USD_PER_TICK_LOT
 
 _RECENT = 4096
 """Fills remembered with their venue time, to compare with a snapshot that is older than them."""
@@ -184,7 +184,7 @@ class Position:
         self.taker_fills += fill.is_taker
         self.fees_usd += fill.fee_usd
         value_usd = fill.sz_lots * fill.px_ticks * USD_PER_TICK_LOT
-        if fill.side is Side.BUY:
+        if fill.side is BUY:
             self.bought_lots += fill.sz_lots
             self.bought_usd += value_usd
         else:

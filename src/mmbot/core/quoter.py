@@ -20,12 +20,13 @@ from mmbot.core.estimators.drift import DriftView
 from mmbot.core.estimators.trend import TrendView
 from mmbot.core.glft_exact import GlftExact, GlftInputs, Method
 from mmbot.core.stance import Action, ResponseMode, StanceView
-from mmbot.core.types import Side
+from mmbot.core.types import BUY, SELL, Side
 
 _X_BOUND = 2.0
 """Inventory beyond twice the limit skews no further: the price must stay a price."""
 
 _GUARD_HALVES = 1.5
+_REDUCE = Action.REDUCE
 HALF_BPS_LEAST = 0.5
 """Least half spread that can be configured, bps."""
 
@@ -243,7 +244,20 @@ class _Half(NamedTuple):
 class Quoter:
     """Compute the quote of one state. The expensive part is kept until one of its inputs moves."""
 
-    __slots__ = ("_ablate", "_exact", "_half", "_key", "_params")
+    __slots__ = (
+        "_exact",
+        "_half",
+        "_has_cascade",
+        "_has_drift",
+        "_has_funding",
+        "_has_opposed",
+        "_has_reduce",
+        "_has_reference",
+        "_has_skew",
+        "_has_widening",
+        "_key",
+        "_params",
+    )
 
     def __init__(self, params: QuoterParams, *, ablate: frozenset[str] = frozenset()) -> None:
         unknown = ablate - TERMS
@@ -252,7 +266,14 @@ class Quoter:
             msg = f"cannot leave out {names}; the terms are {terms}"
             raise ValueError(msg)
         self._params = params
-        self._ablate = ablate
+        self._has_skew = "skew" not in ablate
+        self._has_drift = "drift" not in ablate
+        self._has_funding = "funding" not in ablate
+        self._has_reference = "reference" not in ablate
+        self._has_widening = "widening" not in ablate
+        self._has_opposed = "opposed" not in ablate
+        self._has_cascade = "cascade" not in ablate
+        self._has_reduce = "reduce" not in ablate
         self._exact = GlftExact()
         self._key: tuple[float, ...] | None = None
         self._half = _Half(0.0, 0.0, 0.0, 0.0, 0.0, inf, "closed")
@@ -274,13 +295,13 @@ class Quoter:
         choice = self._exact.quote(
             now_ns,
             GlftInputs(
-                vol_bps_rt_s=vol_bps_rt_s,
-                gamma_per_bp=params.gamma_per_bp,
-                xi_per_bp=params.gamma_per_bp,
-                k_per_bp=k_per_bp / margin,
-                a_per_s=a_per_s * exp(-k_per_bp * break_even),
-                delta=delta,
-                lots_max=max(1, int(1 / delta)),
+                vol_bps_rt_s,
+                params.gamma_per_bp,
+                params.gamma_per_bp,
+                k_per_bp / margin,
+                a_per_s * exp(-k_per_bp * break_even),
+                delta,
+                max(1, int(1 / delta)),
             ),
             0.0,
         )
@@ -321,70 +342,70 @@ class Quoter:
         The skew at the full position is max(skew_bps_min, (half - one step)/x_touch): at x_touch
         the reducing side rests one step from fair, whatever the width.
         """
-        params, ablate, stance = self._params, self._ablate, market.stance
+        params, stance, cascade = self._params, market.stance, market.cascade
         half = self._half_terms(now_ns, fee_bps, market, delta)
+        half_bps = half.half_bps
         step_bps = step_ticks / fair_ticks * 1e4
-        skew = max(params.skew_bps_min, (half.half_bps - step_bps) / params.skew_x_touch)
+        skew = max(params.skew_bps_min, (half_bps - step_bps) / params.skew_x_touch)
         bounded = max(-_X_BOUND, min(_X_BOUND, x))
         # Never conditional: a long position lowers both quotes, a short one raises them.
-        lean = 0.0 if "skew" in ablate else 0.0 - skew * bounded
-        drift = None if "drift" in ablate else self._drift(market, half.relax_s, skew)
-        funding = None if "funding" in ablate else self._funding(market, half.relax_s)
-        reference = None if "reference" in ablate else market.reference_bps
+        lean = 0.0 - skew * bounded if self._has_skew else 0.0
+        drift = self._drift(market, half.relax_s, skew) if self._has_drift else None
+        funding = self._funding(market, half.relax_s) if self._has_funding else None
+        reference = market.reference_bps if self._has_reference else None
         others = (drift or 0.0) + (funding or 0.0) + (reference or 0.0)
         capped = max(-params.shift_bps_max, min(params.shift_bps_max, others))
         shift = lean + capped
         grow = _increasing(x)
-        widening = 0.0 if "widening" in ablate else self._widening(x, market.vol_bps_rt_s)
-        guard = 0.0 if "widening" in ablate else self._guard(x, half.half_bps)
+        widening = guard = 0.0
+        if self._has_widening:
+            widening, guard = self._widening(x, market.vol_bps_rt_s), self._guard(x, half_bps)
+        is_reducing = self._has_reduce and stance.action is _REDUCE
         sides: list[tuple[float | None, float, float, float, float, float]] = []
-        for side in (Side.BUY, Side.SELL):
+        for side, memory_bps in ((BUY, cascade.bid_bps), (SELL, cascade.ask_bps)):
             is_growing = grow in (0, side)
-            opposed = None if "opposed" in ablate else _opposed(side, grow, stance)
+            opposed = _opposed(side, grow, stance) if self._has_opposed else None
             wide = widening if is_growing else 0.0
             barrier = guard if is_growing else 0.0
-            cascade = market.cascade
-            pullback = cascade.bid_bps if side > 0 else cascade.ask_bps
-            if "cascade" in ablate:
-                pullback = 0.0
-            depth = half.half_bps - side * shift + (opposed or 0.0) + wide + barrier + pullback
-            hold = 0.0 if "cascade" in ablate else cascade.hold_bps(side, depth, fair_ticks)
-            depth += hold
+            pullback = memory_bps if self._has_cascade else 0.0
+            depth = half_bps - side * shift + (opposed or 0.0) + wide + barrier + pullback
+            hold = cascade.hold_bps(side, depth, fair_ticks) if self._has_cascade else 0.0
             touch = 0.0
-            if grow == -side and stance.action is Action.REDUCE and "reduce" not in ablate:
-                touch = min(0.0, step_bps - depth)
+            if is_reducing and grow == -side:
+                touch = min(0.0, step_bps - (depth + hold))
             sides.append((opposed, wide, barrier, pullback, hold, touch))
         bid, ask = sides
+        # By position, in the order of the fields: by name it takes thirty times as long.
         return Quote(
-            fair_ticks=fair_ticks,
-            x=x,
-            fee_bps=fee_bps,
-            adverse_selection_bps=half.adverse_bps,
-            glft_bps=half.glft_bps,
-            half_min_bps=half.rest_bps,
-            inventory_skew_bps=lean,
-            drift_bps=drift,
-            funding_bps=funding,
-            reference_bps=reference,
-            shift_cap_bps=capped - others,
-            opposed_bid_bps=bid[0],
-            opposed_ask_bps=ask[0],
-            widening_bid_bps=bid[1],
-            widening_ask_bps=ask[1],
-            guard_bid_bps=bid[2],
-            guard_ask_bps=ask[2],
-            cascade_bid_bps=bid[3],
-            cascade_ask_bps=ask[3],
-            hold_bid_bps=bid[4],
-            hold_ask_bps=ask[4],
-            touch_bid_bps=bid[5],
-            touch_ask_bps=ask[5],
-            skew_bps=skew,
-            floor_bps=half.floor_bps,
-            reducing_floor_bps=self._reducing_floor(fee_bps, skew, x, step_bps, market),
-            pulls_bid=market.cascade.pulls_bid and "cascade" not in ablate,
-            pulls_ask=market.cascade.pulls_ask and "cascade" not in ablate,
-            glft_method=half.method,
+            fair_ticks,
+            x,
+            fee_bps,
+            half.adverse_bps,
+            half.glft_bps,
+            half.rest_bps,
+            lean,
+            drift,
+            funding,
+            reference,
+            capped - others,
+            bid[0],
+            ask[0],
+            bid[1],
+            ask[1],
+            bid[2],
+            ask[2],
+            bid[3],
+            ask[3],
+            bid[4],
+            ask[4],
+            bid[5],
+            ask[5],
+            skew,
+            half.floor_bps,
+            self._reducing_floor(fee_bps, skew, x, step_bps, market),
+            self._has_cascade and cascade.pulls_bid,
+            self._has_cascade and cascade.pulls_ask,
+            half.method,
         )
 
     def _drift(self, market: MarketView, relax_s: float, skew_bps: float) -> float | None:
@@ -438,7 +459,7 @@ class Quoter:
         """
         stance = market.stance
         worth = skew_bps * min(_X_BOUND, abs(x))
-        if stance.is_opposed or stance.action is Action.REDUCE:
+        if stance.is_opposed or stance.action is _REDUCE:
             worth += abs(stance.response_bps or 0.0)
             return max(step_bps, fee_bps - worth)
         charged = (fee_bps + market.a0_bps - worth) / (1.0 - market.a1)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mmbot.core.intents import Cancel, Diff, Move, Place
 from mmbot.core.ladder import MIN_NOTIONAL_USD, Rung, SideTarget, is_reducing
 from mmbot.core.orders import Orders
-from mmbot.core.slots import CANCELLABLE, Slot, SlotState, may_cancel
+from mmbot.core.slots import CANCELLABLE, MOVING, ON_THE_BOOK, WORKING, Slot, may_cancel
 from mmbot.core.types import NS_PER_S, USD_PER_TICK_LOT, Side
 
 _ROLL_REQUESTS = 2.0
@@ -236,14 +236,14 @@ class Reconciler:
                 continue
             # A cancel cannot overtake the move before it, so of a move the coming leg is judged.
             is_endangered = is_inside and (
-                slot.state is not SlotState.MOVING or side * slot.target_px_ticks > inside_u
+                slot.state is not MOVING or side * slot.target_px_ticks > inside_u
             )
-            if is_pulled or is_endangered or (slot.is_suspect and slot.state is SlotState.WORKING):
+            if is_pulled or is_endangered or (slot.is_suspect and slot.state is WORKING):
                 doomed.append(slot)
                 continue
             ahead += lots
             total += lots
-            if slot.state is SlotState.WORKING:
+            if slot.state is WORKING:
                 kept.append(slot)
         while total > view.budget_lots and kept:
             last = kept.pop()
@@ -287,11 +287,11 @@ class Reconciler:
         short: list[tuple[Slot, Rung]] = []
         live = 0
         for slot in orders.side(side):
-            if slot.cloid in doomed or slot.state not in _ON_THE_BOOK:
+            if slot.cloid in doomed or slot.state not in ON_THE_BOOK:
                 continue
             live += 1
             rung = open_rungs.pop(slot.target_px_ticks, None)
-            if slot.state is not SlotState.WORKING:
+            if slot.state is not WORKING:
                 continue
             if rung is None:
                 idle.append(slot)
@@ -396,9 +396,6 @@ class _Plan:
         is_retreat = side * rung.px_ticks < side * slot.px_ticks
         rank = _PROTECT if view.reduce_lots or is_retreat else _REFINE
         self.moves.append((rank, Move(slot.cloid, side, rung.px_ticks, size, rung.is_reduce_only)))
-
-
-_ON_THE_BOOK = (SlotState.WORKING, SlotState.PLACING, SlotState.MOVING)
 
 
 def _fitting(slot: Slot, rung: Rung, room: int) -> int:

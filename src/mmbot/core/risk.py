@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mmbot.core.gate import Batch, GateView, gate, gate_close
 from mmbot.core.intents import KillReason, Note
-from mmbot.core.types import NS_PER_S, USD_PER_TICK_LOT, Instrument, Mode
+from mmbot.core.types import HALTED, NS_PER_S, REDUCING, RUNNING, USD_PER_TICK_LOT, Instrument, Mode
 
 __all__ = [
     "KILLS",
@@ -200,11 +200,11 @@ class Limits(msgspec.Struct, frozen=True):
         outside RUNNING exactly the position. HALTED rests nothing. Of what may add to a
         position only `share` is used, but `least_lots` all the same where they fit.
         """
-        if mode is Mode.HALTED:
+        if mode is HALTED:
             return 0, 0
         q_max = self.q_max_lots(px_ticks)
         held = abs(position_lots)
-        if mode is Mode.REDUCING:
+        if mode is REDUCING:
             increasing, reducing = 0, held
         else:
             free = int(max(0.0, self.side_budget_frac * (q_max - held)))
@@ -307,7 +307,7 @@ class Risk:
         self._params = params
         self._stale_kill_ns = int(params.stale_kill_s * NS_PER_S)
         self.limits: Limits | None = None
-        self.mode = Mode.RUNNING
+        self.mode = RUNNING
         self.kill: KillReason | None = None
         self.notes: list[Note] = []
         self.start_usd = self.peak_usd = self.equity_usd = 0.0
@@ -374,7 +374,7 @@ class Risk:
         if limits is not None and held >= POSITION_KILL - _X_EPS:
             held_usd, limit_usd = held * limits.q_max_usd, POSITION_KILL * limits.q_max_usd
             self._trip(Trip.POSITION, _reached(Trip.POSITION, held_usd, limit_usd, "USD", now_ns))
-        if self.mode is Mode.HALTED or limits is None:
+        if self.mode is HALTED or limits is None:
             return self.mode
         is_soft = self._is_soft(now_ns)
         if held > 1.0 + _X_EPS:
@@ -383,13 +383,13 @@ class Risk:
             self._move(Trip.SOFT_LOSS, equity_usd=self.equity_usd)
         elif guard is not None:
             self._move(guard, position_frac=x)
-        elif self.mode is Mode.REDUCING and held <= _INVENTORY_CLEAR:
+        elif self.mode is REDUCING and held <= _INVENTORY_CLEAR:
             self._move(Trip.CLEARED, equity_usd=self.equity_usd)
         return self.mode
 
     def wake_at_ns(self) -> int | None:
         """When a soft stop ends by time."""
-        if self._soft_since_ns is None or self.mode is Mode.HALTED:
+        if self._soft_since_ns is None or self.mode is HALTED:
             return None
         return self._soft_since_ns + int(self._params.soft_s_max * NS_PER_S)
 
@@ -413,7 +413,7 @@ class Risk:
         return False
 
     def _trip(self, trip: Trip, reason: KillReason) -> None:
-        if self.mode is Mode.HALTED:
+        if self.mode is HALTED:
             return
         self.kill = reason
         facts: dict[str, int | float | str | bool | None] = {

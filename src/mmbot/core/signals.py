@@ -25,7 +25,7 @@ from mmbot.core.estimators.volatility import Volatility, VolatilityParams
 from mmbot.core.events import Fill, Trades
 from mmbot.core.quoter import MarketView, QuoterParams
 from mmbot.core.stance import Stance, StanceParams
-from mmbot.core.types import NS_PER_S, USD_PER_TICK_LOT, Side
+from mmbot.core.types import BUY, NS_PER_S, SELL, USD_PER_TICK_LOT
 
 _BPS_PER_FRACTION = 1e4
 _REST_S_MAX = 5.0
@@ -91,9 +91,9 @@ class Signals:
 
     def on_trades(self, trades: Trades, book: BookState) -> None:
         """Take public trades: what reached how far, and what came of it."""
-        rows = zip(trades.sides, trades.px_ticks, trades.sz_lots, strict=True)
-        for side, px_ticks, sz_lots in rows:
-            self.vpin.on_trade(side, px_ticks * sz_lots * USD_PER_TICK_LOT)
+        rows = zip(trades.px_ticks, trades.sz_lots, strict=True)
+        values_usd = [px_ticks * sz_lots * USD_PER_TICK_LOT for px_ticks, sz_lots in rows]
+        self.vpin.on_trades(trades.sides, values_usd)
         self._count(self._aggressors.take(trades), book)
 
     def _count(self, aggressors: list[Aggressor], book: BookState) -> None:
@@ -124,12 +124,12 @@ class Signals:
         self.trend.sample(now_ns, mid)
         self.adverse.on_mid(now_ns, mid)
         self.intensity.view(now_ns)
-        self._k_measured = self.intensity.target()[1]
+        self._k_measured = self.intensity.decay()
         self._ofi_z = self.ofi.z(now_ns)
         if last_ns is None:
             return
         rested_s = min((now_ns - last_ns) / NS_PER_S, _REST_S_MAX)
-        for side, prices in zip((Side.BUY, Side.SELL), live_ticks, strict=True):
+        for side, prices in zip((BUY, SELL), live_ticks, strict=True):
             for px_ticks in prices:
                 depth_bps = side * (mid - px_ticks) / mid * _BPS_PER_FRACTION
                 if depth_bps >= 0.0:
@@ -143,6 +143,11 @@ class Signals:
         """Keep a fill of ours until all of its message are here; replayed history is none."""
         if not fill.is_snapshot and not fill.is_taker:
             self._fills.append(fill)
+
+    @property
+    def has_fills(self) -> bool:
+        """Whether fills of ours came since they were last judged."""
+        return bool(self._fills)
 
     def settle_fills(
         self, now_ns: int, book: BookState, exposure_lots: tuple[int, int]
@@ -158,7 +163,7 @@ class Signals:
         fair = book.fair_ticks or book.last_mid_ticks
         if fair is None:
             return []
-        left = {Side.BUY: exposure_lots[0], Side.SELL: exposure_lots[1]}
+        left = {BUY: exposure_lots[0], SELL: exposure_lots[1]}
         for fill in fills:
             left[fill.side] += fill.sz_lots
         found: list[Burst] = []
@@ -242,7 +247,7 @@ class Signals:
         robust = self.volatility.robust_bps_rt_s
         trend = self.trend.view(now_ns, robust)
         drift = self.drift.view(now_ns)
-        intensity, adverse = self.intensity.served, self.adverse.view()
+        intensity, adverse = self.intensity.served, self.adverse.law
         rate = intensity.a_per_s * exp(-half_bps * intensity.k_per_bp) * delta
         stance = self.stance.update(
             now_ns,
@@ -253,22 +258,23 @@ class Signals:
             hold_s=self.stance.hold_s(x, rate),
             half_bps=half_bps,
         )
+        # By position, in the order of the fields: by name it takes ten times as long.
         return MarketView(
-            vol_bps_rt_s=self.volatility.bps_rt_s,
-            vol_robust_bps_rt_s=robust,
-            a_per_s=intensity.a_per_s,
-            k_per_bp=intensity.k_per_bp,
-            k_measured_per_bp=self._k_measured,
-            a0_bps=adverse.a0_bps,
-            a1=adverse.a1,
-            ofi_z=self._ofi_z,
-            vpin=self.vpin.value,
-            drift=drift,
-            trend=trend,
-            stance=stance,
-            cascade=self.cascade.view(now_ns, x, None if trend is None else trend.z, self._ofi_z),
-            funding_bps_per_h=self.funding_bps_per_h,
-            reference_bps=self.reference.shift_bps(fair_px, now_ns),
+            self.volatility.bps_rt_s,
+            robust,
+            intensity.a_per_s,
+            intensity.k_per_bp,
+            self._k_measured,
+            adverse.a0_bps,
+            adverse.a1,
+            self._ofi_z,
+            self.vpin.value,
+            drift,
+            trend,
+            stance,
+            self.cascade.view(now_ns, x, None if trend is None else trend.z, self._ofi_z),
+            self.funding_bps_per_h,
+            self.reference.shift_bps(fair_px, now_ns),
         )
 
     def wake_at_ns(self, now_ns: int) -> int | None:

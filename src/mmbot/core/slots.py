@@ -8,6 +8,7 @@ A modify at the venue is cancel-and-replace: new oid, same cloid. So a slot has 
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 import msgspec
 
@@ -17,6 +18,9 @@ from mmbot.core.types import Side
 
 class SlotState(Enum):
     """Where a slot stands; EMPTY is the absence of a slot."""
+
+    # Members are single objects, and the hash of the base class is written in Python.
+    __hash__ = object.__hash__
 
     EMPTY = "empty"
     PLACING = "placing"
@@ -31,6 +35,8 @@ class SlotState(Enum):
 
 class News(Enum):
     """What can be learned about a slot."""
+
+    __hash__ = object.__hash__
 
     PLACED = "placed"
     MOVED = "moved"
@@ -65,8 +71,17 @@ class News(Enum):
     """Asked about it, the venue speaks of a refused leg: whether it rests only a cancel tells."""
 
 
-_E, _P, _W = SlotState.EMPTY, SlotState.PLACING, SlotState.WORKING
-_M, _C, _U, _S = SlotState.MOVING, SlotState.CANCELLING, SlotState.UNKNOWN, SlotState.SETTLING
+PLACING: Final = SlotState.PLACING
+WORKING: Final = SlotState.WORKING
+MOVING: Final = SlotState.MOVING
+CANCELLING: Final = SlotState.CANCELLING
+UNKNOWN: Final = SlotState.UNKNOWN
+"""By themselves: every decision asks each order for its state several times."""
+ON_THE_BOOK: Final = (WORKING, PLACING, MOVING)
+"""States of an order that rests or is on its way, with nothing sent to end it."""
+
+_E, _P, _W = SlotState.EMPTY, PLACING, WORKING
+_M, _C, _U, _S = MOVING, CANCELLING, UNKNOWN, SlotState.SETTLING
 
 NEXT_STATE: dict[tuple[SlotState, News], SlotState] = {
     # What is not listed below changes nothing: an answer to a request that a report has already
@@ -190,7 +205,7 @@ class Slot(msgspec.Struct):
         """The nearer to the market of the prices it may rest at."""
         if not self.next_sz_lots:
             return self.px_ticks
-        if self.side is Side.BUY:
+        if self.side > 0:
             return max(self.px_ticks, self.next_px_ticks)
         return min(self.px_ticks, self.next_px_ticks)
 
@@ -200,7 +215,7 @@ class Slot(msgspec.Struct):
         return self.next_px_ticks if self.next_sz_lots else self.px_ticks
 
 
-CANCELLABLE = frozenset({SlotState.WORKING, SlotState.PLACING, SlotState.MOVING, SlotState.UNKNOWN})
+CANCELLABLE: Final = (*ON_THE_BOOK, UNKNOWN)
 """States in which a cancel may protect: what is on its way must not wait for its verdict."""
 
 
@@ -209,4 +224,4 @@ def may_cancel(slot: Slot, now_ns: int) -> bool:
     if slot.state not in CANCELLABLE or now_ns < slot.retry_ns:
         return False
     # The venue has said that nothing of it is live, and nothing sent before can land any more.
-    return not (slot.state is SlotState.UNKNOWN and slot.is_gone and now_ns >= slot.lands_until_ns)
+    return not (slot.state is UNKNOWN and slot.is_gone and now_ns >= slot.lands_until_ns)

@@ -37,6 +37,9 @@ class ResponseMode(Enum):
     """The reducing side comes in as well, as far as its floor lets it."""
 
 
+_HOLD, _REDUCE, _BOTH = Action.HOLD, Action.REDUCE, ResponseMode.BOTH
+
+
 class StanceParams(BaseModel):
     """When a position is opposed, and how strongly the quotes answer."""
 
@@ -196,7 +199,7 @@ class Stance:
             )
         action = self._act(x, urgency, against_p)
         response, ratio, is_capped = self._answer(trend, urgency, is_against=against)
-        mode = ResponseMode.BOTH if action is Action.REDUCE else params.mode
+        mode = _BOTH if action is _REDUCE else params.mode
         return StanceView(
             self._is_opposed,
             urgency if self._is_opposed else 0.0,
@@ -227,7 +230,7 @@ class Stance:
             params.reduce_p_leave if was_likely else params.reduce_p
         )
         self._is_reducing = (is_urgent, is_large, is_likely)
-        return Action.REDUCE if any(self._is_reducing) else Action.HOLD
+        return _REDUCE if is_urgent or is_large or is_likely else _HOLD
 
     def _answer(
         self, trend: TrendView | None, urgency: float, *, is_against: bool

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from enum import Enum, IntEnum
 from math import ceil, floor
+from typing import Final
 
 import msgspec
 
@@ -45,8 +46,16 @@ class Side(IntEnum):
         return Side.SELL if self is Side.BUY else Side.BUY
 
 
+BUY: Final = Side.BUY
+SELL: Final = Side.SELL
+"""Reading a member through its class takes longer than most that is done with it."""
+
+
 class Tif(Enum):
     """Time in force, in the venue's spelling. Quotes are `ALO`; only a flatten is `IOC`."""
+
+    # Members are single objects, and the hash of the base class is written in Python.
+    __hash__ = object.__hash__
 
     ALO = "Alo"
     GTC = "Gtc"
@@ -59,6 +68,11 @@ class Mode(Enum):
     RUNNING = "running"
     REDUCING = "reducing"
     HALTED = "halted"
+
+
+RUNNING: Final = Mode.RUNNING
+REDUCING: Final = Mode.REDUCING
+HALTED: Final = Mode.HALTED
 
 
 class Instrument(msgspec.Struct, frozen=True, kw_only=True):

@@ -256,7 +256,8 @@ class Gateway:
     ) -> None:
         now_ns = self._clock()
         now_ms = now_ns // NS_PER_MS
-        expires_ms = None if request is Request.CANCEL else now_ms + self._expires_ms
+        is_cancel = request is Request.CANCEL
+        expires_ms = None if is_cancel else now_ms + self._expires_ms
         nonce = self._nonces.next(now_ms)
         signature = self._signer.sign(action.msgpack, nonce, expires_ms)
         body = actions.body(action, nonce, signature, self._signer.vault, expires_ms)
@@ -265,8 +266,9 @@ class Gateway:
         expires_ns = (expires_ms or 0) * NS_PER_MS
         post = _Post(request, cloids, deadline_ns, expires_ns, post_id, on_done=on_done)
         self._pending[post_id] = post
+        newest = self._newest
         for cloid in cloids:
-            self._newest[cloid, request is Request.CANCEL] = post_id
+            newest[cloid, is_cancel] = post_id
         if self._link_send(actions.post_frame(post_id, body)):
             self._deadlines.append(post_id)
             if self._timer is None:

@@ -9,15 +9,16 @@ from mmbot.core.engine.decision import Decision
 from mmbot.core.engine.params import EngineParams
 from mmbot.core.engine.tally import Tally
 from mmbot.core.engine.watch import Watch
+from mmbot.core.events import Event
 from mmbot.core.intents import Cancel, Diff, Note, Status
 from mmbot.core.ladder import Ladder, SideInputs, SideTarget
 from mmbot.core.quoter import MarketView, Quote, Quoter
 from mmbot.core.reconcile import SideView
 from mmbot.core.risk import Batch, GateView, Limits, gate
 from mmbot.core.slots import may_cancel
-from mmbot.core.types import NS_PER_S, Instrument, Mode, Side
+from mmbot.core.types import BUY, HALTED, NS_PER_S, REDUCING, RUNNING, SELL, Instrument, Side
 
-_SIDES = (Side.BUY, Side.SELL)
+_SIDES = (BUY, SELL)
 _STALE = "stale book"
 _LATE = "late book"
 _DIAGNOSTICS_NS = NS_PER_S
@@ -59,6 +60,8 @@ class Engine(Watch):
         self._delta: float | None = None
         self._diagnosed_ns: int | None = None
         self._wake_ns: int | None = None
+        self._wake_of: tuple[View | None, int | None, int | None, int] | None = None
+        """Of the last decision, as long as `_wake_ns` has not been worked out."""
         self._dropped_ns: dict[tuple[str, str], int] = {}
         self._tally = Tally()
         self._inside_since_ns = 0
@@ -97,7 +100,7 @@ class Engine(Watch):
             self._book_sent(batch, now_ns)
         capture = self._capture(view, batch, now_ns)
         queries = orders.queries(now_ns)
-        self._wake_ns = self._next_wake(view, age_ns, old_ns, now_ns)
+        self._wake_of = (view, age_ns, old_ns, now_ns)
         status = self._status(blocked, view)
         leave = None if blocked is not None else self._leave(x, self._quoter.base_bps, now_ns)
         return Decision(batch, self._drain(), queries, status, capture, risk.kill, relink, leave)
@@ -110,7 +113,21 @@ class Engine(Watch):
 
     def wake_at_ns(self) -> int | None:
         """Earliest time at which `decide` could change its answer without a new event."""
+        if self._wake_of is not None:
+            self._settle_wake()
         return self._wake_ns
+
+    def apply(self, event: Event) -> None:
+        """Fold one event into state."""
+        if self._wake_of is not None:
+            self._settle_wake()
+        self._handler_of(event)(event)
+
+    def _settle_wake(self) -> None:
+        """Work out the wake-up of the last decision: after it has left, before anything changes."""
+        found, self._wake_of = self._wake_of, None
+        assert found is not None
+        self._wake_ns = self._next_wake(*found)
 
     def _book_sent(self, batch: Batch, now_ns: int) -> None:
         """Take what leaves as sent, before any answer to it."""
@@ -131,7 +148,7 @@ class Engine(Watch):
 
     def _blocked(self, age_ns: int | None, lag_ns: int | None, q_max_lots: float) -> str | None:
         """Why nothing may rest at all; None if trading is on."""
-        if self.risk.mode is Mode.HALTED:
+        if self.risk.mode is HALTED:
             return "halted"
         if self._is_stopping:
             return "stopping"
@@ -196,7 +213,7 @@ class Engine(Watch):
         """A rule that keeps a side empty; the side that reduces the position never is."""
         if side * x < 0:
             return None
-        if self.risk.mode is Mode.REDUCING:
+        if self.risk.mode is REDUCING:
             return "reducing"
         if abs(x) >= 1.0:
             return "position limit"
@@ -215,9 +232,9 @@ class Engine(Watch):
         assert ask is not None
         assert limits is not None
         instrument, lots = self.instrument, self.position.lots
-        live_px = self._digest.of(self.orders).live_px
+        live_px = self._digest.live_px(self.orders)
         self.signals.look(now_ns, book, live_px)
-        must_reduce = self.risk.mode is not Mode.RUNNING
+        must_reduce = self.risk.mode is not RUNNING
         step = instrument.step_ticks(int(fair))
         quote, market = self._quote(limits, fair, step, x, now_ns)
         self._stance = market.stance
@@ -306,28 +323,38 @@ class Engine(Watch):
         self, view: View | None, age_ns: int | None, old_ns: int | None, now_ns: int
     ) -> int | None:
         """`old_ns` is the age of the touch, by the venue's time where that makes it older."""
-        times: list[int | None] = [self.orders.query_at_ns(), self.risk.wake_at_ns()]
-        times.extend(self._digest.of(self.orders).retries_ns)
-        if age_ns is not None and old_ns is not None and self.risk.mode is not Mode.HALTED:
-            times.append(now_ns - old_ns + self._stale_kill_ns)
-            times.append(now_ns - old_ns + self._stale_pull_ns)
-            times.append(now_ns - age_ns + self._stale_pull_ns)
+        times: list[int | None] = [
+            self.orders.query_at_ns(),
+            self.risk.wake_at_ns(),
+            *self._digest.retries_ns(self.orders),
+        ]
+        if age_ns is not None and old_ns is not None and self.risk.mode is not HALTED:
+            old_at_ns, pull_ns = now_ns - old_ns, self._stale_pull_ns
+            times += (
+                old_at_ns + self._stale_kill_ns,
+                old_at_ns + pull_ns,
+                now_ns - age_ns + pull_ns,
+            )
         if self._late_since_ns is not None:
             times.append(self._relink_at_ns)
             times.append(self._late_since_ns + self._stale_kill_ns)
         if view is not None:
-            times.append(self._warm_at_ns)
-            times.append(view.bid.wake_ns)
-            times.append(view.ask.wake_ns)
-            times.extend([backoff.until_ns for backoff in self._backoff])
+            bids, asks = self._backoff
+            times += (
+                self._warm_at_ns,
+                view.bid.wake_ns,
+                view.ask.wake_ns,
+                bids.until_ns,
+                asks.until_ns,
+                self.signals.wake_at_ns(now_ns),
+                self._reconciler.ready_at_ns(now_ns),
+            )
             if self._diagnosed_ns is not None:
                 times.append(self._diagnosed_ns + _DIAGNOSTICS_NS)
             if view.quote.reference_bps is not None:
                 times.append(self.signals.reference.expires_at_ns())
-            times.append(self.signals.wake_at_ns(now_ns))
             if self._guards is not None:
                 times.append(self._guards.wake_at_ns(now_ns))
-            times.append(self._reconciler.ready_at_ns(now_ns))
         return _soonest(times, now_ns)
 
     # -- reports ----------------------------------------------------------------------------------
@@ -363,7 +390,7 @@ class Engine(Watch):
             self.risk.mode,
             self.book.mid_ticks,
             self.position.lots,
-            (orders.exposure_lots(Side.BUY), orders.exposure_lots(Side.SELL)),
+            (orders.exposure_lots(BUY), orders.exposure_lots(SELL)),
             self.risk.equity_usd,
             self._reconciler.requests.left,
         )

@@ -3,38 +3,42 @@
 from __future__ import annotations
 
 from mmbot.core.orders import Orders
-from mmbot.core.slots import CANCELLABLE, SlotState
-
-_ON_THE_BOOK = (SlotState.WORKING, SlotState.PLACING, SlotState.MOVING)
+from mmbot.core.slots import CANCELLABLE, ON_THE_BOOK
 
 
 class Digest:
     """
     Prices at which orders of ours rest or are on their way to, and when cancels may be repeated.
 
-    Read `of` first; the fields are not to be changed.
+    What it returns is not to be changed. Its halves are read before and after the batch leaves.
     """
 
-    __slots__ = ("_at", "live_px", "retries_ns")
+    __slots__ = ("_live_at", "_live_px", "_retries_at", "_retries_ns")
 
     def __init__(self) -> None:
-        self._at = -1
-        self.live_px: tuple[list[int], list[int]] = ([], [])
-        """In ticks, of the bids and of the asks."""
-        self.retries_ns: list[int] = []
+        self._live_at = self._retries_at = -1
+        self._live_px: tuple[list[int], list[int]] = ([], [])
+        self._retries_ns: list[int] = []
 
-    def of(self, orders: Orders) -> Digest:
-        """The digest of the table as it stands."""
-        if self._at == orders.version:
-            return self
+    def live_px(self, orders: Orders) -> tuple[list[int], list[int]]:
+        """Prices in ticks, of the bids and of the asks."""
+        if self._live_at == orders.version:
+            return self._live_px
         bids: list[int] = []
         asks: list[int] = []
-        retries_ns: list[int] = []
         for slot in orders.slots.values():
-            if slot.state in _ON_THE_BOOK:
+            if slot.state in ON_THE_BOOK:
                 (bids if slot.side > 0 else asks).append(slot.target_px_ticks)
-            if slot.retry_ns and slot.state in CANCELLABLE:
-                retries_ns.append(slot.retry_ns)
-        self.live_px, self.retries_ns = (bids, asks), retries_ns
-        self._at = orders.version
-        return self
+        self._live_px, self._live_at = (bids, asks), orders.version
+        return self._live_px
+
+    def retries_ns(self, orders: Orders) -> list[int]:
+        """When the cancels that were refused may be sent again."""
+        if self._retries_at != orders.version:
+            self._retries_ns = [
+                slot.retry_ns
+                for slot in orders.slots.values()
+                if slot.retry_ns and slot.state in CANCELLABLE
+            ]
+            self._retries_at = orders.version
+        return self._retries_ns

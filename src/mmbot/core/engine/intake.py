@@ -137,11 +137,14 @@ class Intake:
 
     def apply(self, event: Event) -> None:
         """Fold one event into state."""
+        self._handler_of(event)(event)
+
+    def _handler_of(self, event: Event) -> Callable[[Any], None]:
         handler = self._handlers.get(type(event))
         if handler is None:
             msg = f"unknown event {type(event).__name__}"
             raise TypeError(msg)
-        handler(event)
+        return handler
 
     def _on_book(self, event: Bbo | Book) -> None:
         footprint = self._footprint

@@ -13,7 +13,7 @@ from mmbot.core.guards import Position as Guarded
 from mmbot.core.markout import RecentEdge
 from mmbot.core.risk import Trip
 from mmbot.core.stance import StanceView
-from mmbot.core.types import Instrument, Side
+from mmbot.core.types import BUY, SELL, Instrument
 from mmbot.core.vitals import Facts, Vitals
 
 _EDGE_S = 5
@@ -57,8 +57,10 @@ class Watch(Intake):
 
     def _settle_fills(self, now_ns: int) -> None:
         """Judge what was filled since the last decision: a sweep comes in one message."""
+        if not self.signals.has_fills:
+            return
         orders = self.orders
-        exposure = (orders.exposure_lots(Side.BUY), orders.exposure_lots(Side.SELL))
+        exposure = (orders.exposure_lots(BUY), orders.exposure_lots(SELL))
         for burst in self.signals.settle_fills(now_ns, self.book, exposure):
             self._note(
                 "cascade.seen",
@@ -98,8 +100,8 @@ class Watch(Intake):
     def _facts(self) -> Facts:
         """What came in, before any estimator, quoter or ladder made something of it."""
         instrument, signals = self.instrument, self.signals
-        bids, asks = self._digest.of(self.orders).live_px
-        intensity, adverse = signals.intensity.served, signals.adverse.view()
+        bids, asks = self._digest.live_px(self.orders)
+        intensity, adverse = signals.intensity.served, signals.adverse.law
         return Facts(
             fee_bps=self._fee_bps,
             funding_bps_per_h=signals.funding_bps_per_h,

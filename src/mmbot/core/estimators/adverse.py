@@ -154,6 +154,11 @@ class Adverse:
         """The link was lost: what waits for its horizon is dropped, what is learnt stays."""
         self.quotes.reset_gap()
 
+    @property
+    def law(self) -> Line:
+        """The law to quote with, as of the last mid."""
+        return self._served
+
     def view(self) -> AdverseView:
         """The law and the table as of the last mid; built anew at most once a second."""
         if self._view is None:

@@ -51,22 +51,30 @@ class Aggressors:
     def take(self, trades: Trades) -> list[Aggressor]:
         """Fold one message; returns the orders now known to be whole, in order."""
         done: list[Aggressor] = []
+        seen, tids, opened = self._seen, self._tids, self._open
+        last: _Open | None = None
+        last_side: Side | None = None
+        # A sweep is hundreds of rows of one order, so the loop is short where nothing changes.
         rows = zip(trades.times_ms, trades.sides, trades.px_ticks, trades.tids, strict=True)
         for venue_ms, side, px_ticks, tid in rows:
-            if tid in self._seen:
+            if tid in seen:
                 self.repeated += 1
                 continue
-            self._remember(tid)
-            last = self._open.get(side)
-            if last is not None and last.venue_ms == venue_ms:
-                if side * (px_ticks - last.px_ticks) > 0:
-                    last.px_ticks = px_ticks
-                continue
+            seen.add(tid)
+            tids.append(tid)
+            if len(tids) > _TIDS_KEPT:
+                seen.discard(tids.popleft())
+            if side is not last_side:
+                last, last_side = opened.get(side), side
             if last is not None:
+                if last.venue_ms == venue_ms:
+                    if side * (px_ticks - last.px_ticks) > 0:
+                        last.px_ticks = px_ticks
+                    continue
                 if venue_ms < last.venue_ms:
                     continue  # an old one that came late: its market is history
                 done.append(_whole(side, last))
-            self._open[side] = _Open(trades.recv_ns, venue_ms, px_ticks)
+            last = opened[side] = _Open(trades.recv_ns, venue_ms, px_ticks)
         return sorted(done)
 
     def settle(self, now_ns: int) -> list[Aggressor]:
@@ -79,12 +87,6 @@ class Aggressors:
         for side, _ in ripe:
             del self._open[side]
         return sorted(_whole(side, each) for side, each in ripe)
-
-    def _remember(self, tid: int) -> None:
-        self._seen.add(tid)
-        self._tids.append(tid)
-        if len(self._tids) > _TIDS_KEPT:
-            self._seen.discard(self._tids.popleft())
 
 
 def _whole(side: Side, each: _Open) -> Aggressor:

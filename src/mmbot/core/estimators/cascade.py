@@ -17,7 +17,7 @@ import msgspec
 from pydantic import Field, model_validator
 
 from mmbot.core.estimators.burst import Burst, BurstDetector, BurstParams, OwnFill
-from mmbot.core.types import NS_PER_S, Side
+from mmbot.core.types import BUY, NS_PER_S, Side
 from mmbot.errors import StateError
 
 _SIGNAL_MAX: Final = 3.0
@@ -156,7 +156,7 @@ class CascadeView(msgspec.Struct, frozen=True, gc=False):
         Zero or more; in full it puts the quote on the deepest price taken. It comes after
         every other term of the side, `bid_bps` and `ask_bps` included.
         """
-        is_bid = side is Side.BUY
+        is_bid = side is BUY
         hold_ticks = self.hold_bid_ticks if is_bid else self.hold_ask_ticks
         if hold_ticks is None:
             return 0.0
@@ -195,7 +195,7 @@ def absorb(
         if left_bps >= _FORGOTTEN_BPS:
             depth_bps = max(depth_bps, before.extra_bps)
         if hold_ticks is not None and before.hold_ticks is not None:
-            deeper = min if burst.side is Side.BUY else max
+            deeper = min if burst.side is BUY else max
             if _is_held(before, now_ns, params):
                 hold_ticks = deeper(hold_ticks, before.hold_ticks)
         odds += log_odds(before, now_ns, params)
@@ -289,13 +289,11 @@ class Cascade:
             return None
         it = self._memory
         if not burst.is_extension:
-            self._before[side] = it.bid if side is Side.BUY else it.ask
+            self._before[side] = it.bid if side is BUY else it.ask
             self._opened_ns[side] = now_ns
         # An extension starts again from what was there before: the same fills count once.
         after = absorb(self._before[side], self._opened_ns[side], burst, self._params)
-        self._memory = (
-            CascadeMemory(after, it.ask) if side is Side.BUY else CascadeMemory(it.bid, after)
-        )
+        self._memory = CascadeMemory(after, it.ask) if side is BUY else CascadeMemory(it.bid, after)
         return burst
 
     def view(self, now_ns: int, x: float, z: float | None, ofi_z: float | None) -> CascadeView:
@@ -327,16 +325,16 @@ class Cascade:
                 hold_ask_ticks = ask.hold_ticks
         danger_up, danger_down = _logistic(odds_up + signal), _logistic(odds_down - signal)
         return CascadeView(
-            bid_bps=bid_bps,
-            ask_bps=ask_bps,
-            hold_bid_ticks=hold_bid_ticks,
-            hold_ask_ticks=hold_ask_ticks,
-            weight_bid=weight_bid,
-            weight_ask=weight_ask,
-            danger_up=danger_up,
-            danger_down=danger_down,
-            pulls_bid=danger_down > params.danger_pull and not x < 0,
-            pulls_ask=danger_up > params.danger_pull and not x > 0,
+            bid_bps,
+            ask_bps,
+            hold_bid_ticks,
+            hold_ask_ticks,
+            weight_bid,
+            weight_ask,
+            danger_up,
+            danger_down,
+            danger_down > params.danger_pull and not x < 0,
+            danger_up > params.danger_pull and not x > 0,
         )
 
     def _weight(self, towards: float) -> float:
@@ -348,10 +346,13 @@ class Cascade:
 
     def wake_at_ns(self, now_ns: int) -> int | None:
         """When the next pullback starts to fade and its hold ends, after `now_ns`, or None."""
+        bid, ask = self._memory.bid, self._memory.ask
+        if bid is None and ask is None:
+            return None
         sustain_ns = round(self._params.sustain_s * NS_PER_S)
         ends = [
             it.at_ns + sustain_ns
-            for it in (self._memory.bid, self._memory.ask)
+            for it in (bid, ask)
             if it is not None and it.at_ns + sustain_ns > now_ns
         ]
         return min(ends, default=None)

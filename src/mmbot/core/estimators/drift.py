@@ -74,22 +74,28 @@ def predict(
     Two steps give what one of their length gives.
     """
     x = kappa_per_s * dt_s
-    e = exp(-x)
-    if x > 0:
-        b = -expm1(-x) / kappa_per_s
-        q22 = -sigma_m2 * expm1(-2 * x) / (2 * kappa_per_s)
-    else:
-        b, q22 = dt_s, sigma_m2 * dt_s
+    e, m2, mm2 = _faded(belief.m_bps_per_s, belief.mm, dt_s, sigma_m2, kappa_per_s)
+    b = -expm1(-x) / kappa_per_s if x > 0 else dt_s
     q11 = sigma2 * dt_s + sigma_m2 * dt_s**3 * _price_noise(x)
     q12 = sigma_m2 * b * b / 2
     p, m, pp, pm, mm = belief
     return Belief(
         p + b * m,
-        e * m,
+        m2,
         pp + 2 * b * pm + b * b * mm + q11,
         e * (pm + b * mm) + q12,
-        e * e * mm + q22,
+        mm2,
     )
+
+
+def _faded(
+    m_bps_per_s: float, mm: float, dt_s: float, sigma_m2: float, kappa_per_s: float
+) -> tuple[float, float, float]:
+    """Of a drift and its variance: what is left of each unit of it, it and its variance then."""
+    x = kappa_per_s * dt_s
+    e = exp(-x)
+    noise = -sigma_m2 * expm1(-2 * x) / (2 * kappa_per_s) if x > 0 else sigma_m2 * dt_s
+    return e, e * m_bps_per_s, e * e * mm + noise
 
 
 def update(
@@ -203,11 +209,11 @@ class Drift:
         "_nis_max",
         "_nis_sum",
         "_nis_weight",
+        "_noise",
         "_noise_min",
         "_origin",
         "_params",
         "_sample_ns",
-        "_vol",
         "ignored",
     )
 
@@ -224,7 +230,8 @@ class Drift:
         # Sum and weight of an exponential mean that starts from nothing.
         self._nis_sum = 0.0
         self._nis_weight = 0.0
-        self._vol = 0.0
+        self._noise = 0.0
+        """Variance rate of the drift by the volatility of the last observation."""
         self.ignored = 0
 
     def _sigma_m2(self, vol_bps_rt_s: float) -> float:
@@ -259,18 +266,20 @@ class Drift:
         belief, gap_ns = self._belief, now_ns - self._last_ns
         if belief is None or gap_ns > self._gap_ns:
             self._belief = Belief(0.0, 0.0, noise_var, 0.0, self._drift_var(vol_bps_rt_s))
-            self._origin, self._last_ns, self._vol = mid_ticks, now_ns, vol_bps_rt_s
+            self._origin, self._last_ns = mid_ticks, now_ns
+            self._noise = self._sigma_m2(vol_bps_rt_s)
             return
         if gap_ns < self._sample_ns or gap_ns <= 0:
             self.ignored += gap_ns < 0
             return
         dt_s = gap_ns / NS_PER_S
         y = (mid_ticks - self._origin) / self._origin * 1e4
+        noise = self._sigma_m2(vol_bps_rt_s)
         ahead = predict(
             belief,
             dt_s,
             sigma2=vol_bps_rt_s**2,
-            sigma_m2=self._sigma_m2(vol_bps_rt_s),
+            sigma_m2=noise,
             kappa_per_s=self._kappa,
         )
         belief, nis = update(ahead, y, noise_var, nis_max=self._nis_max)
@@ -280,25 +289,21 @@ class Drift:
         if abs(y) > _REBASE_BPS:
             belief = _rebased(belief, y)
             self._origin = mid_ticks
-        self._belief, self._last_ns, self._vol = belief, now_ns, vol_bps_rt_s
+        self._belief, self._last_ns, self._noise = belief, now_ns, noise
 
     def view(self, now_ns: int) -> DriftView | None:
         """The drift as believed now; None before the first mid and after a gap."""
         belief = self._belief
         if belief is None or now_ns - self._last_ns > self._gap_ns:
             return None
-        ahead = predict(
-            belief,
-            max(0, now_ns - self._last_ns) / NS_PER_S,
-            sigma2=self._vol**2,
-            sigma_m2=self._sigma_m2(self._vol),
-            kappa_per_s=self._kappa,
-        )
-        tau_s = 1 / self._kappa if self._kappa else None
+        kappa = self._kappa
+        dt_s = max(0, now_ns - self._last_ns) / NS_PER_S
+        _, mean, var = _faded(belief.m_bps_per_s, belief.mm, dt_s, self._noise, kappa)
+        tau_s = 1 / kappa if kappa else None
         nis_mean = (
             self._nis_sum / self._nis_weight if self._nis_weight >= _NIS_WEIGHT_LEAST else None
         )
-        return DriftView(ahead.m_bps_per_s, sqrt(ahead.mm), nis_mean, tau_s)
+        return DriftView(mean, sqrt(var), nis_mean, tau_s)
 
     def reset_gap(self) -> None:
         """Forget price and drift: what comes next follows a lost link."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from math import inf, sqrt
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -239,15 +240,30 @@ class Vpin:
     high-frequency world, Review of Financial Studies 25(5).
     """
 
-    __slots__ = ("_bucket_usd", "_filled_usd", "_net_usd", "_shares", "ignored")
+    __slots__ = ("_bucket_usd", "_filled_usd", "_net_usd", "_shares", "ignored", "value")
 
     def __init__(self, params: FlowParams) -> None:
         self._bucket_usd = params.vpin_bucket_usd
         self._shares: deque[float] = deque(maxlen=params.vpin_buckets)
         self._filled_usd = 0.0
         self._net_usd = 0.0
+        self.value: float | None = None
+        """Mean share of one-sided volume; None until every bucket has been filled once."""
         self.ignored = 0
         """Trades refused: not a positive finite value."""
+
+    def on_trades(self, sides: Sequence[Side], values_usd: Sequence[float]) -> None:
+        """Count public trades of one message, in order."""
+        bucket, filled, net = self._bucket_usd, self._filled_usd, self._net_usd
+        for side, value in zip(sides, values_usd, strict=True):
+            if 0.0 < value < bucket - filled:
+                filled += value
+                net += side * value
+                continue
+            self._filled_usd, self._net_usd = filled, net
+            self.on_trade(side, value)
+            filled, net = self._filled_usd, self._net_usd
+        self._filled_usd, self._net_usd = filled, net
 
     def on_trade(self, side: Side, value_usd: float) -> None:
         """Count one public trade; `side` is the taker's. What overflows opens the next bucket."""
@@ -263,15 +279,12 @@ class Vpin:
         rest = value_usd - room
         whole = int(rest // self._bucket_usd)
         # More one-sided buckets than are kept cannot matter: the work stays bounded.
-        self._shares.extend([1.0] * min(whole, self._shares.maxlen or 0))
+        shares = self._shares
+        shares.extend([1.0] * min(whole, shares.maxlen or 0))
         self._filled_usd = max(0.0, rest - whole * self._bucket_usd)
         self._net_usd = side * self._filled_usd
-
-    @property
-    def value(self) -> float | None:
-        """Mean share of one-sided volume; None until every bucket has been filled once."""
-        shares = self._shares
-        return sum(shares) / len(shares) if len(shares) == shares.maxlen else None
+        if len(shares) == shares.maxlen:
+            self.value = sum(shares) / len(shares)
 
 
 def _is_touch(bid_px: float, bid_sz: float, ask_px: float, ask_sz: float) -> bool:

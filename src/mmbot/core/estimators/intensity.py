@@ -153,6 +153,7 @@ class Intensity:
 
     __slots__ = (
         "_a",
+        "_bins",
         "_blocks",
         "_clocked_ns",
         "_d_max",
@@ -195,6 +196,8 @@ class Intensity:
         self._n = self._n_uncensored = self._excess = self._watched_s = self._fills = 0.0
         self._exposure_s = [0.0] * _BINS
         self._exposure_sbp = [0.0] * _BINS
+        self._bins: list[int] = []
+        """Those in which anything ever rested, in order."""
         self._unit = 1.0
         """Weight of a second told now: resting time is forgotten by weighing what follows more."""
         self._waiting: deque[_Second] = deque()
@@ -253,6 +256,8 @@ class Intensity:
             self.ignored += 1
             return
         i = int(depth_bps / _BIN_BPS)
+        if not self._exposure_s[i]:
+            self._bins = sorted({*self._bins, i})
         self._exposure_s[i] += seconds * self._unit
         self._exposure_sbp[i] += seconds * depth_bps * self._unit
 
@@ -280,10 +285,10 @@ class Intensity:
         """The figures as of the last call of `view`."""
         return self._view
 
-    def target(self) -> tuple[float, float]:
-        """A and k that the evidence in hand asks for, before smoothing and bounds."""
-        prior, weight = self.prior, self._weight
-        events, excess = weight + self._n_uncensored, weight / prior.k_per_bp + self._excess
+    def decay(self) -> float:
+        """The k that the evidence in hand asks for, before smoothing and bounds."""
+        weight = self._weight
+        events, excess = weight + self._n_uncensored, weight / self.prior.k_per_bp + self._excess
         # Of the events that wait, those count already that make k smallest: the farthest ones.
         # One event more can then only lower k.
         for _, reached in sorted(self._fresh, key=_EXCESS, reverse=True):
@@ -291,13 +296,19 @@ class Intensity:
                 break
             events += 1.0
             excess += reached
-        k = events / excess
+        return events / excess
+
+    def target(self) -> tuple[float, float]:
+        """A and k that the evidence in hand asks for, before smoothing and bounds."""
+        prior, weight, k = self.prior, self._weight, self.decay()
         silence_s = weight / (prior.a_per_s * exp(-prior.k_per_bp * self._d_min))
         tape = (weight + self._n) / (silence_s + self._watched_s) * exp(k * self._d_min)
         rested = 0.0
-        for seconds, moment in zip(self._exposure_s, self._exposure_sbp, strict=True):
+        exposure_s, exposure_sbp = self._exposure_s, self._exposure_sbp
+        for i in self._bins:
+            seconds = exposure_s[i]
             if seconds > 0.0:
-                rested += seconds * exp(-k * moment / seconds)
+                rested += seconds * exp(-k * exposure_sbp[i] / seconds)
         return (weight + self._fills) / (weight / tape + rested / self._unit), k
 
     def _second(self, now_ns: int) -> _Second:

@@ -171,17 +171,16 @@ class Trend:
             at = max(0, bisect_right(times, last_ns - horizon_ns) - 1)
             returns.append((newest - levels[at]) * scale)
             spans_s.append((last_ns - times[at]) / NS_PER_S)
-        weights = self._weights
-        total = sum(weights)
-        rate = sum(w * r / h for w, r, h in zip(weights, returns, spans_s, strict=True)) / total
-        unit_var = sum(
-            a * b / max(h, j)
-            for a, h in zip(weights, spans_s, strict=True)
-            for b, j in zip(weights, spans_s, strict=True)
-        )
         short, medium, long = returns
+        s, m, l = spans_s  # noqa: E741 - short, medium and long, as the weights below
+        a, b, c = self._weights
+        total = a + b + c
+        rate = (a * short / s + b * medium / m + c * long / l) / total
+        # The sum over all pairs of w_i w_j / max(H_i, H_j): of nested spans the later is longer.
+        ab, ac, bc = a * b / m, a * c / l, b * c / l
+        unit_var = a * a / s + ab + ac + ab + b * b / m + bc + ac + bc + c * c / l
         unit_sd, age_s = sqrt(unit_var) / total, age_ns / NS_PER_S
-        return _Blend(short, medium, long, rate, rate * spans_s[2], unit_sd, age_s)
+        return _Blend(short, medium, long, rate, rate * l, unit_sd, age_s)
 
     def view(self, now_ns: int, vol_bps_rt_s: float) -> TrendView | None:
         """

@@ -182,7 +182,9 @@ class Volatility:
         "_slow_n",
         "_var",
         "_window",
+        "bps_rt_s",
         "ignored",
+        "robust_bps_rt_s",
         "samples",
     )
 
@@ -210,17 +212,18 @@ class Volatility:
         self._origin = 0.0
         self.samples = 0
         self.ignored = 0
-
-    @property
-    def bps_rt_s(self) -> float:
+        self.bps_rt_s = params.prior_bps_rt_s
         """Estimate, bps per root second, inside its bounds; jumps count."""
-        return min(self._max, max(self._min, sqrt(self._var) * self._factor))
-
-    @property
-    def robust_bps_rt_s(self) -> float:
+        self.robust_bps_rt_s = params.prior_bps_rt_s
         """The same without jumps; the prior counts as thirty samples, fewer as the window fills."""
-        ordinary = max(sqrt(self._ordinary_var), _ORDINARY_FRAC_MIN * self.bps_rt_s)
-        return min(self._max, max(self._min, ordinary))
+        self._serve()
+
+    def _serve(self) -> None:
+        """Work out what is asked for between two samples."""
+        least, most = self._min, self._max
+        self.bps_rt_s = level = min(most, max(least, sqrt(self._var) * self._factor))
+        ordinary = max(sqrt(self._ordinary_var), _ORDINARY_FRAC_MIN * level)
+        self.robust_bps_rt_s = min(most, max(least, ordinary))
 
     @property
     def is_warm(self) -> bool:
@@ -263,20 +266,20 @@ class Volatility:
         self._fast.append(move_bps * move_bps / dt)
         self._denoise(dt)
         self._without_jumps()
+        self._serve()
         return True
 
-    def _move_rt_s(self, end: int, steps: int) -> float:
-        """Move over `steps` steps to the `end` newest sample, bps per root second."""
-        end_ns, newer = self._path[-1 - end]
-        start_ns, older = self._path[-1 - end - steps]
-        return (newer - older) / self._origin * 1e4 / sqrt((end_ns - start_ns) / NS_PER_S)
+    def _move_rt_s(self, newest: tuple[int, float], oldest: tuple[int, float]) -> float:
+        """Move between two samples, bps per root second."""
+        span_s = (newest[0] - oldest[0]) / NS_PER_S
+        return (newest[1] - oldest[1]) / self._origin * 1e4 / sqrt(span_s)
 
     def _denoise(self, dt_s: float) -> None:
         """Move the factor towards the ratio of the two-scale to the plain variation."""
-        scale = self._slow_n
-        if len(self._path) <= scale:
+        scale, path = self._slow_n, self._path
+        if len(path) <= scale:
             return
-        self._slow.append(self._move_rt_s(0, scale) ** 2)
+        self._slow.append(self._move_rt_s(path[-1], path[-1 - scale]) ** 2)
         n = len(self._fast)
         fast = sum(self._fast)
         if n < _WARM_SAMPLES or fast <= 0:
@@ -290,12 +293,13 @@ class Volatility:
     def _without_jumps(self) -> None:
         """Take the median of the three newest long steps into the figure without jumps."""
         step = self._ordinary_n
-        medians = self._medians
-        if len(self._path) <= 3 * step:
+        medians, path = self._medians, self._path
+        if len(path) <= 3 * step:
             return
-        a = abs(self._move_rt_s(0, step))
-        b = abs(self._move_rt_s(step, step))
-        c = abs(self._move_rt_s(2 * step, step))
+        second, third = path[-1 - step], path[-1 - 2 * step]
+        a = abs(self._move_rt_s(path[-1], second))
+        b = abs(self._move_rt_s(second, third))
+        c = abs(self._move_rt_s(third, path[-1 - 3 * step]))
         median = max(min(a, b), min(max(a, b), c))
         medians.append(median * median)
         n = len(medians)

@@ -13,7 +13,7 @@ from typing import Final
 from mmbot.core.events import OrderUpdate, Request
 from mmbot.core.intents import Note
 from mmbot.core.orders.departed import READ_LAG_NS, Departed, End
-from mmbot.core.slots import NEXT_STATE, News, Slot, SlotState
+from mmbot.core.slots import NEXT_STATE, UNKNOWN, WORKING, News, Slot, SlotState
 from mmbot.core.types import Side
 
 _PROOFS: Final = frozenset({News.PLACED, News.MOVED, News.OPEN_SAME, News.OPEN_NEW})
@@ -85,7 +85,7 @@ class Legs:
     def waiting(self) -> Sequence[Slot]:
         """Slots without a verdict. Not to be changed."""
         if self._waiting_at != self.version:
-            self._waiting = [s for s in self.slots.values() if s.state is SlotState.UNKNOWN]
+            self._waiting = [s for s in self.slots.values() if s.state is UNKNOWN]
             self._waiting_at = self.version
         return self._waiting
 
@@ -139,18 +139,16 @@ class Legs:
         if state is SlotState.EMPTY:
             self._bury(slot, recv_ns, _CERTAIN.get(news, End.ABSENT))
             return
-        if state is SlotState.WORKING and (
+        if state is WORKING and (
             slot.lands_until_ns
             or (
                 # The late answer to what a cancel has overtaken says nothing of that cancel.
-                news in _OVERTAKEN
-                and slot.state is SlotState.UNKNOWN
-                and slot.cause is Request.CANCEL
+                news in _OVERTAKEN and slot.state is UNKNOWN and slot.cause is Request.CANCEL
             )
         ):
             # It rests, but what was sent before may still change that.
-            state = SlotState.UNKNOWN
-        if state is SlotState.UNKNOWN and slot.state is not SlotState.UNKNOWN:
+            state = UNKNOWN
+        if state is UNKNOWN and slot.state is not UNKNOWN:
             slot.queried_ns = -1
         if news in _PROOFS or (state is SlotState.SETTLING and slot.state is not state):
             slot.seen_ns = max(slot.seen_ns, recv_ns)
@@ -218,7 +216,7 @@ class Legs:
         self._departed.take_back(cloid)
         self._take_leg(slot, oid, recv_ns)
         self._drop_next(slot)
-        slot.state, slot.is_suspect, slot.seen_ns = SlotState.WORKING, True, recv_ns
+        slot.state, slot.is_suspect, slot.seen_ns = WORKING, True, recv_ns
         self.slots[cloid] = slot
         self._departed.list_oid(oid, cloid)
         self.version += 1
@@ -233,7 +231,7 @@ class Legs:
             side=update.side,
             px_ticks=update.px_ticks,
             sz_lots=max(update.orig_sz_lots, update.sz_lots),
-            state=SlotState.WORKING,
+            state=WORKING,
             sent_ns=update.recv_ns,
             oid=update.oid,
             seen_ns=update.recv_ns,

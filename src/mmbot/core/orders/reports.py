@@ -12,7 +12,7 @@ from typing import Final
 from mmbot.core.events import Fill, OrderState, OrderUpdate, Request
 from mmbot.core.orders.departed import READ_LAG_NS
 from mmbot.core.orders.legs import Legs
-from mmbot.core.slots import News, Slot, SlotState
+from mmbot.core.slots import MOVING, UNKNOWN, News, Slot, SlotState
 
 _ENDED: Final = frozenset({OrderState.FILLED, OrderState.CANCELED})
 
@@ -94,15 +94,11 @@ class Reports(Legs):
             return
         if slot.state is SlotState.SETTLING or slot.is_old_over:
             return
-        if (
-            slot.state is SlotState.UNKNOWN
-            and slot.cause is Request.CANCEL
-            and as_of_ns < slot.sent_ns
-        ):
+        if slot.state is UNKNOWN and slot.cause is Request.CANCEL and as_of_ns < slot.sent_ns:
             # Older than the cancel whose outcome is wanted.
             return
         slot.sz_lots = _whole_lots(slot, update)
-        if slot.state is SlotState.UNKNOWN and slot.lands_until_ns:
+        if slot.state is UNKNOWN and slot.lands_until_ns:
             if as_of_ns < slot.lands_until_ns:
                 # The old leg rests, and the new one may replace it yet.
                 self.version += 1
@@ -118,7 +114,7 @@ class Reports(Legs):
             return
         # A leg that came to nothing says nothing of the old one: the reply to its request does, or
         # the cancel that follows a refused move. Where neither is to come, a cancel is sent.
-        if slot.state is not SlotState.UNKNOWN or update.recv_ns < slot.lands_until_ns:
+        if slot.state is not UNKNOWN or update.recv_ns < slot.lands_until_ns:
             return
         if slot.is_old_over or slot.is_gone:
             self._finish(slot, slot.sz_lots, is_new=False, recv_ns=update.recv_ns)
@@ -134,9 +130,7 @@ class Reports(Legs):
             slot.sz_lots = _whole_lots(slot, update)
         executed, booked = _executed_lots(update), (slot.sz_lots, slot.filled_lots)
         done = slot.sz_lots if update.state is OrderState.FILLED else executed or 0
-        if slot.next_sz_lots and (
-            slot.state is SlotState.MOVING or update.recv_ns < slot.lands_until_ns
-        ):
+        if slot.next_sz_lots and (slot.state is MOVING or update.recv_ns < slot.lands_until_ns):
             # It may be the old leg's half of the move: only news of the new one settles that.
             slot.is_old_over = True
             slot.sz_lots = max(slot.filled_lots, min(done, slot.sz_lots))

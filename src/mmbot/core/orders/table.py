@@ -19,7 +19,7 @@ from mmbot.core.events import (
 from mmbot.core.intents import Cancel, Move, Place, Query
 from mmbot.core.orders.departed import READ_LAG_NS, End
 from mmbot.core.orders.reports import Reports
-from mmbot.core.slots import News, Slot, SlotState
+from mmbot.core.slots import CANCELLING, MOVING, PLACING, News, Slot
 from mmbot.core.types import NS_PER_S
 
 SETTLE_NS: Final = 10 * NS_PER_S
@@ -43,9 +43,9 @@ _WHOLE_REFUSALS: Final = frozenset(
 """Refusals made before the engine of the venue touched any order."""
 
 _PENDING: Final = {
-    Request.PLACE: SlotState.PLACING,
-    Request.MOVE: SlotState.MOVING,
-    Request.CANCEL: SlotState.CANCELLING,
+    Request.PLACE: PLACING,
+    Request.MOVE: MOVING,
+    Request.CANCEL: CANCELLING,
 }
 _UNANSWERED: Final = {
     Request.PLACE: News.PLACE_UNANSWERED,
@@ -129,24 +129,24 @@ class Orders(Reports):
         """
         for cancel in cancels:
             slot = self.slots[cancel.cloid]
-            slot.state, slot.cause, slot.sent_ns = SlotState.CANCELLING, Request.CANCEL, now_ns
+            slot.state, slot.cause, slot.sent_ns = CANCELLING, Request.CANCEL, now_ns
             slot.is_gone = False
         lands_until_ns = now_ns + self.settle_ns
         for move in moves:
             slot = self.slots[move.cloid]
-            slot.state, slot.cause, slot.sent_ns = SlotState.MOVING, Request.MOVE, now_ns
+            slot.state, slot.cause, slot.sent_ns = MOVING, Request.MOVE, now_ns
             slot.next_px_ticks, slot.next_sz_lots = move.px_ticks, move.sz_lots
             slot.next_is_reduce_only = move.is_reduce_only
             slot.lands_until_ns = lands_until_ns
             slot.is_old_over = slot.is_gone = False
         for place in places:
             self.slots[place.cloid] = Slot(
-                cloid=place.cloid,
-                side=place.side,
-                px_ticks=place.px_ticks,
-                sz_lots=place.sz_lots,
-                state=SlotState.PLACING,
-                sent_ns=now_ns,
+                place.cloid,
+                place.side,
+                place.px_ticks,
+                place.sz_lots,
+                PLACING,
+                now_ns,
                 is_reduce_only=place.is_reduce_only,
                 lands_until_ns=lands_until_ns,
             )
@@ -202,7 +202,7 @@ class Orders(Reports):
         self._drop_next(slot)
         slot.is_gone = is_gone
         slot.is_suspect |= not is_gone and event.reason not in _WHOLE_REFUSALS
-        if slot.state is not SlotState.CANCELLING:
+        if slot.state is not CANCELLING:
             self._step(slot, News.GONE if is_gone else News.MOVE_REFUSED, event.recv_ns)
         self.version += 1
 
@@ -267,7 +267,7 @@ class Orders(Reports):
 
     def _absent(self, slot: Slot, since_ns: int, recv_ns: int) -> None:
         """A reading begun at `since_ns` does not show an order."""
-        if slot.state in (SlotState.PLACING, SlotState.MOVING) or since_ns <= slot.lands_until_ns:
+        if slot.state in (PLACING, MOVING) or since_ns <= slot.lands_until_ns:
             return
         if since_ns <= slot.seen_ns:
             return

@@ -52,7 +52,8 @@ class Track:
             self._value, self._changed_ns = observed, now_ns
             self._range = (expected, expected)
         low, high = self._range
-        self._range = (min(low, expected), max(high, expected))
+        if not low <= expected <= high:
+            self._range = (min(low, expected), max(high, expected))
         if is_within(reading, expectation):
             is_idle = max(abs(observed), abs(expected)) <= expectation.slack + reading.slack
             mend = _IDLE_MEND if is_idle and not self.is_raised else _MEND

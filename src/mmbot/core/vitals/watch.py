@@ -68,6 +68,7 @@ class Vitals:
         "_sweeps",
         "_tracks",
         "_volatility",
+        "is_well",
     )
 
     def __init__(
@@ -97,6 +98,8 @@ class Vitals:
         self._fade = 0.0
         self._opposed_ns: int | None = None
         self._calm_ns: int | None = None
+        self.is_well = True
+        """Whether no violation stands; every decision asks."""
 
     def reset_gap(self) -> None:
         """The link was lost: what the estimators forget is forgotten here as well."""
@@ -104,11 +107,6 @@ class Vitals:
         self._returns.reset()
         self._tracks = {key: track for key, track in self._tracks.items() if track.is_raised}
         self._gap_ns = self._checked_ns
-
-    @property
-    def is_well(self) -> bool:
-        """Whether no violation stands."""
-        return not any(t.is_raised for t in self._tracks.values()) and self._slow.is_well
 
     @property
     def standing(self) -> tuple[str, ...]:
@@ -129,17 +127,23 @@ class Vitals:
         self._checked_ns = now_ns
         dt_s = 0.0 if last_ns is None else (now_ns - last_ns) / NS_PER_S
         found: list[Violation] = []
+        tracks = self._tracks
         for reading in self._readings(record, facts, dt_s):
             expectation = EXPECTATIONS[reading.term]
             if reading.term in self._off or isnan(reading.expected):
                 continue
             if reading.term == "volatility" and self._is_after_gap(now_ns):
                 continue  # its steps across the gap are told apart by no record
-            track = self._tracks.setdefault((reading.term, reading.at), Track())
+            key = reading.term, reading.at
+            track = tracks.get(key)
+            if track is None:
+                track = tracks[key] = Track()
             kind = track.take(now_ns, reading, expectation)
             if kind is not None:
                 found.append(_violation(now_ns, reading, kind, track.since_ns))
         found.extend(self._slow.take(record, facts, self._off))
+        # What is raised falls with a reading as well, and nowhere else.
+        self.is_well = self._slow.is_well and not any(t.is_raised for t in self._tracks.values())
         return tuple(found)
 
     def _is_after_gap(self, now_ns: int) -> bool:
