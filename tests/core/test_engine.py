@@ -1432,25 +1432,23 @@ def test_the_end_of_a_pause_is_a_wake_time() -> None:
 
 def test_the_wake_up_is_that_of_the_decision_however_late_it_is_asked_for() -> None:
     """It is worked out after the orders have left; events folded meanwhile must not reach it."""
-    it = Rig(params())
-    for step in range(40):
-        it.move_to(26.2 + 0.01 * (step % 7) - 0.02 * (step % 3))
-        it.decide()
-        it.wait(0.4)
+    it = Rig(params(reconcile={"backoff_s": 0.5}))
+    it.is_holding_answers = True
+    it.decide()
+    (place, *_) = it.batches[-1].places
     at_once, late = (
-        Engine(params(), it.instrument, cloid_prefix=PREFIX, own_in_book=True) for _ in range(2)
+        Engine(params(reconcile={"backoff_s": 0.5}), it.instrument, cloid_prefix=PREFIX)
+        for _ in range(2)
     )
-    told: list[int | None] = []
-    asked: list[int | None] = []
-    for entry in it.tape:
-        if isinstance(entry, int):
-            if told:
-                asked.append(late.wake_at_ns())
-            at_once.decide(entry)
-            late.decide(entry)
-            told.append(at_once.wake_at_ns())
-        else:
-            at_once.apply(entry)
-            late.apply(entry)
-    assert len(set(asked)) > 20
-    assert asked == told[:-1]
+    for engine in (at_once, late):
+        for item in it.tape:
+            if isinstance(item, int):
+                engine.decide(item)
+            else:
+                engine.apply(item)
+    wake = at_once.wake_at_ns()
+    late.apply(Rejected(it.now_ns, Request.PLACE, place.cloid, Rejection.BUDGET, "too many"))
+    assert late.wake_at_ns() == wake
+    # The refusal sets a time of its own, which belongs to the next decision.
+    late.decide(it.now_ns)
+    assert late.wake_at_ns() == it.now_ns + NS_PER_S // 2 != wake
