@@ -84,7 +84,8 @@ def draw(rng: Random) -> tuple[EngineParams, tuple[str, ...]]:
         except ValidationError:
             continue
         risk = params.risk
-        if risk.side_budget_frac * risk.max_position_usd < params.ladder.order_usd_min / 0.97:
+        limit_usd = risk.position_limit_usd(risk.capital_usd)
+        if risk.side_budget_frac * limit_usd < params.ladder.order_usd_min / 0.97:
             continue  # the program refuses a side without one order
         changed = (f"{section}.{key}" for section in _SECTIONS for key in tree[section])
         return params, tuple(changed)
