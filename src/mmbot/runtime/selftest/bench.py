@@ -265,10 +265,17 @@ class Bench:
         return self.stage.position_lots() / self.q_max_lots()
 
     def hold(self, x: float) -> None:
-        """Bring the position to `x` limits by an order by hand."""
+        """
+        Bring the position to `x` limits by an order by hand.
+
+        Raises:
+            CheckError: The emulated venue refuses it.
+        """
         missing = round(x * self.q_max_lots()) - self.stage.position_lots()
-        self.stage.take(missing)
+        filled = self.stage.take(missing)
         self.exchange.settle()
+        if filled != abs(missing):
+            raise CheckError(f"self-test: the position could not be brought to {x:+.2f} limits")
 
     def relink(self) -> None:
         """Cut the connection: the program reads account and fee anew when it is back."""

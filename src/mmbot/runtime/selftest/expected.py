@@ -9,7 +9,7 @@ the vitals compare with as well; the stationary quote is an eigenvector found by
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import erf, exp, inf, log1p, sqrt
+from math import erf, exp, inf, log, log1p, sqrt
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -114,11 +114,13 @@ def glft_half_bps(
     growth = exp((1 / ratio + 1) * log1p(ratio)) if gamma > 0 else exp(1.0)
     slope = sigma * sqrt(gamma * growth / (2 * a * delta * k))
     eta = a / growth
-    places = np.arange(-lots, lots + 1)
-    matrix = np.diag(0.5 * k * gamma * sigma**2 * delta * places.astype(float) ** 2)
-    matrix -= eta * (np.eye(2 * lots + 1, k=1) + np.eye(2 * lots + 1, k=-1))
+    # The ground state is even, so half of the inventories are enough.
+    matrix = np.diag(0.5 * k * gamma * sigma**2 * delta * np.arange(lots + 1.0) ** 2)
+    beside = np.full(lots, -eta)
+    beside[0] *= sqrt(2)
+    matrix += np.diag(beside, 1) + np.diag(beside, -1)
     ground = np.abs(np.linalg.eigh(matrix)[1][:, 0])
-    half = c1 + float(np.log(ground[lots] / ground[lots + 1])) / k
+    half = c1 + log(sqrt(2) * ground[0] / ground[1]) / k
     return half / margin, slope / margin
 
 

@@ -12,12 +12,18 @@ from mmbot.config import Config
 from mmbot.core.types import Side
 from mmbot.runtime.selftest.session import Session
 
-_X: Final = 0.22
+UNCHANGED: Final = "none: a quiet market"
+"""Perturbation of a row that changes nothing."""
+_X: Final = 0.18
+"""Below the share that a side may hold, so that sizes stay as they are and prices alone answer."""
+_SMALL_X: Final = 0.04
+_ORDER_USD_LEAST: Final = 10.8
 _LARGE_X: Final = 0.6
 _BOTH: Final = (Side.BUY, Side.SELL)
 _RAMP_BPS_PER_S: Final = 0.5
 _AGAINST_BPS_PER_S: Final = 0.6
 _FEE_UP_BPS: Final = 6.0
+_DEPTH_USE: Final = 0.95
 
 
 class Skip(Exception):  # noqa: N818 - no error: the row says that it cannot be shown
@@ -146,8 +152,7 @@ def _nothing(session: Session) -> None:
 
 
 def _moved(session: Session) -> None:
-    session.stage.mid_steps += session.steps(6.0)
-    session.bench.seconds(2)
+    session.ramp(0.75, 8)
 
 
 def _leaning(session: Session) -> None:
@@ -187,7 +192,8 @@ def _funding(sign: int) -> Callable[[Session], None]:
     def play(session: Session) -> None:
         bound = session.config.quoter.funding_bps_max
         relax_s = min(3600.0, session.model.half(session.facts).relax_s)
-        per_h_bps = min(300.0, 0.8 * bound * 3600 / relax_s)
+        # Half of its bound, so that a rate or a horizon that is too large shows as well.
+        per_h_bps = min(300.0, 0.5 * bound * 3600 / relax_s)
         session.stage.funding_per_h = sign * per_h_bps * 1e-4
         session.bench.seconds(3)
 
@@ -202,20 +208,36 @@ def _lead(sign: int) -> Callable[[Session], None]:
     return play
 
 
-def _volatile(session: Session) -> None:
-    session.shake(6.0, 44)
-    x = min(0.4, session.growing_x_max())
-    if x < 0.1:
-        raise Skip("risk: the side that adds to a position has no order at this size")
-    session.bench.hold(x)
-    session.bench.seconds(1)
+def _volatile(sign: int) -> Callable[[Session], None]:
+    def play(session: Session) -> None:
+        session.shake(6.0, 44)
+        x = min(0.4, session.growing_x_max())
+        if x < 0.1:
+            raise Skip("risk: the side that adds to a position has no order at this size")
+        session.bench.hold(sign * x)
+        session.bench.seconds(1)
+
+    return play
+
+
+def _deepest(session: Session) -> float:
+    return session.config.ladder.depth_bps_max
+
+
+def _growing_bps(session: Session, x: float) -> float:
+    """Depth at which the side that adds to a position of `x` limits would rest."""
+    facts = session.facts._replace(x=x)
+    return max(wanted.depth_bps for _, wanted in session.model.sides(facts))
 
 
 def _far(sign: int) -> Callable[[Session], None]:
     def play(session: Session) -> None:
         x = min(0.85, session.growing_x_max())
-        if x < session.config.quoter.guard_x + 0.05:
-            raise Skip("risk: so far out the side that adds has no order at this size")
+        least = session.config.quoter.guard_x + 0.1
+        while x >= least and _growing_bps(session, sign * x) > _DEPTH_USE * _deepest(session):
+            x -= 0.02
+        if x < least:
+            raise Skip("so far out the side that adds has no order at this size and width")
         session.bench.hold(sign * x)
         session.bench.seconds(1)
 
@@ -260,13 +282,17 @@ def _dear_and_drifting(session: Session) -> None:
 def _small_and_against(session: Session) -> None:
     """A position worth little, to be reduced, at a fee that is worth more."""
     _fee(session)
-    session.bench.hold(0.04)
+    limit_usd = session.bench.q_max_lots() * session.stage.mid_ticks * 1e-6
+    x = max(_SMALL_X, _ORDER_USD_LEAST / limit_usd)
+    if x > 0.1:
+        raise Skip("risk: the least order that the venue takes is a large position")
+    session.bench.hold(x)
     session.ramp(-0.6, 42)
 
 
 ROWS: Final[tuple[Row, ...]] = (
-    Row("half_min", "half_min", "none: a quiet market", _nothing, Side.BUY),
-    Row("book/moved", "book", "mid 6 bps up", _moved, Side.BUY, gauge=Gauge.PRICE),
+    Row("half_min", "half_min", UNCHANGED, _nothing, Side.BUY),
+    Row("book/moved", "book", "mid 6 bps up over 8 s", _moved, Side.BUY, gauge=Gauge.PRICE),
     Row("book/leaning", "book", "sizes of the touch lean 2.8 bps up", _leaning, Side.BUY, gauge=Gauge.PRICE),
     Row("fee/up", "fee", f"maker fee {_FEE_UP_BPS:g} bps up", _fee, Side.BUY),
     Row("inventory_skew/long", "inventory_skew", f"x to +{_X}", _position(_X), Side.BUY),
@@ -308,8 +334,12 @@ ROWS: Final[tuple[Row, ...]] = (
         Side.SELL, sides=(Side.SELL,), prepare=_holding(-_X), off=_opposed_off,
     ),
     Row(
-        "widening/volatile", "widening", "volatility threefold, then x to +0.4", _volatile,
+        "widening/long", "widening", "volatility threefold, then x to +0.4", _volatile(1),
         Side.BUY, sides=(Side.BUY,), off=_widening_off, points=6,
+    ),
+    Row(
+        "widening/short", "widening", "volatility threefold, then x to -0.4", _volatile(-1),
+        Side.SELL, sides=(Side.SELL,), off=_widening_off, points=6,
     ),
     Row(
         "guard/long", "guard", "x far beyond the start of the barrier", _far(1), Side.BUY,
@@ -348,7 +378,7 @@ ROWS: Final[tuple[Row, ...]] = (
         Side.BUY, sides=(Side.BUY,),
     ),
     Row(
-        "reducing_floor", "reducing_floor", "fee 6 bps up, x +0.04 to be reduced",
+        "reducing_floor", "reducing_floor", "fee 6 bps up, a small long to be reduced",
         _small_and_against, Side.SELL, sides=(Side.SELL,),
     ),
 )  # fmt: skip
