@@ -10,12 +10,13 @@ import msgspec
 
 from mmbot.config import Config
 from mmbot.core.types import Side
-from mmbot.runtime.selftest.session import Session
+from mmbot.runtime.selftest.session import Session, Skip
 
 UNCHANGED: Final = "none: a quiet market"
 """Perturbation of a row that changes nothing."""
 _X: Final = 0.18
 """Below the share that a side may hold, so that sizes stay as they are and prices alone answer."""
+_WIDE_X: Final = 0.25
 _SMALL_X: Final = 0.04
 _ORDER_USD_LEAST: Final = 10.8
 _LARGE_X: Final = 0.6
@@ -24,10 +25,6 @@ _RAMP_BPS_PER_S: Final = 0.5
 _AGAINST_BPS_PER_S: Final = 0.6
 _FEE_UP_BPS: Final = 6.0
 _DEPTH_USE: Final = 0.95
-
-
-class Skip(Exception):  # noqa: N818 - no error: the row says that it cannot be shown
-    """A row cannot be shown with this configuration; the message says why."""
 
 
 class Gauge(Enum):
@@ -211,7 +208,7 @@ def _lead(sign: int) -> Callable[[Session], None]:
 def _volatile(sign: int) -> Callable[[Session], None]:
     def play(session: Session) -> None:
         session.shake(6.0, 44)
-        x = min(0.4, session.growing_x_max())
+        x = min(_WIDE_X, session.growing_x_max())
         if x < 0.1:
             raise Skip("risk: the side that adds to a position has no order at this size")
         session.bench.hold(sign * x)
@@ -283,7 +280,8 @@ def _small_and_against(session: Session) -> None:
     """A position worth little, to be reduced, at a fee that is worth more."""
     _fee(session)
     limit_usd = session.bench.q_max_lots() * session.stage.mid_ticks * 1e-6
-    x = max(_SMALL_X, _ORDER_USD_LEAST / limit_usd)
+    # Small, but not so small that the nearest order would turn it round.
+    x = max(_SMALL_X, _ORDER_USD_LEAST / limit_usd, 0.55 * session.model.delta)
     if x > 0.1:
         raise Skip("risk: the least order that the venue takes is a large position")
     session.bench.hold(x)
@@ -334,11 +332,11 @@ ROWS: Final[tuple[Row, ...]] = (
         Side.SELL, sides=(Side.SELL,), prepare=_holding(-_X), off=_opposed_off,
     ),
     Row(
-        "widening/long", "widening", "volatility threefold, then x to +0.4", _volatile(1),
+        "widening/long", "widening", "volatility threefold, then x to +0.25", _volatile(1),
         Side.BUY, sides=(Side.BUY,), off=_widening_off, points=6,
     ),
     Row(
-        "widening/short", "widening", "volatility threefold, then x to -0.4", _volatile(-1),
+        "widening/short", "widening", "volatility threefold, then x to -0.25", _volatile(-1),
         Side.SELL, sides=(Side.SELL,), off=_widening_off, points=6,
     ),
     Row(

@@ -10,8 +10,8 @@ from mmbot.core.types import Instrument, Side
 from mmbot.errors import ConfigError
 from mmbot.runtime.selftest.bench import Tamper
 from mmbot.runtime.selftest.report import Report, Result, Status
-from mmbot.runtime.selftest.rows import ROWS, UNCHANGED, Gauge, Row, Skip
-from mmbot.runtime.selftest.session import PERTURB_S, Seen, Session
+from mmbot.runtime.selftest.rows import ROWS, UNCHANGED, Gauge, Row
+from mmbot.runtime.selftest.session import PERTURB_S, Seen, Session, Skip
 
 
 def run_selftest(

@@ -23,9 +23,18 @@ _POINTS: Final = 4
 _WAIT_S_MAX: Final = 8
 _ERROR_BPS: Final = 0.2
 """What rounding, fair price and the moment of a sample leave open."""
+_GRID_ERROR: Final = 0.05
+"""The same of the distance of two lines: orders follow a change of price late."""
+_DEPTH_USE: Final = 0.97
+_STRIDE_BPS: Final = 0.6
+"""Move of the mid in a second: less than the half spread of the touch."""
 _BUDGET_ROOM: Final = 1.06
 _BUDGET_USE: Final = 0.97
 _INTEREST_PER_H: Final = 0.0001 / 8
+
+
+class Skip(Exception):  # noqa: N818 - no error: the row says that it cannot be shown
+    """A row cannot be shown with this configuration; the message says why."""
 
 
 class Seen(NamedTuple):
@@ -184,16 +193,34 @@ class Session:
         found: dict[Side, list[tuple[float | None, Wanted, float]]] = {side: [] for side in sides}
         for place in self._order(points):
             tile = (place - (points - 1) / 2) / points
-            self.stage.mid_steps = home + round(tile * spacing / self.stage.step_bps)
+            self._walk(home + round(tile * spacing / self.stage.step_bps))
             self.bench.seconds(wait_s)
             shown = self.bench.shown()
             for side, wanted in self.model.sides(self.facts):
                 if side in found:
+                    self._refuse_too_deep(wanted)
                     depth = shown.depth_bps(side)
                     found[side].append((depth, wanted, self.spacing_bps(shown)))
-        self.stage.mid_steps = home
+        self._walk(home)
         fair = self.bench.fair_ticks
         return {side: self._seen(rows, late, fair) for side, rows in found.items()}
+
+    def _refuse_too_deep(self, wanted: Wanted) -> None:
+        """By the ladder's own rule nothing rests so deep, so there is nothing to see."""
+        if not wanted.is_reducing and wanted.depth_bps > _DEPTH_USE * self._depth_max:
+            raise Skip(f"the quote would be deeper than ladder.depth_bps_max = {self._depth_max:g}")
+
+    @property
+    def _depth_max(self) -> float:
+        return self.config.ladder.depth_bps_max
+
+    def _walk(self, mid_steps: int) -> None:
+        """Take the mid there so slowly that it does not come through an order of ours."""
+        stage, stride = self.stage, self.steps(_STRIDE_BPS)
+        while abs(mid_steps - stage.mid_steps) > stride:
+            stage.mid_steps += stride if mid_steps > stage.mid_steps else -stride
+            self.bench.second()
+        stage.mid_steps = mid_steps
 
     @staticmethod
     def _order(points: int) -> list[int]:
@@ -212,7 +239,7 @@ class Session:
             slack += (wanted.slack_bps + open_bps + late + spacing / (2 * count)) / count
         depths = [depth for depth, _, _ in rows if depth is not None]
         observed = sum(depths) / count if len(depths) == count else None
-        tolerance = slack + _ERROR_BPS
+        tolerance = slack + _ERROR_BPS + _GRID_ERROR * rows[-1][2]
         return Seen(observed, wanted_bps, expected, tolerance, rows[-1][1].terms, fair)
 
     def _grid(self, wanted: Wanted, spacing: float) -> tuple[float, float]:
@@ -244,14 +271,15 @@ class Session:
 
     def growing_x_max(self) -> float:
         """Largest position at which the side that adds to it still has an order."""
-        return growing_x_max(self.config, self.bench.instrument)
+        lot_usd = self.stage.start_ticks * 1e-6
+        return growing_x_max(self.config, self.bench.instrument, lot_usd)
 
 
-def growing_x_max(config: Config, instrument: Instrument) -> float:
+def growing_x_max(config: Config, instrument: Instrument, lot_usd: float) -> float:
     """Largest position, of the limit, whose increasing side still has room for one order."""
     risk = config.risk
     leverage = min(risk.leverage, instrument.max_leverage)
     limit = min(risk.max_position_usd, risk.capital_usd * leverage, 5 * risk.capital_usd)
     side_usd = risk.side_budget_frac * limit * _BUDGET_USE
-    return 1.0 - config.ladder.order_usd_min * _BUDGET_ROOM / side_usd
+    return 1.0 - (config.ladder.order_usd_min + lot_usd) * _BUDGET_ROOM / side_usd
 

@@ -31,7 +31,6 @@ _BASE_MAKER: Final = 0.00015
 _BASE_TAKER: Final = 0.00045
 _HOUSE: Final = "0xe5" + f"{1:038x}"
 _TAKER: Final = "0xe5" + f"{2:038x}"
-_CROWD: Final = "0xe5" + f"{3:038x}"
 _VOLUME_USD: Final = 1e8
 """Past volume of the account: requests are not what is tested."""
 
@@ -107,11 +106,11 @@ class Stage:
         self.venue.grant_volume(user, _VOLUME_USD)
         self.fee_bps = 0.0
         self.set_fee(None)
-        for house in (_HOUSE, _TAKER, _CROWD):
+        for house in (_HOUSE, _TAKER):
             self.venue.open_account(house, usd=0.0, is_house=True)
         self._step_ms, self._due_ms = step_ms, now_ms
         self._is_odd = False
-        self._orders: dict[tuple[int, str], int] = {}
+        self._orders: dict[tuple[int, str], list[int]] = {}
         self.start_ticks: int = self.asset.mark_ticks
         self.step_ticks = _step(self.asset)
         self.mid_steps = 0
@@ -161,12 +160,10 @@ class Stage:
             Side.BUY: max(1, round(lots * (1 + self.lean))),
             Side.SELL: max(1, round(lots * (1 - self.lean))),
         }
-        for side in Side:
-            self._put(asset, side, "touch", mid - side * half, sizes[side])
+        self._put(asset, "touch", (mid - half, mid + half), (sizes[Side.BUY], sizes[Side.SELL]))
         wall = round(mid * _WALL_BPS * 1e-4 / self.step_ticks) * self.step_ticks
         wall_lots = round(_WALL_USD / (mid * USD_PER_TICK_LOT))
-        for side in Side:
-            self._put(asset, side, "wall", mid - side * wall, wall_lots)
+        self._put(asset, "wall", (mid - wall, mid + wall), (wall_lots, wall_lots))
         if self.reference is not None:
             self._quote_reference(self.reference, mid)
 
@@ -177,8 +174,7 @@ class Stage:
         centre = mid * ratio * (1 + self.lead_bps * 1e-4)
         bid = int(centre / step) * step
         lots = max(1, round(_TOUCH_USD / (centre * USD_PER_TICK_LOT))) + self._is_odd
-        self._put(other, Side.BUY, "touch", bid, lots)
-        self._put(other, Side.SELL, "touch", bid + step, lots)
+        self._put(other, "touch", (bid, bid + step), (lots, lots))
 
     def _fund(self) -> None:
         """An oracle, and premiums of this hour, that make the funding which is asked for."""
@@ -194,25 +190,20 @@ class Stage:
         asset.premium_samples = 1_000_000
         asset.premium_sum = premium * asset.premium_samples
 
-    def _put(self, asset: AssetState, side: Side, name: str, px_ticks: int, lots: int) -> None:
-        """Replace one order of the house; what it would cross of its own is taken away first."""
-        key = (asset.asset_id * 2 + (side > 0), name)
-        other = (asset.asset_id * 2 + (side < 0), name)
-        for mine in (key, other) if name == "touch" and self._crosses(asset, side, px_ticks) else (
-            key,
-        ):
-            oid = self._orders.pop(mine, None)
-            if oid is not None:
-                self.venue.cancel(_HOUSE, asset.asset_id, oid=oid)
-        order = NewOrder(asset.asset_id, side, px_ticks, lots, Tif.GTC)
-        result = self.venue.submit(_HOUSE, order)
-        if result.oid is not None and result.is_ok:
-            self._orders[key] = result.oid
-
-    @staticmethod
-    def _crosses(asset: AssetState, side: Side, px_ticks: int) -> bool:
-        touch = asset.book.ask_ticks if side > 0 else asset.book.bid_ticks
-        return touch is not None and side * (px_ticks - touch) >= 0
+    def _put(
+        self, asset: AssetState, name: str, px_ticks: tuple[int, int], lots: tuple[int, int]
+    ) -> None:
+        """Replace a bid and an ask of the house: both go before one comes, or they would meet."""
+        key = (asset.asset_id, name)
+        for oid in self._orders.pop(key, ()):
+            self.venue.cancel(_HOUSE, asset.asset_id, oid=oid)
+        placed = []
+        for side, px, size in zip((Side.BUY, Side.SELL), px_ticks, lots, strict=True):
+            order = NewOrder(asset.asset_id, side, px, size, Tif.GTC)
+            result = self.venue.submit(_HOUSE, order)
+            if result.oid is not None:
+                placed.append(result.oid)
+        self._orders[key] = placed
 
     # -- what a test reads ------------------------------------------------------------------------
 
