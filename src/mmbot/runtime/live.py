@@ -44,6 +44,7 @@ from mmbot.runtime.patience import PatientRest
 from mmbot.runtime.preflight import Facts, account_of, failures, read_facts, read_instrument
 from mmbot.runtime.rundir import describe_run, make_run_dir, point_latest, write_summary
 from mmbot.runtime.screen import summary_lines
+from mmbot.runtime.selftest import refuse_unless_well, run_selftest
 from mmbot.runtime.summary import started_facts, summarise
 from mmbot.runtime.trader import Ports, Trader
 from mmbot.runtime.venues import RESET_HINT, Venue, market_lock, open_venue, state_path
@@ -242,6 +243,7 @@ class _Run:
         facts = await read_facts(config, reads, signer, instrument)
         for row in failures(facts):
             raise CheckError(f"{row.name}: {row.text}")
+        await asyncio.to_thread(prove, config, facts.instrument)
         if self.options.run_dir is None:
             point_latest(run_dir)
         for line in (f"account  {facts.user}", f"logs     {run_dir}"):
@@ -374,6 +376,17 @@ class _Run:
                 f"mmbot: the venue did not confirm that nothing rests; {what}: "
                 "look at the account before the next run"
             )
+
+
+def prove(config: Config, instrument: Instrument) -> None:
+    """
+    Where money is real, begin only with a program whose every term reaches the wire.
+
+    Raises:
+        CheckError: The self-test failed; every row that did is named.
+    """
+    if config.mode == "live":
+        refuse_unless_well(run_selftest(config, instrument=instrument))
 
 
 def new_cloid_prefix() -> int:

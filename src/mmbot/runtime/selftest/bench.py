@@ -97,7 +97,8 @@ class Wire:
         self._instrument = instrument
         self._seen = 0
         self.orders: dict[str, tuple[Side, Resting]] = {}
-        self.actions = 0
+        self.elements = 0
+        """Orders placed and moved so far."""
 
     def read(self) -> None:
         """Take in what was sent since the last time."""
@@ -107,7 +108,6 @@ class Wire:
             return
         for entry in list(self._exchange.requests)[-new:]:
             action = entry["body"]["action"]
-            self.actions += 1
             if action["type"] == "order":
                 for order in action["orders"]:
                     self._keep(order)
@@ -124,6 +124,7 @@ class Wire:
             round(instrument.lots(float(order["s"]))),
             bool(order["r"]),
         )
+        self.elements += 1
         self.orders[order["c"]] = (Side.BUY if order["b"] else Side.SELL, resting)
 
 
@@ -286,7 +287,7 @@ class Bench:
         rows = self.stage.venue.open_orders(self.user, self.instrument.dex)
         sides: dict[Side, list[Resting]] = {side: [] for side in Side}
         for row in rows:
-            found = self.wire.orders.get(row.get("cloid"))
+            found = self.wire.orders.get(str(row.get("cloid")))
             if found is None:
                 raise CheckError(f"self-test: an order rests that no payload asked for: {row}")
             sides[found[0]].append(found[1])

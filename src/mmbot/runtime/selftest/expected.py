@@ -9,7 +9,7 @@ the vitals compare with as well; the stationary quote is an eigenvector found by
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import erf, exp, inf, log, log1p, sqrt
+from math import erf, exp, inf, isfinite, log, log1p, sqrt
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -161,7 +161,7 @@ class Model:
         self._drift.step(now_ns, mid, sigma, 0.0)
         self._age_s = self._returns.age_s
         is_told = self._age_s >= self._config.trend.age_s_min
-        self._trend_bps = trend if is_told and trend == trend else 0.0
+        self._trend_bps = trend if is_told and isfinite(trend) else 0.0
         self._rate = self._trend_bps / spans[2]
         unit_sd = self._returns.unit_sd_per_s(spans)
         self._z = self._rate / (sigma * unit_sd) if unit_sd > 0 else 0.0
@@ -182,7 +182,9 @@ class Model:
         """Opposed or not, hold or reduce, each with its hysteresis."""
         stance, x = self._config.stance, facts.x
         step = 1 / stance.fade_s
-        self._fade = min(1.0, self._fade + step) if self._is_opposed else max(0.0, self._fade - step)
+        self._fade = (
+            min(1.0, self._fade + step) if self._is_opposed else max(0.0, self._fade - step)
+        )
         is_against = self._rate * x < 0 and abs(x) >= stance.opposed_x_min
         bound = stance.opposed_z_leave if self._is_opposed else stance.opposed_z
         self.is_unsure = is_against and abs(abs(self._z) - bound) < 2 * _SURE * bound

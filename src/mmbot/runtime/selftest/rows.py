@@ -133,6 +133,12 @@ TERMS_OFF: Final[dict[str, Callable[[Config], str | None]]] = {
 """Terms that a configuration can switch off, and how it is told."""
 
 
+def switched_off(config: Config) -> dict[str, str]:
+    """Terms that this configuration switches off or leaves without data, each with the key."""
+    found = {term: why(config) for term, why in TERMS_OFF.items()}
+    return {term: why for term, why in found.items() if why is not None}
+
+
 # -- what is changed ----------------------------------------------------------------------------
 
 
@@ -276,22 +282,33 @@ def _dear_and_drifting(session: Session) -> None:
     session.ramp(0.6, 22)
 
 
-def _small_and_against(session: Session) -> None:
+def _small_and_against(sign: int) -> Callable[[Session], None]:
     """A position worth little, to be reduced, at a fee that is worth more."""
+
+    def play(session: Session) -> None:
+        _reduce_small(session, sign)
+
+    return play
+
+
+def _reduce_small(session: Session, sign: int) -> None:
     _fee(session)
     limit_usd = session.bench.q_max_lots() * session.stage.mid_ticks * 1e-6
     # Small, but not so small that the nearest order would turn it round.
     x = max(_SMALL_X, _ORDER_USD_LEAST / limit_usd, 0.55 * session.model.delta)
     if x > 0.1:
         raise Skip("risk: the least order that the venue takes is a large position")
-    session.bench.hold(x)
-    session.ramp(-0.6, 42)
+    session.bench.hold(sign * x)
+    session.ramp(-0.6 * sign, 42)
 
 
 ROWS: Final[tuple[Row, ...]] = (
     Row("half_min", "half_min", UNCHANGED, _nothing, Side.BUY),
     Row("book/moved", "book", "mid 6 bps up over 8 s", _moved, Side.BUY, gauge=Gauge.PRICE),
-    Row("book/leaning", "book", "sizes of the touch lean 2.8 bps up", _leaning, Side.BUY, gauge=Gauge.PRICE),
+    Row(
+        "book/leaning", "book", "sizes of the touch lean 2.8 bps up", _leaning, Side.BUY,
+        gauge=Gauge.PRICE,
+    ),
     Row("fee/up", "fee", f"maker fee {_FEE_UP_BPS:g} bps up", _fee, Side.BUY),
     Row("inventory_skew/long", "inventory_skew", f"x to +{_X}", _position(_X), Side.BUY),
     Row("inventory_skew/short", "inventory_skew", f"x to -{_X}", _position(-_X), Side.BUY),
@@ -376,7 +393,11 @@ ROWS: Final[tuple[Row, ...]] = (
         Side.BUY, sides=(Side.BUY,),
     ),
     Row(
-        "reducing_floor", "reducing_floor", "fee 6 bps up, a small long to be reduced",
-        _small_and_against, Side.SELL, sides=(Side.SELL,),
+        "reducing_floor/long", "reducing_floor", "fee 6 bps up, a small long to be reduced",
+        _small_and_against(1), Side.SELL, sides=(Side.SELL,),
+    ),
+    Row(
+        "reducing_floor/short", "reducing_floor", "fee 6 bps up, a small short to be reduced",
+        _small_and_against(-1), Side.BUY, sides=(Side.BUY,),
     ),
 )  # fmt: skip

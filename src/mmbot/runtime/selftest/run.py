@@ -125,7 +125,6 @@ def _judged(row: Row, session: Session, before: _Measured, after: _Measured) -> 
     )
 
 
-
 def _faults(when: str, measured: _Measured) -> list[str]:
     """Sides that are not where they must be."""
     faults = []
@@ -134,7 +133,9 @@ def _faults(when: str, measured: _Measured) -> list[str]:
             continue
         name = side.name.lower()
         if seen.observed_bps is None:
-            faults.append(f"{when}: no {name} order, {seen.expected_bps:.2f} bps from fair expected")
+            faults.append(
+                f"{when}: no {name} order, {seen.expected_bps:.2f} bps from fair expected"
+            )
         else:
             faults.append(
                 f"{when}: the {name} order is {seen.observed_bps:.2f} bps from fair, "

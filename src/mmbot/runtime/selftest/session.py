@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from mmbot.config import Config
 from mmbot.core.types import NS_PER_S, Instrument, Side
 from mmbot.core.vitals.shadow import ShadowReference
+from mmbot.errors import CheckError
 from mmbot.runtime.selftest.bench import Bench, Resting, Shown, Tamper
 from mmbot.runtime.selftest.expected import Facts, Law, Model, Sweep, Wanted
 
@@ -25,6 +26,8 @@ _ERROR_BPS: Final = 0.2
 """What rounding, fair price and the moment of a sample leave open."""
 _GRID_ERROR: Final = 0.05
 """The same of the distance of two lines: orders follow a change of price late."""
+_CHANGES: Final = 3
+"""Times that each order may change at one fair price: there, back, and once for good measure."""
 _DEPTH_USE: Final = 0.97
 _STRIDE_BPS: Final = 0.6
 """Move of the mid in a second: less than the half spread of the touch."""
@@ -189,12 +192,13 @@ class Session:
         wait_s = min(_WAIT_S_MAX, ceil(self.config.reconcile.hold_s) + 1)
         late = self.config.reconcile.hold_bps if self.config.reconcile.hold_s >= wait_s else 0.0
         spacing = self.spacing_bps(self.bench.shown())
-        home = self.stage.mid_steps
+        home, sent = self.stage.mid_steps, self.bench.wire.elements
         found: dict[Side, list[tuple[float | None, Wanted, float]]] = {side: [] for side in sides}
         for place in self._order(points):
             tile = (place - (points - 1) / 2) / points
             self._walk(home + round(tile * spacing / self.stage.step_bps))
             self.bench.seconds(wait_s)
+            self._refuse_churn(self.bench.wire.elements - sent, points)
             shown = self.bench.shown()
             for side, wanted in self.model.sides(self.facts):
                 if side in found:
@@ -204,6 +208,12 @@ class Session:
         self._walk(home)
         fair = self.bench.fair_ticks
         return {side: self._seen(rows, late, fair) for side, rows in found.items()}
+
+    def _refuse_churn(self, sent: int, points: int) -> None:
+        """Orders that do not rest where the program wants them are moved without an end."""
+        limit = points * _CHANGES * 2 * self.config.ladder.rungs
+        if sent > limit:
+            raise CheckError(f"{sent} orders sent where the price hardly moved; {limit} are many")
 
     def _refuse_too_deep(self, wanted: Wanted) -> None:
         """By the ladder's own rule nothing rests so deep, so there is nothing to see."""
@@ -282,4 +292,3 @@ def growing_x_max(config: Config, instrument: Instrument, lot_usd: float) -> flo
     limit = min(risk.max_position_usd, risk.capital_usd * leverage, 5 * risk.capital_usd)
     side_usd = risk.side_budget_frac * limit * _BUDGET_USE
     return 1.0 - (config.ladder.order_usd_min + lot_usd) * _BUDGET_ROOM / side_usd
-

@@ -8,7 +8,6 @@ emulated venue's own book, so orders of the program are filled by the venue and 
 
 from __future__ import annotations
 
-from math import log10
 from typing import Final
 
 import msgspec
@@ -26,7 +25,7 @@ _TOUCH_USD: Final = 20_000.0
 _WALL_BPS: Final = 250.0
 _WALL_USD: Final = 10_000_000.0
 _FINE: Final = 9.5
-"""Leading figures of the price: there a step of five figures is a tenth of a bps."""
+"""Leading figures of the price."""
 _BASE_MAKER: Final = 0.00015
 _BASE_TAKER: Final = 0.00045
 _HOUSE: Final = "0xe5" + f"{1:038x}"
@@ -59,7 +58,7 @@ def listing(coin: str, instrument: Instrument | None = None) -> tuple[DexSpec, .
                 name=coin,
                 sz_decimals=decimals,
                 max_leverage=leverage,
-                mark_px=_FINE * 10.0 ** max(0, 3 - decimals),
+                mark_px=_fine_px(decimals),
                 deployer_fee_scale=scale,
             )
         )
@@ -68,9 +67,14 @@ def listing(coin: str, instrument: Instrument | None = None) -> tuple[DexSpec, .
 
 
 def _fine(asset: AssetSpec) -> AssetSpec:
-    """The same perp at a price near its own where prices lie as close as they can."""
-    px = _FINE * 10.0 ** round(log10(asset.mark_px / _FINE))
+    """The same perp, alive, at a price where prices and sizes lie as close as they can."""
+    px = _fine_px(asset.sz_decimals)
     return msgspec.structs.replace(asset, mark_px=px, is_delisted=False)
+
+
+def _fine_px(sz_decimals: int) -> float:
+    """A lot is worth a tenth of a dollar there, and a step of five figures a tenth of a bps."""
+    return _FINE * 10.0 ** (sz_decimals - 2)
 
 
 class Stage:
