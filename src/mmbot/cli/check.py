@@ -19,6 +19,7 @@ from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.runtime.economics import judge_edge
 from mmbot.runtime.preflight import Facts, Ladder, Row, failures, preview, read_facts
+from mmbot.runtime.selftest.rows import switched_off
 from mmbot.runtime.venues import open_venue, standing
 from mmbot.runtime.widths import lines, measure_widths
 
@@ -72,7 +73,8 @@ def check(
         is_ok = edge.is_allowed or settings.mode != "live"
         facts = msgspec.structs.replace(facts, rows=(*facts.rows, Row("edge", is_ok, edge.text)))
     if as_json:
-        told = {"facts": facts, "ladder": ladder, "widths": table, "edge": edge}
+        off = switched_off(settings)
+        told = {"facts": facts, "ladder": ladder, "widths": table, "edge": edge, "off": off}
         echo(msgspec.json.encode(told, enc_hook=str).decode())
     else:
         _show(settings, facts, ladder)
@@ -98,15 +100,21 @@ async def _look(settings: Config, key: bytes | None) -> tuple[Facts, Ladder | No
 def _offline(settings: Config, key: bytes | None, *, as_json: bool) -> None:
     address = Signer(key, is_mainnet=False).address if key is not None else None
     if as_json:
-        echo(json.dumps({"config": settings.model_dump(mode="json"), "signer": address}))
+        off = switched_off(settings)
+        told = {"config": settings.model_dump(mode="json"), "signer": address, "off": off}
+        echo(json.dumps(told))
         return
     echo(dump_toml(settings))
+    for term, why in switched_off(settings).items():
+        echo(f"# off: {term}: {why}")
     echo(f"# signing address: {address or 'none needed or none given'}")
 
 
 def _show(settings: Config, facts: Facts, ladder: Ladder | None) -> None:
     for row in facts.rows:
         echo(f"{'ok  ' if row.is_ok else 'FAIL'}  {row.name:<12}  {row.text}")
+    for term, why in switched_off(settings).items():
+        echo(f"off   {term:<12}  {why}")
     if ladder is None:
         echo("")
         echo("no ladder: nothing would rest before what fails is mended")

@@ -44,6 +44,7 @@ from mmbot.runtime.patience import PatientRest
 from mmbot.runtime.preflight import Facts, account_of, failures, read_facts, read_instrument
 from mmbot.runtime.rundir import describe_run, make_run_dir, point_latest, write_summary
 from mmbot.runtime.screen import last_line, summary_lines
+from mmbot.runtime.selftest import refuse_unless_well, run_selftest
 from mmbot.runtime.summary import started_facts, summarise
 from mmbot.runtime.trader import Ports, Trader
 from mmbot.runtime.venues import RESET_HINT, Venue, market_lock, open_venue, state_path
@@ -244,6 +245,7 @@ class _Run:
         facts = await read_facts(config, reads, signer, instrument)
         for row in failures(facts):
             raise CheckError(f"{row.name}: {row.text}")
+        await asyncio.to_thread(prove, config, facts.instrument)
         if self.options.run_dir is None:
             point_latest(run_dir)
         said = next(row.text for row in facts.rows if row.name == "noise")
@@ -387,6 +389,17 @@ class _Run:
         )
         if last is not None:
             self.writer.say(last)
+
+
+def prove(config: Config, instrument: Instrument) -> None:
+    """
+    Where money is real, begin only with a program whose every term reaches the wire.
+
+    Raises:
+        CheckError: The self-test failed; every row that did is named.
+    """
+    if config.mode == "live":
+        refuse_unless_well(run_selftest(config, instrument=instrument))
 
 
 def new_cloid_prefix() -> int:

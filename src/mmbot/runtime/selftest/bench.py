@@ -1,0 +1,325 @@
+"""
+The program on the bench: assembled as for a run, joined to the stage, and read off the wire.
+
+`Trader` is what `mmbot run` assembles; transport, time and HTTP are the in-memory pipe. What is
+believed of its quotes comes from the signed actions that it sent, decoded here from their JSON.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from math import ceil
+from typing import Any, Final, NamedTuple, cast
+
+from mmbot.config import Config
+from mmbot.core.intents import KillReason
+from mmbot.core.types import NS_PER_MS, NS_PER_S, Instrument, Side
+from mmbot.emulator.wire import Exchange, ExchangeParams
+from mmbot.errors import CheckError, VenueError
+from mmbot.hyperliquid.ports import HttpReply
+from mmbot.hyperliquid.signing import Signer
+from mmbot.hyperliquid.universe import Universe
+from mmbot.logs import LogWriter, make_logger, spread
+from mmbot.runtime.pipe import PipeDialer, PipeHttp, SimLoop
+from mmbot.runtime.selftest.stage import Stage
+from mmbot.runtime.trader import CLOID_MAGIC, Ending, Ports, Trader
+
+_START_MS: Final = 497_635 * 3_600_000 + 600_000
+"""Ten minutes past a full hour: no funding is paid during a test."""
+_LATENCY_NS: Final = 15 * NS_PER_MS
+_BLOCK_MS: Final = 50
+_KEY: Final = b"\x07" * 32
+"""A key of no value: the accounts it signs for exist in memory alone."""
+_CLOID_PREFIX: Final = CLOID_MAGIC << 48 | 1
+_ROOM: Final = 0.5
+_SOFT_ROOM: Final = 0.4
+"""Loss limits of the bench, fractions: a term is to be seen, not what a loss does."""
+_ROUSE_S: Final = 20.0
+
+Tamper = Callable[[Trader], None]
+"""Changes an assembled program before it is started; for tests that break it."""
+
+
+class Resting(NamedTuple):
+    """One order of ours that rests, as its payload said."""
+
+    px_ticks: int
+    sz_lots: int
+    is_reduce_only: bool
+
+
+class Shown(NamedTuple):
+    """What rests of ours, nearest first, and the fair price that the stage shows."""
+
+    bids: tuple[Resting, ...]
+    asks: tuple[Resting, ...]
+    fair_ticks: float
+
+    def side(self, side: Side) -> tuple[Resting, ...]:
+        """Orders of one side."""
+        return self.bids if side > 0 else self.asks
+
+    def depth_bps(self, side: Side) -> float | None:
+        """Distance of the nearest order from fair; None without one."""
+        orders = self.side(side)
+        if not orders:
+            return None
+        return side * (self.fair_ticks - orders[0].px_ticks) / self.fair_ticks * 1e4
+
+
+class Records:
+    """The log, kept in memory."""
+
+    def __init__(self) -> None:
+        self.all: list[Mapping[str, Any]] = []
+
+    def put(self, record: Mapping[str, Any]) -> None:
+        """Take one record."""
+        self.all.append(spread(record))
+
+    def texts(self) -> list[str]:
+        """What went wrong, for a person: errors and what changed the mode."""
+        found = []
+        for record in self.all:
+            if record["event"] in ("invariant.broken", "vitals.violated", "killswitch.tripped"):
+                found.append(str(record.get("error") or record.get("text")))
+            elif record["event"] == "mode.changed":
+                found.append(f"mode {record.get('mode')}: {record.get('cause')}")
+        return found
+
+
+class Wire:
+    """Follows the signed actions: what was asked for by each of our order ids."""
+
+    def __init__(self, exchange: Exchange, instrument: Instrument) -> None:
+        self._exchange = exchange
+        self._instrument = instrument
+        self._seen = 0
+        self.orders: dict[str, tuple[Side, Resting]] = {}
+        self.elements = 0
+        """Orders placed and moved so far."""
+
+    def read(self) -> None:
+        """Take in what was sent since the last time."""
+        new = self._exchange.requests_seen - self._seen
+        self._seen += new
+        if not new:
+            return
+        for entry in list(self._exchange.requests)[-new:]:
+            action = entry["body"]["action"]
+            if action["type"] == "order":
+                for order in action["orders"]:
+                    self._keep(order)
+            elif action["type"] == "batchModify":
+                for change in action["modifies"]:
+                    self._keep(change["order"])
+
+    def _keep(self, order: Mapping[str, Any]) -> None:
+        instrument = self._instrument
+        if order["a"] != instrument.asset_id or order["t"] != {"limit": {"tif": "Alo"}}:
+            raise CheckError(f"self-test: an order that is no quote of ours was sent: {order}")
+        resting = Resting(
+            round(instrument.ticks(float(order["p"]))),
+            round(instrument.lots(float(order["s"]))),
+            bool(order["r"]),
+        )
+        self.elements += 1
+        self.orders[order["c"]] = (Side.BUY if order["b"] else Side.SELL, resting)
+
+
+class Bench:
+    """
+    One program on one stage, in simulated time.
+
+    Time goes second by second: the stage moves on the full second, the program has half of one to
+    answer, then the wire is read.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        instrument: Instrument | None = None,
+        tamper: Tamper | None = None,
+    ) -> None:
+        self.config = _with_room(config)
+        signer = Signer(_KEY, is_mainnet=False)
+        self.user = signer.address
+        coin = config.instrument.wire_coin
+        self.stage = Stage(
+            coin,
+            reference=config.reference.coin,
+            user=self.user,
+            equity_usd=2 * config.risk.capital_usd,
+            now_ms=_START_MS,
+            step_ms=_step_ms(config),
+            instrument=instrument,
+        )
+        self.exchange = Exchange(
+            self.stage.venue,
+            self.stage,
+            ExchangeParams(latency_ms=_BLOCK_MS, block_ms=_BLOCK_MS, requests_kept=1000),
+            market_coin=coin,
+        )
+        self.sim = SimLoop(_START_MS * NS_PER_MS)
+        self.dialer = PipeDialer(self.sim, self.exchange, _LATENCY_NS)
+        self.http = PipeHttp(self.sim, self.exchange, _LATENCY_NS)
+        self.log = Records()
+        self.latched: list[KillReason] = []
+        self.endings: list[Ending] = []
+        self.instrument = self._instrument(config)
+        self.trader = Trader(
+            self.config,
+            self.instrument,
+            signer=signer,
+            user=self.user,
+            ports=Ports(self.sim.clock, self.sim, self.dialer, self.http, self.sim.clock),
+            url="ws://venue/ws",
+            cloid_prefix=_CLOID_PREFIX,
+            log=make_logger(cast("LogWriter", self.log), self.sim.clock, "info"),
+            latch=self.latched.append,
+            on_end=self.endings.append,
+            jitter=random.Random(1),  # noqa: S311 - spreads reconnects, guards nothing
+        )
+        if tamper is not None:
+            tamper(self.trader)
+        self.wire = Wire(self.exchange, self.instrument)
+        self.on_second: Callable[[], None] = _nothing
+        """Called after every second."""
+
+    # -- assembling -------------------------------------------------------------------------------
+
+    def _info(self, payload: bytes) -> bytes:
+        replies: list[HttpReply] = []
+        self.http.post("/info", payload, replies.append, 5)
+        self.sim.run_for(0.05)
+        return replies[0].body
+
+    def _instrument(self, config: Config) -> Instrument:
+        """The perp as the program reads it from the venue's lists."""
+        wanted = config.instrument
+        if not wanted.dex:
+            meta = self._info(b'{"type":"meta","dex":""}')
+            return Universe.parse(meta, None, "").instrument(wanted.wire_coin)
+        dexs, spot = self._info(b'{"type":"perpDexs"}'), self._info(b'{"type":"spotMeta"}')
+        meta = self._info(b'{"type":"meta","dex":"%s"}' % wanted.dex.encode())
+        universe = Universe.parse(meta, dexs, wanted.dex, spot_meta=spot)
+        return universe.instrument(wanted.wire_coin)
+
+    def start(self) -> None:
+        """
+        Set the leverage, connect, and wait for quotes on both sides.
+
+        Raises:
+            CheckError: They do not come.
+        """
+        answers: list[VenueError | None] = []
+        leverage = min(self.config.risk.leverage, self.instrument.max_leverage)
+        self.trader.gateway.update_leverage(
+            leverage, is_cross=not self.instrument.only_isolated, on_done=answers.append
+        )
+        if not self.sim.run_till(lambda: bool(answers), 5) or answers[0] is not None:
+            raise CheckError(f"self-test: the leverage could not be set: {answers}")
+        self.trader.start()
+        # Half a second off: the stage moves on the full ones.
+        half_ns = NS_PER_S // 2
+        self.sim.run_until((self.sim.clock() // NS_PER_S + 1) * NS_PER_S + half_ns)
+        for _ in range(round(_ROUSE_S)):
+            self.second()
+            shown = self.shown()
+            if shown.bids and shown.asks:
+                return
+        why = "; ".join(self.log.texts()) or "no reason was logged"
+        raise CheckError(f"self-test: no quotes on both sides within {_ROUSE_S:g} s: {why}")
+
+    # -- time -------------------------------------------------------------------------------------
+
+    @property
+    def now_ns(self) -> int:
+        """Simulated time."""
+        return self.sim.clock()
+
+    def second(self) -> None:
+        """Let one second pass."""
+        self.sim.run_until(self.sim.clock() + NS_PER_S)
+        self.wire.read()
+        self.on_second()
+
+    def seconds(self, count: int) -> None:
+        """Let several pass."""
+        for _ in range(count):
+            self.second()
+
+    # -- the account ------------------------------------------------------------------------------
+
+    def q_max_lots(self) -> float:
+        """Position limit at the present price, by the configuration alone."""
+        risk = self.config.risk
+        leverage = min(risk.leverage, self.instrument.max_leverage)
+        limit_usd = min(risk.max_position_usd, risk.capital_usd * leverage, 5 * risk.capital_usd)
+        return limit_usd / (self.stage.mid_ticks * 1e-6)
+
+    @property
+    def x(self) -> float:
+        """Position as a fraction of its limit, by the venue's books."""
+        return self.stage.position_lots() / self.q_max_lots()
+
+    def hold(self, x: float) -> None:
+        """
+        Bring the position to `x` limits by an order by hand.
+
+        Raises:
+            CheckError: The emulated venue refuses it.
+        """
+        missing = round(x * self.q_max_lots()) - self.stage.position_lots()
+        filled = self.stage.take(missing)
+        self.exchange.settle()
+        if filled != abs(missing):
+            raise CheckError(f"self-test: the position could not be brought to {x:+.2f} limits")
+
+    def relink(self) -> None:
+        """Cut the connection: the program reads account and fee anew when it is back."""
+        self.dialer.cut()
+
+    def shown(self) -> Shown:
+        """What rests now, by the payloads that asked for it."""
+        rows = self.stage.venue.open_orders(self.user, self.instrument.dex)
+        sides: dict[Side, list[Resting]] = {side: [] for side in Side}
+        for row in rows:
+            found = self.wire.orders.get(str(row.get("cloid")))
+            if found is None:
+                raise CheckError(f"self-test: an order rests that no payload asked for: {row}")
+            sides[found[0]].append(found[1])
+        for side, orders in sides.items():
+            orders.sort(key=lambda order, s=side: -s * order.px_ticks)  # type: ignore[misc]
+        return Shown(tuple(sides[Side.BUY]), tuple(sides[Side.SELL]), self.fair_ticks)
+
+    @property
+    def fair_ticks(self) -> float:
+        """Size-weighted mid of the stage's touch within its bound, from the figures shown."""
+        stage = self.stage
+        half = stage.half_steps * stage.step_ticks
+        bound = stage.mid_ticks * self.config.book.micro_bps_max * 1e-4
+        return stage.mid_ticks + max(-bound, min(bound, stage.lean * half))
+
+
+def _nothing() -> None:
+    """No observer."""
+
+
+def _with_room(config: Config) -> Config:
+    """The configuration with loss limits that no test here reaches; nothing else differs."""
+    room = {"loss_limit_frac": _ROOM, "drawdown_limit_frac": _ROOM, "soft_limit_frac": _SOFT_ROOM}
+    return config.model_copy(update={"risk": config.risk.model_copy(update=room)})
+
+
+def _step_ms(config: Config) -> int:
+    """How often the book must change for its prices, and those of a reference, to count as new."""
+    limit_s = config.risk.stale_pull_s * 0.5
+    if config.reference.coin:
+        limit_s = min(limit_s, config.quoter.reference_stale_s * 0.6)
+    for count in (1, 2, 4, 5, 10):
+        if 1 / count <= limit_s:
+            return 1000 // count
+    return max(_BLOCK_MS, _BLOCK_MS * ceil(limit_s * 1000 / 2 / _BLOCK_MS))

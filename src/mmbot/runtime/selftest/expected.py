@@ -1,0 +1,407 @@
+"""
+What the quotes must be, from the published formulas alone.
+
+Nothing here shares a line with quoter, ladder or estimators: what both must agree on is the
+specification. Estimates come from the mids that the stage showed, through the plain filters that
+the vitals compare with as well; the stationary quote is an eigenvector found by LAPACK.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import erf, exp, inf, isfinite, log, log1p, sqrt
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from mmbot.config import Config
+from mmbot.core.stance import ResponseMode
+from mmbot.core.types import NS_PER_S, Instrument, Side
+from mmbot.core.vitals.shadow import ShadowDrift, ShadowReturns, ShadowVolatility
+
+_X_BOUND: Final = 2.0
+_BUDGET_USE: Final = 0.97
+_GUARD_HALVES: Final = 1.5
+_FUNDING_S_MAX: Final = 3600.0
+_HALVES_KEPT: Final = 64
+_SURE: Final = 0.15
+"""How far from a threshold, as a part of it, an estimate must be for its side to be known."""
+_SIGMA_ERROR: Final = 0.08
+"""The plain volatility leaves the noise factor of the estimator out."""
+
+
+class Law(NamedTuple):
+    """Fill intensity A exp(-k d) of one side and adverse move a0 + a1 d."""
+
+    a_per_s: float
+    k_per_bp: float
+    a0_bps: float
+    a1: float
+
+
+class Facts(NamedTuple):
+    """What the stage shows, other than prices."""
+
+    x: float
+    fee_bps: float
+    funding_bps_per_h: float
+    lead_bps: float | None
+    """Of the reference market beyond its usual premium; None without one."""
+    step_bps: float
+    fair_ticks: float
+    law: Law
+
+
+class Sweep(NamedTuple):
+    """A burst that took our orders of one side."""
+
+    at_ns: int
+    side: Side
+    depth_bps: float
+    deepest_ticks: int
+
+
+class Half(NamedTuple):
+    """The part of a quote that both sides share, bps."""
+
+    fee_bps: float
+    adverse_bps: float
+    glft_bps: float
+    rest_bps: float
+    relax_s: float
+    floor_bps: float
+
+    @property
+    def half_bps(self) -> float:
+        """Half spread."""
+        return self.fee_bps + self.adverse_bps + self.glft_bps + self.rest_bps
+
+
+class Wanted(NamedTuple):
+    """One side of the quote: how far its nearest order must be, before price grid."""
+
+    depth_bps: float
+    """Before floors."""
+    floor_bps: float
+    """Nearest that it may come."""
+    slack_bps: float
+    """What the estimates leave open."""
+    is_reducing: bool
+    terms: dict[str, float]
+
+    @property
+    def laid_bps(self) -> float:
+        """Depth after the floor."""
+        return max(self.depth_bps, self.floor_bps)
+
+
+def glft_half_bps(
+    law: Law, fee_bps: float, *, sigma: float, gamma: float, delta: float, lots: int
+) -> tuple[float, float]:
+    """
+    Half spread of an empty book and slope per position, of a maker with fee and informed takers.
+
+    The margin m = (1 - a1) d - fee - a0 obeys the plain model with k/(1 - a1) and A e^(-k b), b the
+    break-even depth. Its quotes are ratios of the ground state of a tridiagonal matrix.
+
+    Source: Gueant, Lehalle, Fernandez-Tapia (2013), theorem 2 and section 4.
+    """
+    margin = 1.0 - law.a1
+    k = law.k_per_bp / margin
+    a = law.a_per_s * exp(-law.k_per_bp * (fee_bps + law.a0_bps) / margin)
+    ratio = gamma * delta / k
+    c1 = log1p(ratio) / (gamma * delta) if gamma > 0 else 1 / k
+    growth = exp((1 / ratio + 1) * log1p(ratio)) if gamma > 0 else exp(1.0)
+    slope = sigma * sqrt(gamma * growth / (2 * a * delta * k))
+    eta = a / growth
+    # The ground state is even, so half of the inventories are enough.
+    matrix = np.diag(0.5 * k * gamma * sigma**2 * delta * np.arange(lots + 1.0) ** 2)
+    beside = np.full(lots, -eta)
+    beside[0] *= sqrt(2)
+    matrix += np.diag(beside, 1) + np.diag(beside, -1)
+    ground = np.abs(np.linalg.eigh(matrix)[1][:, 0])
+    half = c1 + log(sqrt(2) * ground[0] / ground[1]) / k
+    return half / margin, slope / margin
+
+
+class Model:
+    """
+    The quote that a configuration must make of what the stage has shown.
+
+    `second` is called once a second with the mid; `sides` then says what must rest.
+    """
+
+    def __init__(self, config: Config, instrument: Instrument) -> None:
+        self._config = config
+        self._instrument = instrument
+        self._volatility = ShadowVolatility(config.volatility)
+        self._returns = ShadowReturns(config.trend)
+        self._drift = ShadowDrift(config.drift)
+        self._trend_bps = self._rate = 0.0
+        self._z = 0.0
+        self._age_s = 0.0
+        self._fade = 0.0
+        self._is_opposed = False
+        self._was = (False, False, False)
+        self.sweeps: list[Sweep] = []
+        self._now_ns = 0
+        self.is_unsure = False
+        """An estimate lies so near to a threshold that either answer would be right."""
+        self._halves: dict[tuple[float, float, Law], Half] = {}
+
+    # -- the market -------------------------------------------------------------------------------
+
+    def second(self, now_ns: int, mid: float, facts: Facts) -> None:
+        """Take the mid of a second, and let what fades fade."""
+        self._now_ns = now_ns
+        self._volatility.sample(now_ns, mid)
+        self._returns.sample(now_ns, mid)
+        (_, _, _), spans, trend = self._returns.returns((0.0, 0.0, 0.0))
+        sigma = self.sigma
+        self._drift.step(now_ns, mid, sigma, 0.0)
+        self._age_s = self._returns.age_s
+        is_told = self._age_s >= self._config.trend.age_s_min
+        self._trend_bps = trend if is_told and isfinite(trend) else 0.0
+        self._rate = self._trend_bps / spans[2]
+        unit_sd = self._returns.unit_sd_per_s(spans)
+        self._z = self._rate / (sigma * unit_sd) if unit_sd > 0 else 0.0
+        self._stand(facts)
+
+    def relinked(self) -> None:
+        """The link was lost: prices before it are forgotten."""
+        self._returns.reset()
+        self._drift.reset()
+        self._trend_bps = self._rate = self._z = self._age_s = 0.0
+
+    @property
+    def sigma(self) -> float:
+        """Volatility, bps per root second."""
+        return self._volatility.bps_rt_s
+
+    def _stand(self, facts: Facts) -> None:
+        """Opposed or not, hold or reduce, each with its hysteresis."""
+        stance, x = self._config.stance, facts.x
+        step = 1 / stance.fade_s
+        self._fade = (
+            min(1.0, self._fade + step) if self._is_opposed else max(0.0, self._fade - step)
+        )
+        is_against = self._rate * x < 0 and abs(x) >= stance.opposed_x_min
+        bound = stance.opposed_z_leave if self._is_opposed else stance.opposed_z
+        self.is_unsure = is_against and abs(abs(self._z) - bound) < 2 * _SURE * bound
+        self._is_opposed = is_against and abs(self._z) >= bound
+        p = self.against_p(facts)
+        checks = (
+            (self.urgency(facts), stance.reduce_urgency, stance.reduce_urgency_leave),
+            (abs(x), stance.reduce_x, stance.reduce_x_leave),
+            (p, stance.reduce_p, stance.reduce_p_leave),
+        )
+        is_on = []
+        for was, (value, enter, leave) in zip(self._was, checks, strict=True):
+            limit = leave if was else enter
+            is_on.append(value >= limit)
+        self._was = (is_on[0], is_on[1], is_on[2])
+        for (value, enter, leave), was in zip(checks[::2], self._was[::2], strict=True):
+            near = 0.1 * (leave if was else enter)
+            if not self._was[1] and abs(value - (leave if was else enter)) < near and value > 0:
+                self.is_unsure = True
+
+    def urgency(self, facts: Facts) -> float:
+        """Adverse move while unwinding, in half spreads; 0 unless opposed."""
+        if not self._is_opposed:
+            return 0.0
+        half = self.half(facts).half_bps
+        return abs(facts.x) * abs(self._rate) * min(self._hold_s(facts), self._age_s) / half
+
+    def _hold_s(self, facts: Facts) -> float:
+        """Time in which fills would flatten the position."""
+        stance, law = self._config.stance, facts.law
+        rate = law.a_per_s * exp(-self.half(facts).half_bps * law.k_per_bp) * self.delta
+        wanted = abs(facts.x) / rate if rate > 0 else inf
+        return min(stance.hold_s_max, max(stance.hold_s_min, wanted))
+
+    def against_p(self, facts: Facts) -> float:
+        """Probability that the price stands against the position when it is unwound."""
+        if not facts.x:
+            return 0.0
+        tau = self._hold_s(facts)
+        mean = self._drift.mean_bps_per_s * (-1 if facts.x > 0 else 1)
+        sd = sqrt(self.sigma**2 * tau + (self._drift.sd_bps_per_s() * tau) ** 2)
+        return 0.5 * (1 + erf(mean * tau / sd / sqrt(2)))
+
+    @property
+    def is_reducing(self) -> bool:
+        """Whether the position is to be reduced."""
+        return any(self._was)
+
+    # -- terms ------------------------------------------------------------------------------------
+
+    @property
+    def delta(self) -> float:
+        """Size of one order, of the limit."""
+        risk, ladder = self._config.risk, self._config.ladder
+        leverage = min(risk.leverage, self._instrument.max_leverage)
+        limit = min(risk.max_position_usd, risk.capital_usd * leverage, 5 * risk.capital_usd)
+        usable = risk.side_budget_frac * limit * _BUDGET_USE
+        count = max(1, min(ladder.rungs, int(usable / ladder.order_usd_min)))
+        return max(ladder.order_usd_min, usable / count) / limit
+
+    def half(self, facts: Facts, sigma: float | None = None) -> Half:
+        """Fee, adverse selection, GLFT and the least half spread."""
+        params, law = self._config.quoter, facts.law
+        sigma = self.sigma if sigma is None else sigma
+        key = (facts.fee_bps, sigma, law)
+        found = self._halves.get(key)
+        if found is not None:
+            return found
+        if len(self._halves) >= _HALVES_KEPT:
+            self._halves.clear()
+        glft, slope = glft_half_bps(
+            law,
+            facts.fee_bps,
+            sigma=sigma,
+            gamma=params.gamma_per_bp,
+            delta=self.delta,
+            lots=max(1, int(1 / self.delta)),
+        )
+        glft = min(params.glft_bps_max, glft)
+        break_even = (facts.fee_bps + law.a0_bps) / (1 - law.a1)
+        adverse = break_even - facts.fee_bps
+        rest = max(0.0, params.half_spread_bps_min - break_even - glft)
+        risk = params.gamma_per_bp * sigma**2
+        relax_s = slope / risk if risk > 0 else inf
+        made = Half(facts.fee_bps, adverse, glft, rest, relax_s, max(0.0, break_even))
+        self._halves[key] = made
+        return made
+
+    def skew_bps(self, facts: Facts, half: Half) -> float:
+        """Skew of a full position."""
+        params = self._config.quoter
+        return max(params.skew_bps_min, (half.half_bps - facts.step_bps) / params.skew_x_touch)
+
+    def _shifts(self, facts: Facts, half: Half, skew: float) -> dict[str, float]:
+        """Terms that move both quotes, positive up."""
+        params, drift = self._config.quoter, self._config.drift
+        shifts = {"inventory_skew": -skew * max(-_X_BOUND, min(_X_BOUND, facts.x))}
+        rate = 0.0 if half.relax_s == inf else 1 / half.relax_s
+        if drift.is_mean_reverting:
+            rate += 1 / drift.tau_s
+        bound = skew * params.drift_x_max
+        mean = self._drift.mean_bps_per_s
+        move = mean / rate if rate > 0 else bound * ((mean > 0) - (mean < 0))
+        shifts["drift"] = max(-bound, min(bound, move)) * (1 - self._fade)
+        bound = params.funding_bps_max
+        move = -facts.funding_bps_per_h / 3600 * min(half.relax_s, _FUNDING_S_MAX)
+        shifts["funding"] = max(-bound, min(bound, move))
+        if facts.lead_bps is not None:
+            bound = params.reference_bps_max
+            shifts["reference"] = max(-bound, min(bound, facts.lead_bps))
+        others = sum(shifts.values()) - shifts["inventory_skew"]
+        bound = params.shift_bps_max
+        shifts["shift_cap"] = max(-bound, min(bound, others)) - others
+        return shifts
+
+    def response_bps(self, facts: Facts) -> float:
+        """Size of the answer to an opposed trend."""
+        stance = self._config.stance
+        if self._rate * facts.x >= 0 or self._fade <= 0:
+            return 0.0
+        span = stance.response_urgent - stance.response_calm
+        phi = stance.response_calm + span * (1 - exp(-self.urgency(facts) / stance.urgency_scale))
+        return min(stance.response_bps_max, phi * abs(self._trend_bps)) * self._fade
+
+    def _risks(self, facts: Facts, half: Half, sigma: float) -> tuple[float, float]:
+        """Widening and barrier of the side that adds to the position."""
+        params, held = self._config.quoter, abs(facts.x)
+        sd = sigma * sqrt(params.widening_s)
+        wide = min(params.widening_bps_max, params.widening_gain * min(1.0, held) * sd)
+        height = max(params.guard_bps, _GUARD_HALVES * half.half_bps) if params.guard_bps else 0.0
+        beyond = max(0.0, min(_X_BOUND, held) - params.guard_x) / (1 - params.guard_x)
+        return wide, height * beyond**2
+
+    def _swept(self, side: Side, facts: Facts) -> tuple[float, int | None]:
+        """Pullback of a side, and the price it must stay behind."""
+        params = self._config.cascade
+        mine = [one for one in self.sweeps if one.side is side]
+        if not mine or not params.gain:
+            return 0.0, None
+        last = mine[-1]
+        towards = side * facts.x
+        weight = 1.0
+        if towards < 0:
+            span = params.fade_x_max - params.fade_x_min
+            weight = min(1.0, max(0.0, (params.fade_x_max + towards) / span))
+        extra = min(params.extra_bps_max, params.gain * last.depth_bps)
+        age_s = (self._now_ns - last.at_ns) / NS_PER_S
+        if age_s > params.sustain_s:
+            extra *= 2.0 ** (-(age_s - params.sustain_s) / params.half_life_s)
+        is_held = age_s < params.sustain_s and weight == 1.0
+        return weight * extra, last.deepest_ticks if is_held else None
+
+    # -- sides ------------------------------------------------------------------------------------
+
+    def sides(self, facts: Facts) -> Iterator[tuple[Side, Wanted]]:
+        """What must rest at the touch of each side."""
+        half = self.half(facts)
+        skew = self.skew_bps(facts, half)
+        shifts = self._shifts(facts, half, skew)
+        grow = (facts.x > 0) - (facts.x < 0)
+        wide, guard = self._risks(facts, half, self.sigma)
+        off = 1 + _SIGMA_ERROR
+        other = self.half(facts, self.sigma * off)
+        wide_off, guard_off = self._risks(facts, other, self.sigma * off)
+        base_slack = abs(other.half_bps - half.half_bps)
+        base_slack += abs(self.skew_bps(facts, other) - skew) * abs(facts.x)
+        shifted = self._shifts(facts, other, self.skew_bps(facts, other))
+        base_slack += sum(
+            abs(shifted[name] - shifts[name]) for name in shifts if name != "inventory_skew"
+        )
+        response = self.response_bps(facts)
+        for side in Side:
+            terms = {
+                "fee": half.fee_bps,
+                "adverse": half.adverse_bps,
+                "glft": half.glft_bps,
+                "half_min": half.rest_bps,
+                **{name: -side * value for name, value in shifts.items()},
+            }
+            slack = base_slack
+            is_growing = grow in (0, side)
+            terms["opposed"] = self._answer(side, grow, response)
+            slack += 0.12 * abs(terms["opposed"])
+            terms["widening"] = wide if is_growing else 0.0
+            terms["guard"] = guard if is_growing else 0.0
+            if is_growing:
+                slack += abs(wide_off - wide) + abs(guard_off - guard)
+            terms["cascade"], held = self._swept(side, facts)
+            depth = sum(terms.values())
+            terms["hold"] = 0.0
+            if held is not None:
+                held_bps = side * (facts.fair_ticks - held) / facts.fair_ticks * 1e4
+                terms["hold"] = max(0.0, held_bps - depth)
+            depth += terms["hold"]
+            terms["touch"] = 0.0
+            is_reducing = grow == -side
+            if is_reducing and self.is_reducing:
+                terms["touch"] = min(0.0, facts.step_bps - depth)
+            depth += terms["touch"]
+            floor = half.floor_bps
+            if is_reducing:
+                floor = self._reducing_floor(facts, skew, response)
+            yield side, Wanted(depth, floor, slack, is_reducing, terms)
+
+    def _answer(self, side: Side, grow: int, response: float) -> float:
+        """The side that adds retreats; the other comes in, in mode both or to reduce."""
+        if not grow:
+            return 0.0
+        if grow == side:
+            return response
+        is_both = self._config.stance.mode is ResponseMode.BOTH or self.is_reducing
+        return -response if is_both else 0.0
+
+    def _reducing_floor(self, facts: Facts, skew: float, response: float) -> float:
+        """How near an order may come that only reduces."""
+        worth = skew * min(_X_BOUND, abs(facts.x))
+        if self._is_opposed or self.is_reducing:
+            return max(facts.step_bps, facts.fee_bps - worth - response)
+        law = facts.law
+        return max(facts.step_bps, (facts.fee_bps + law.a0_bps - worth) / (1 - law.a1))

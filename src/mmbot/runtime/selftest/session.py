@@ -1,0 +1,294 @@
+"""
+One row being played: the program on its stage, the formulas beside it, and what both say.
+
+Orders rest on a grid that is coarser than most terms. So a quote is measured at several fair
+prices that tile the distance of two lines: the mean depth over them is the wanted depth and half a
+line, whatever the place of the grid.
+"""
+
+from __future__ import annotations
+
+from math import ceil, sqrt
+from typing import Final, NamedTuple
+
+from mmbot.config import Config
+from mmbot.core.types import NS_PER_S, Instrument, Side
+from mmbot.core.vitals.shadow import ShadowReference
+from mmbot.errors import CheckError
+from mmbot.runtime.selftest.bench import Bench, Resting, Shown, Tamper
+from mmbot.runtime.selftest.expected import Facts, Law, Model, Sweep, Wanted
+
+PERTURB_S: Final = 33.0
+"""When a row changes something: what was frozen in the first half minute shows from then on."""
+_POINTS: Final = 4
+_WAIT_S_MAX: Final = 8
+_ERROR_BPS: Final = 0.2
+"""What rounding, fair price and the moment of a sample leave open."""
+_GRID_ERROR: Final = 0.05
+"""The same of the distance of two lines: orders follow a change of price late."""
+_CHANGES: Final = 3
+"""Times that each order may change at one fair price: there, back, and once for good measure."""
+_DEPTH_USE: Final = 0.97
+_STRIDE_BPS: Final = 0.6
+"""Move of the mid in a second: less than the half spread of the touch."""
+_BUDGET_ROOM: Final = 1.06
+_BUDGET_USE: Final = 0.97
+_INTEREST_PER_H: Final = 0.0001 / 8
+
+
+class Skip(Exception):  # noqa: N818 - no error: the row says that it cannot be shown
+    """A row cannot be shown with this configuration; the message says why."""
+
+
+class Seen(NamedTuple):
+    """A side as measured: mean depth of its nearest order, beside what it must be, bps."""
+
+    observed_bps: float | None
+    """None when nothing rested there at some time."""
+    wanted_bps: float
+    """Before the price grid."""
+    expected_bps: float
+    tolerance_bps: float
+    terms: dict[str, float]
+    fair_ticks: float
+    """Middle of the fair prices at which it was measured."""
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether it is where it must be."""
+        observed = self.observed_bps
+        return observed is not None and abs(observed - self.expected_bps) <= self.tolerance_bps
+
+
+class Session:
+    """One program on one stage with the model of what it must do."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        instrument: Instrument | None = None,
+        tamper: Tamper | None = None,
+    ) -> None:
+        self.bench = Bench(config, instrument=instrument, tamper=tamper)
+        self.config = self.bench.config
+        self.stage = self.bench.stage
+        self.model = Model(self.config, self.bench.instrument)
+        self._lead = ShadowReference(
+            config.quoter.reference_bps_max, config.quoter.reference_half_life_s
+        )
+        self._lead_bps: float | None = None
+        prior, adverse = config.intensity, config.adverse
+        self.law = Law(prior.a_per_s, prior.k_per_bp, adverse.a0_bps, adverse.a1)
+        self._start_ns = self.bench.now_ns
+        self.bench.on_second = self._second
+
+    @property
+    def at_s(self) -> float:
+        """Time since the start, s."""
+        return (self.bench.now_ns - self._start_ns) / NS_PER_S
+
+    @property
+    def facts(self) -> Facts:
+        """What the stage shows now."""
+        stage = self.stage
+        funding = stage.funding_per_h or _INTEREST_PER_H * stage.asset.spec.funding_multiplier
+        return Facts(
+            x=self.bench.x,
+            fee_bps=stage.fee_bps,
+            funding_bps_per_h=funding * 1e4,
+            lead_bps=self._lead_bps,
+            step_bps=stage.step_bps,
+            fair_ticks=self.bench.fair_ticks,
+            law=self.law,
+        )
+
+    def _second(self) -> None:
+        stage, now_ns = self.stage, self.bench.now_ns
+        if stage.reference is not None:
+            book = stage.reference.book
+            if book.bid_ticks is not None and book.ask_ticks is not None:
+                px = (book.bid_ticks + book.ask_ticks) / 2
+                self._lead_bps = self._lead.lead_bps(now_ns, px, self.bench.fair_ticks)
+        self.model.second(now_ns, stage.mid_ticks, self.facts)
+
+    # -- what a row does --------------------------------------------------------------------------
+
+    def wait_until(self, at_s: float) -> None:
+        """Let time pass until then."""
+        while self.at_s < at_s:
+            self.bench.second()
+
+    def steps(self, bps: float) -> int:
+        """A distance in price steps, at least one."""
+        return max(1, round(abs(bps) / self.stage.step_bps)) * (1 if bps > 0 else -1)
+
+    def ramp(self, bps_per_s: float, span_s: int) -> None:
+        """Let the price run."""
+        done = 0
+        for second in range(1, span_s + 1):
+            wanted = round(bps_per_s * second / self.stage.step_bps)
+            self.stage.mid_steps += wanted - done
+            done = wanted
+            self.bench.second()
+
+    def shake(self, bps: float, span_s: int) -> None:
+        """Two seconds up, two down: volatility whose moves do not follow from one another."""
+        move = self.steps(bps)
+        for second in range(span_s - span_s % 4):
+            self.stage.mid_steps += move if second % 4 < 2 else -move
+            self.bench.second()
+
+    def relink(self) -> None:
+        """Cut the connection and wait for quotes."""
+        self.bench.relink()
+        self.model.relinked()
+        self.bench.seconds(2)
+        for _ in range(20):
+            shown = self.bench.shown()
+            if shown.bids and shown.asks:
+                break
+            self.bench.second()
+        # What the program saw of the price before it was back counts for neither.
+        self.model.relinked()
+        self.bench.seconds(2)
+
+    def sweep(self, side: Side) -> Sweep | None:
+        """
+        Somebody takes our orders of a side in one message, and the book stands there again.
+
+        None when by the published rule so few or so near orders are no sweep.
+        """
+        orders = self.bench.shown().side(side)
+        mid, lots = self.stage.mid_ticks, sum(order.sz_lots for order in orders)
+        deepest = orders[-1].px_ticks
+        before = self.stage.position_lots()
+        touch = round(2 * 20_000.0 / (mid * 1e-6))
+        self.stage.hit(side.opposite, deepest, touch + lots)
+        self.bench.exchange.settle()
+        found = self._burst(side, orders)
+        if abs(self.stage.position_lots() - before) != lots:
+            return None
+        if found is not None:
+            self.model.sweeps.append(found)
+        return found
+
+    def _burst(self, side: Side, orders: tuple[Resting, ...]) -> Sweep | None:
+        """Depth of a burst that takes all of these, by the rule of four fills or of the share."""
+        params, nearest, deepest = self.config.cascade, orders[0].px_ticks, orders[-1].px_ticks
+        span = side * (nearest - deepest) / self.bench.fair_ticks * 1e4
+        decays = span * self.law.k_per_bp
+        is_span = len(orders) >= params.fills_min and decays >= params.span_decays_min
+        is_wide = len(orders) >= params.share_orders_min or decays >= params.share_span_decays_min
+        if not is_span and not is_wide:
+            return None
+        depth = max(params.depth_bps_min, span)
+        return Sweep(self.bench.now_ns, side, depth, deepest)
+
+    # -- measuring --------------------------------------------------------------------------------
+
+    def measure(self, sides: tuple[Side, ...], points: int = _POINTS) -> dict[Side, Seen]:
+        """Mean depth of each side over fair prices that tile the grid, beside the model's."""
+        wait_s = min(_WAIT_S_MAX, ceil(self.config.reconcile.hold_s) + 1)
+        late = self.config.reconcile.hold_bps if self.config.reconcile.hold_s >= wait_s else 0.0
+        spacing = self.spacing_bps(self.bench.shown())
+        home, sent = self.stage.mid_steps, self.bench.wire.elements
+        found: dict[Side, list[tuple[float | None, Wanted, float]]] = {side: [] for side in sides}
+        for place in self._order(points):
+            tile = (place - (points - 1) / 2) / points
+            self._walk(home + round(tile * spacing / self.stage.step_bps))
+            self.bench.seconds(wait_s)
+            self._refuse_churn(self.bench.wire.elements - sent, points)
+            shown = self.bench.shown()
+            for side, wanted in self.model.sides(self.facts):
+                if side in found:
+                    self._refuse_too_deep(wanted)
+                    depth = shown.depth_bps(side)
+                    found[side].append((depth, wanted, self.spacing_bps(shown)))
+        self._walk(home)
+        fair = self.bench.fair_ticks
+        return {side: self._seen(rows, late, fair) for side, rows in found.items()}
+
+    def _refuse_churn(self, sent: int, points: int) -> None:
+        """Orders that do not rest where the program wants them are moved without an end."""
+        limit = points * _CHANGES * 2 * self.config.ladder.rungs
+        if sent > limit:
+            raise CheckError(f"{sent} orders sent where the price hardly moved; {limit} are many")
+
+    def _refuse_too_deep(self, wanted: Wanted) -> None:
+        """By the ladder's own rule nothing rests so deep, so there is nothing to see."""
+        if not wanted.is_reducing and wanted.depth_bps > _DEPTH_USE * self._depth_max:
+            raise Skip(f"the quote would be deeper than ladder.depth_bps_max = {self._depth_max:g}")
+
+    @property
+    def _depth_max(self) -> float:
+        return self.config.ladder.depth_bps_max
+
+    def _walk(self, mid_steps: int) -> None:
+        """Take the mid there so slowly that it does not come through an order of ours."""
+        stage, stride = self.stage, self.steps(_STRIDE_BPS)
+        while abs(mid_steps - stage.mid_steps) > stride:
+            stage.mid_steps += stride if mid_steps > stage.mid_steps else -stride
+            self.bench.second()
+        stage.mid_steps = mid_steps
+
+    @staticmethod
+    def _order(points: int) -> list[int]:
+        """Places of the tiles, to and fro, so that they do not make a trend of their own."""
+        return [*range(0, points, 2), *range(points - 1 - points % 2, 0, -2)]
+
+    def _seen(
+        self, rows: list[tuple[float | None, Wanted, float]], late: float, fair: float
+    ) -> Seen:
+        count = len(rows)
+        expected = wanted_bps = slack = 0.0
+        for _, wanted, spacing in rows:
+            middle, open_bps = self._grid(wanted, spacing)
+            expected += (wanted.laid_bps + middle) / count
+            wanted_bps += wanted.laid_bps / count
+            slack += (wanted.slack_bps + open_bps + late + spacing / (2 * count)) / count
+        depths = [depth for depth, _, _ in rows if depth is not None]
+        observed = sum(depths) / count if len(depths) == count else None
+        tolerance = slack + _ERROR_BPS + _GRID_ERROR * rows[-1][2]
+        return Seen(observed, wanted_bps, expected, tolerance, rows[-1][1].terms, fair)
+
+    def _grid(self, wanted: Wanted, spacing: float) -> tuple[float, float]:
+        """What rounding to the grid adds on average, and by how much that is not known."""
+        step = self.stage.step_bps
+        if wanted.terms["hold"] > 0:
+            # The price stayed behind may lie on a line of the grid, or anywhere between two.
+            return spacing / 2, spacing / 2
+        if wanted.is_reducing and wanted.laid_bps < 0.95 * spacing:
+            return step / 2, step / 2
+        if wanted.is_reducing and wanted.laid_bps < 1.5 * spacing:
+            return spacing / 4, spacing / 4
+        return spacing / 2, 0.0
+
+    def spacing_bps(self, shown: Shown) -> float:
+        """Distance of grid lines, from the orders themselves where there are two."""
+        gaps = [
+            abs(one.px_ticks - other.px_ticks)
+            for side in Side
+            for one, other in zip(shown.side(side)[1:], shown.side(side)[2:], strict=False)
+        ]
+        if gaps:
+            return min(gaps) / shown.fair_ticks * 1e4
+        ladder = self.config.ladder
+        wanted = max(ladder.spacing_bps, self.model.sigma * sqrt(ladder.spacing_vol_s))
+        return max(2 * self.stage.step_bps, wanted)
+
+    # -- what can be shown at this size -----------------------------------------------------------
+
+    def growing_x_max(self) -> float:
+        """Largest position at which the side that adds to it still has an order."""
+        lot_usd = self.stage.start_ticks * 1e-6
+        return growing_x_max(self.config, self.bench.instrument, lot_usd)
+
+
+def growing_x_max(config: Config, instrument: Instrument, lot_usd: float) -> float:
+    """Largest position, of the limit, whose increasing side still has room for one order."""
+    risk = config.risk
+    leverage = min(risk.leverage, instrument.max_leverage)
+    limit = min(risk.max_position_usd, risk.capital_usd * leverage, 5 * risk.capital_usd)
+    side_usd = risk.side_budget_frac * limit * _BUDGET_USE
+    return 1.0 - (config.ladder.order_usd_min + lot_usd) * _BUDGET_ROOM / side_usd

@@ -1,0 +1,313 @@
+"""The self-test: silent on a healthy program, never silent on a broken one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from core.driven import Driven
+from core.mutants import NOT_READ, Border, Change, Mutant, Mutation, fields, plant
+from mmbot.config import Config, load
+from mmbot.core.quoter import Quote
+from mmbot.core.risk import gate
+from mmbot.core.types import Instrument, Side
+from mmbot.errors import CheckError, ConfigError
+from mmbot.runtime import live
+from mmbot.runtime.selftest import ROWS, Report, Result, Status, refuse_unless_well, run_selftest
+from mmbot.runtime.selftest.report import lines
+from mmbot.runtime.trader import Trader
+
+CONFIGS = Path(__file__).resolve().parent.parent.parent / "configs"
+SHIPPED = sorted(path.name for path in CONFIGS.glob("*.toml"))
+CAPPED = ("quoter.shift_bps_max=5",)
+
+FIELD_ROWS: dict[str, tuple[str, ...]] = {
+    # estimator to quoter
+    "vol_bps_rt_s": ("widening/long",),
+    "a_per_s": ("funding/paid",),
+    "k_per_bp": ("fee/up",),
+    "a0_bps": ("fee/up",),
+    "a1": ("fee/up",),
+    "drift.mean_bps_per_s": ("drift/up", "drift/down"),
+    "stance.response_bps": ("opposed/long",),
+    "stance.fade": ("opposed/long",),
+    "cascade.bid_bps": ("cascade/bids",),
+    "cascade.ask_bps": ("cascade/asks",),
+    "cascade.hold_bid_ticks": ("hold/bids",),
+    "cascade.hold_ask_ticks": ("hold/asks",),
+    "funding_bps_per_h": ("funding/paid", "funding/earned"),
+    "reference_bps": ("reference/above", "reference/below"),
+    # quoter to ladder
+    "fee_bps": ("fee/up",),
+    "adverse_selection_bps": ("fee/up",),
+    "glft_bps": ("fee/up",),
+    "half_min_bps": ("half_min", "fee/up"),
+    "inventory_skew_bps": ("inventory_skew/long",),
+    "drift_bps": ("drift/up",),
+    "funding_bps": ("funding/paid",),
+    "shift_cap_bps": ("shift_cap",),
+    "opposed_bid_bps": ("opposed/long",),
+    "opposed_ask_bps": ("opposed/short",),
+    "widening_bid_bps": ("widening/long",),
+    "widening_ask_bps": ("widening/short",),
+    "guard_bid_bps": ("guard/long",),
+    "guard_ask_bps": ("guard/short",),
+    "cascade_bid_bps": ("cascade/bids",),
+    "cascade_ask_bps": ("cascade/asks",),
+    "hold_bid_bps": ("hold/bids",),
+    "hold_ask_bps": ("hold/asks",),
+    "touch_bid_bps": ("reducing_floor/short",),
+    "touch_ask_bps": ("reducing_floor/long",),
+    "floor_bps": ("floor",),
+    "reducing_floor_bps": ("reducing_floor/long",),
+}
+"""Rows in which a field must show."""
+
+STILL = frozenset({"a_per_s", "k_per_bp", "a0_bps", "a1"})
+"""Move by a few percent a minute by design: over a row, frozen and late are the original."""
+
+NO_EFFECT = frozenset({("stance.response_bps", Change.FLIP)})
+"""The quoter reads the size of the answer; its side follows from the position."""
+
+MOVES = (Change.ZERO, Change.FLIP, Change.TENTH)
+
+
+def config_for(field: str) -> Config:
+    """The shipped configuration in which a field acts."""
+    if field == "shift_cap_bps":
+        return load(CONFIGS / "hyna-hype.toml", CAPPED)
+    if field == "reference_bps":
+        return load(CONFIGS / "hyna-hype.toml")
+    return load(CONFIGS / "emulator.toml")
+
+
+def deaf(trader: Trader) -> None:
+    """Silence the vitals: what catches a mutant here is the wire alone."""
+    engine = cast("Any", trader.engine)
+    engine._vitals = SimpleNamespace(
+        is_well=True, observe=lambda record, facts: (), reset_gap=lambda: None
+    )
+
+
+def planted(mutant: Mutant) -> Callable[[Trader], None]:
+    """A program with a mutant in it."""
+
+    def tamper(trader: Trader) -> None:
+        deaf(trader)
+        host = SimpleNamespace(engine=trader.engine, start_ns=trader.started_ns)
+        plant(cast("Driven", host), mutant)
+
+    return tamper
+
+
+def caught(field: str, tamper: Callable[[Trader], None]) -> bool:
+    """Whether one of the rows of a field fails."""
+    return any(
+        run_selftest(config_for(field), rows=[row], tamper=tamper).failed
+        for row in FIELD_ROWS[field]
+    )
+
+
+def changes(field: str) -> Iterator[Change]:
+    """Those that can make a difference to an order."""
+    for change in Change:
+        if (field, change) not in NO_EFFECT and (change in MOVES or field not in STILL):
+            yield change
+
+
+# -- healthy ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_configuration_passes(name: str) -> None:
+    """A test that fails on a healthy program is switched off by the first person who sees it."""
+    report = run_selftest(load(CONFIGS / name))
+
+    assert [f"{row.name}: {row.text}" for row in report.failed] == []
+    assert report.is_well
+    assert len(report.rows) == len(ROWS)
+    assert report.cpu_s < 60
+
+
+def test_the_bound_of_all_shifts_is_tested_where_it_can_bind() -> None:
+    """With the shipped bounds it cannot, so nothing else would play that row."""
+    report = run_selftest(load(CONFIGS / "hyna-hype.toml", CAPPED), rows=["shift_cap"])
+
+    assert [row.status for row in report.rows] == [Status.OK]
+
+
+@pytest.mark.parametrize(
+    ("key", "rows"),
+    [
+        ("quoter.drift_x_max=0", ("drift/up", "drift/down")),
+        ("quoter.funding_bps_max=0", ("funding/paid", "funding/earned")),
+        ("quoter.widening_gain=0", ("widening/long", "widening/short")),
+        ("quoter.guard_bps=0", ("guard/long", "guard/short")),
+        ("stance.response_bps_max=0", ("opposed/long", "opposed/short")),
+        ("cascade.gain=0", ("cascade/bids", "cascade/asks", "hold/bids", "hold/asks")),
+    ],
+)
+def test_a_term_that_is_switched_off_is_off_and_no_failure(key: str, rows: tuple[str, ...]) -> None:
+    """And the table names the key."""
+    report = run_selftest(load(CONFIGS / "emulator.toml", [key]), rows=rows)
+
+    assert [row.status for row in report.rows] == [Status.OFF] * len(rows)
+    assert all(key.partition("=")[0] in row.text for row in report.rows)
+
+
+def test_a_run_may_begin_only_after_rows_that_were_played_and_did_not_fail() -> None:
+    """A report of nothing proves nothing."""
+    row = Result("a", "t", "p", "buy", False, 1.0, 0.1, 1.0, Status.OK)
+    refuse_unless_well(Report("HYPE", (row,), 1.0))
+    with pytest.raises(CheckError, match="no row was played"):
+        refuse_unless_well(Report("HYPE", (), 1.0))
+    failed = msgspec.structs.replace(row, name="skew/long", status=Status.FAILED, text="no order")
+    with pytest.raises(CheckError, match="skew/long: no order"):
+        refuse_unless_well(Report("HYPE", (row, failed), 1.0))
+
+
+def test_a_live_run_does_not_begin_when_a_row_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where money is real; on the emulator and the testnet nothing is asked."""
+    bad = Result("skew", "t", "p", "buy", False, 1.0, 0.1, 0.0, Status.FAILED, "dead")
+    monkeypatch.setattr(live, "run_selftest", lambda *_, **__: Report("HYPE", (bad,), 1.0))
+    instrument = Instrument(coin="HYPE", asset_id=0, sz_decimals=2, max_leverage=10)
+    config = load(CONFIGS / "hype.toml")
+    live.prove(config, instrument)
+    with pytest.raises(CheckError, match="skew: dead"):
+        live.prove(config.model_copy(update={"mode": "live"}), instrument)
+
+
+def test_a_live_run_proves_itself_with_the_instrument_of_the_venue() -> None:
+    """A coin that the emulated exchange does not list, with its own decimals."""
+    instrument = Instrument(coin="ZZZ", asset_id=0, sz_decimals=1, max_leverage=5)
+    config = load(CONFIGS / "hype.toml", ["instrument.coin='ZZZ'", "risk.leverage=5"])
+    live.prove(config.model_copy(update={"mode": "live"}), instrument)
+
+
+def test_an_unknown_row_is_refused() -> None:
+    """A test of nothing must not look like one that passed."""
+    with pytest.raises(ConfigError, match="no row 'skew'"):
+        run_selftest(load(CONFIGS / "emulator.toml"), rows=["skew"])
+
+
+# -- broken -------------------------------------------------------------------------------------
+
+
+def test_the_table_names_the_row_that_failed() -> None:
+    """What a person must know first."""
+    mutant = Mutant(Border.LADDER, "inventory_skew_bps", Change.FLIP)
+    report = run_selftest(
+        load(CONFIGS / "emulator.toml"), rows=["inventory_skew/long"], tamper=planted(mutant)
+    )
+
+    assert not report.is_well
+    text = "\n".join(lines(report))
+    assert "FAILED: inventory_skew/long: after: the buy order is" in text
+    assert "1 failed" in text
+
+
+VIEW = sorted(field for field in FIELD_ROWS if field in fields(Border.VIEW))
+LADDER = sorted(field for field in FIELD_ROWS if field in fields(Border.LADDER))
+
+
+@pytest.mark.parametrize("field", VIEW)
+def test_a_mutant_between_estimators_and_quoter_is_caught_on_the_wire(field: str) -> None:
+    """Zeroed, turned round, a tenth, frozen, a minute late."""
+    missed = [
+        str(mutant)
+        for change in changes(field)
+        if not caught(field, planted(mutant := Mutant(Border.VIEW, field, change)))
+    ]
+    assert missed == []
+
+
+@pytest.mark.parametrize("field", LADDER)
+def test_a_mutant_between_quoter_and_ladder_is_caught_on_the_wire(field: str) -> None:
+    """The same for every term of the quote; the record may say what it likes."""
+    # A floor that is broken for the ladder alone is kept by the gate: it must be broken for both.
+    border = Border.QUOTE if field == "floor_bps" else Border.LADDER
+    missed = [
+        str(mutant)
+        for change in changes(field)
+        if not caught(field, planted(mutant := Mutant(border, field, change)))
+    ]
+    assert missed == []
+
+
+def test_every_term_that_the_ladder_reads_has_a_row() -> None:
+    """A term that is added to the quote must be shown, or the self-test does not know it."""
+    assert set(fields(Border.LADDER)) <= set(FIELD_ROWS)
+    assert not NOT_READ & set(FIELD_ROWS)
+    assert {row for rows in FIELD_ROWS.values() for row in rows} <= {row.name for row in ROWS}
+
+
+# -- the gate -----------------------------------------------------------------------------------
+
+
+class _Gate:
+    """A gate that lets orders out at prices without a part of one term."""
+
+    def __init__(self, mutant: Mutant, start_ns: int, inner: Any) -> None:
+        self.mutation = Mutation(mutant, start_ns)
+        self.inner = inner
+        self.shift: dict[Side, float] = dict.fromkeys(Side, 0.0)
+
+    def see(self, now_ns: int, quote: Quote) -> None:
+        changed = self.mutation.change(now_ns, quote)
+        for side in Side:
+            bps = quote.depth_bps(side) - changed.depth_bps(side)
+            self.shift[side] = side * bps * 1e-4 * quote.fair_ticks
+
+    def __call__(self, diff: Any, orders: Any, view: Any, instrument: Any, now_ns: int) -> Any:
+        def moved(order: Any) -> Any:
+            px = order.px_ticks + self.shift[order.side]
+            valid = instrument.floor_ticks(px) if order.side > 0 else instrument.ceil_ticks(px)
+            return msgspec.structs.replace(order, px_ticks=valid)
+
+        diff = msgspec.structs.replace(
+            diff,
+            moves=tuple(moved(order) for order in diff.moves),
+            places=tuple(moved(order) for order in diff.places),
+        )
+        return self.inner(diff, orders, view, instrument, now_ns)
+
+
+GATE = sorted(
+    field
+    for field in LADDER
+    # A floor moves an order only through the ladder; the gate's own is the second of two.
+    if "floor" not in field
+)
+
+
+@pytest.mark.parametrize("field", GATE)
+def test_a_mutant_at_the_gate_is_caught_on_the_wire(
+    field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Orders that leave without their term, however well it was worked out."""
+    missed = []
+    for change in changes(field):
+
+        def tamper(trader: Trader, change: Change = change) -> None:
+            deaf(trader)
+            mutant = Mutant(Border.LADDER, field, change)
+            broken = _Gate(mutant, trader.started_ns, gate)
+            engine = cast("Any", trader.engine)
+            quote = engine._quoter.quote
+
+            def seen(*, now_ns: int, **figures: Any) -> Quote:
+                made: Quote = quote(now_ns=now_ns, **figures)
+                broken.see(now_ns, made)
+                return made
+
+            engine._quoter = SimpleNamespace(quote=seen, base_bps=8.0)
+            monkeypatch.setattr("mmbot.core.engine.decide.gate", broken)
+
+        if not caught(field, tamper):
+            missed.append(change.value)
+    assert missed == []
