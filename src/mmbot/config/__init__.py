@@ -49,6 +49,7 @@ from mmbot.emulator.tape import BacktestParams
 from mmbot.errors import ConfigError
 from mmbot.hyperliquid.gateway import GatewayParams
 from mmbot.hyperliquid.link import LinkParams
+from mmbot.journal.writer import JournalParams
 
 __all__ = [
     "AccountParams",
@@ -56,6 +57,7 @@ __all__ = [
     "Config",
     "EmulatorParams",
     "InstrumentParams",
+    "JournalParams",
     "LogParams",
     "ReferenceParams",
     "StartParams",
@@ -259,6 +261,7 @@ class Config(BaseModel):
     )
     backtest: BacktestParams = BacktestParams()
     log: LogParams = LogParams()
+    journal: JournalParams = JournalParams()
 
     @property
     def is_embedded(self) -> bool:
