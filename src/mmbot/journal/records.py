@@ -194,9 +194,8 @@ class Output(msgspec.Struct, frozen=True, array_like=True):
     """
     One decision: what was sent and told, and enough of what it came from to tell a difference.
 
-    Orders are rows of the numbers and words of `Place`, `Move` and `Cancel`. `figures` are position
-    (lots), equity (USD), requests left, mid and fair (ticks), half spread and shift (bps); None
-    where no record was kept of the decision.
+    Orders are rows of the numbers and words of `Place`, `Move` and `Cancel`. `figures` are requests
+    left, mid (ticks), half spread and shift (bps); None where no record was kept of the decision.
     """
 
     mode: str
@@ -209,6 +208,9 @@ class Output(msgspec.Struct, frozen=True, array_like=True):
     kill: str | None
     relink: str | None
     wake_ns: int | None
+    fair_ticks: float | None
+    position_lots: int
+    equity_usd: float
     figures: tuple[float | None, ...] | None
 
 
@@ -224,9 +226,13 @@ RECORD_KINDS: Final[Mapping[type, Kind]] = {
 }
 
 Record = Build | Started | Restored | Read | Judged | Broke | Ended | Lost
-Item = Record | Event | int | tuple[Decision, int | None]
-"""What is put into a journal: a record, an event, the time of a decision, a decision with the time
-at which the engine then wanted to be asked again."""
+Outcome = tuple[Decision, int | None, float | None, int, float]
+"""
+A decision, and of the engine as it left it: when it wants to be asked again (ns), the fair price
+(ticks, None without one), position (lots) and equity (USD).
+"""
+Item = Record | Event | int | Outcome
+"""What is put into a journal; an int is the time of a decision."""
 
 _pack = msgspec.msgpack.Encoder().encode
 _KINDS: Final[dict[type, Kind]] = {**EVENT_KINDS, **RECORD_KINDS}
@@ -264,19 +270,19 @@ def encode(item: Item) -> tuple[int, bytes]:
     if type(item) is int:
         return Kind.DECIDE, _pack(item)
     if type(item) is tuple:
-        return Kind.OUTPUT, encode_output(*item)
+        return Kind.OUTPUT, encode_output(item)
     cls = type(item)
     convert = _TO_BYTES.get(cls)
     return _KINDS[cls], _pack(item if convert is None else convert(item))
 
 
-def encode_output(decision: Decision, wake_ns: int | None) -> bytes:
+def encode_output(outcome: Outcome) -> bytes:
     """
     Payload of a decision; the same decision always gives the same bytes.
 
     That is what a replay compares, so nothing of it may depend on the process it is made in.
     """
-    record = _output(decision, wake_ns)
+    record = _output(outcome)
     try:
         return _pack(record)
     except OverflowError:
@@ -290,20 +296,13 @@ def _spelt(note: tuple[str, str, dict[str, Any]]) -> tuple[str, str, dict[str, A
     return event, level, {k: str(v) if type(v) is int else v for k, v in facts.items()}
 
 
-def _output(decision: Decision, wake_ns: int | None) -> Output:
+def _output(outcome: Outcome) -> Output:
+    decision, wake_ns, fair_ticks, position_lots, equity_usd = outcome
     batch, capture, kill = decision.batch, decision.capture, decision.kill
     figures: tuple[float | None, ...] | None = None
     if capture is not None:
         quote = capture.view.quote
-        figures = (
-            capture.position_lots,
-            capture.equity_usd,
-            capture.requests_left,
-            capture.mid_ticks,
-            quote.fair_ticks,
-            quote.half_bps,
-            quote.shift_bps,
-        )
+        figures = (capture.requests_left, capture.mid_ticks, quote.half_bps, quote.shift_bps)
     return Output(
         mode=decision.status.mode.value,
         reasons=decision.status.reasons,
@@ -315,6 +314,9 @@ def _output(decision: Decision, wake_ns: int | None) -> Output:
         kill=None if kill is None else kill.text,
         relink=decision.relink,
         wake_ns=wake_ns,
+        fair_ticks=fair_ticks,
+        position_lots=position_lots,
+        equity_usd=equity_usd,
         figures=figures,
     )
 

@@ -68,6 +68,7 @@ class Writer:
         folder: Where the files go; it exists.
         params: Sizes and bounds.
         steady: A clock that nobody sets, ns; only the lag is measured with it.
+        has_thread: False where time is simulated, and `drain` is called by whoever simulates it.
 
     Attributes:
         error: Why the last attempt to write failed; None while all is well.
@@ -78,7 +79,12 @@ class Writer:
     """
 
     def __init__(
-        self, folder: Path, params: JournalParams, *, steady: Callable[[], int] = monotonic_ns
+        self,
+        folder: Path,
+        params: JournalParams,
+        *,
+        steady: Callable[[], int] = monotonic_ns,
+        has_thread: bool = True,
     ) -> None:
         self.params = params
         self.error: str | None = None
@@ -108,8 +114,12 @@ class Writer:
             ) from None
         self._written_ns = steady()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        if has_thread:
+            self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
+            self._thread.start()
+        else:
+            self._add([encode(this_build())])
 
     # -- the loop's side ------------------------------------------------------------------------
 
@@ -150,18 +160,24 @@ class Writer:
         if ended is not None:
             self.put(ended)
         self._stopping.set()
-        self._thread.join(_CLOSE_S)
+        if self._thread is not None:
+            self._thread.join(_CLOSE_S)
+        else:
+            self._finish()
 
     # -- the thread's side ----------------------------------------------------------------------
 
     def _work(self) -> None:
         self._add([encode(this_build())])
         while not self._stopping.wait(_FLUSH_S):
-            self._drain()
-        self._drain()
+            self.drain()
+        self._finish()
+
+    def _finish(self) -> None:
+        self.drain()
         self._close_file()
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
         """Write all that waits; what was put before this began is then out of our hands."""
         began_ns = self._steady()
         if not self._flush():

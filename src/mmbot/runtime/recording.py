@@ -17,7 +17,7 @@ from mmbot.core.engine import Decision, Engine, EngineParams
 from mmbot.core.estimators.cascade import CascadeMemory
 from mmbot.core.events import Event, JournalLag
 from mmbot.core.types import NS_PER_MS, NS_PER_S, Instrument
-from mmbot.journal.records import Broke, Ended, Judged, Restored, Started
+from mmbot.journal.records import Broke, Ended, Judged, Outcome, Restored, Started
 from mmbot.journal.writer import Writer
 from mmbot.runtime.ending import Ending
 from mmbot.runtime.telling import Log
@@ -66,7 +66,7 @@ class RecordedEngine(Engine):
         except Exception as error:
             put(Broke(broke_text(error)))
             raise
-        put((decision, self.wake_at_ns()))
+        put(outcome(self, decision))
         if decision.capture is not None:
             self._unjudged.append((self._decisions, decision))
         self._decisions += 1
@@ -90,6 +90,12 @@ class RecordedEngine(Engine):
             self._is_late = is_late
             why = self._journal.error or ""
             self.apply(JournalLag(now_ns, is_late, lag_ns / NS_PER_S, why))
+
+
+def outcome(engine: Engine, decision: Decision) -> Outcome:
+    """A decision just made, with what the journal holds of the engine beside it."""
+    book, position, risk = engine.book, engine.position, engine.risk
+    return decision, engine.wake_at_ns(), book.fair_ticks, position.lots, risk.equity_usd
 
 
 def broke_text(error: Exception) -> str:

@@ -35,7 +35,7 @@ from mmbot.journal.records import (
     encode_output,
     is_event,
 )
-from mmbot.runtime.recording import broke_text
+from mmbot.runtime.recording import broke_text, outcome
 from mmbot.runtime.replayed import Difference, ReplayResult, readable, shown_input
 
 _INPUTS_SHOWN: Final = 12
@@ -181,7 +181,7 @@ class Replay:
         decision = self._decision
         assert decision is not None, "an output follows the time of its decision"
         engine = self._running
-        payload = encode_output(decision, engine.wake_at_ns())
+        payload = encode_output(outcome(engine, decision))
         if payload != entry.payload:
             recorded, replayed = decode(Kind.OUTPUT, entry.payload), decode(Kind.OUTPUT, payload)
             assert isinstance(recorded, Output)

@@ -82,16 +82,11 @@ def readable(output: Output) -> dict[str, Any]:
         "kill": output.kill,
         "relink": output.relink,
         "wake_ns": output.wake_ns,
+        "fair_ticks": output.fair_ticks,
+        "position_lots": output.position_lots,
+        "equity_usd": output.equity_usd,
     }
-    names = (
-        "position_lots",
-        "equity_usd",
-        "requests_left",
-        "mid_ticks",
-        "fair_ticks",
-        "half_bps",
-        "shift_bps",
-    )
+    names = ("requests_left", "mid_ticks", "half_bps", "shift_bps")
     figures = output.figures or (None,) * len(names)
     return {**fields, **dict(zip(names, figures, strict=True))}
 
