@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -174,12 +175,12 @@ def test_the_journal_has_every_message_and_every_order(tmp_path: Path) -> None:
 
 
 def test_inputs_are_in_the_journal_before_they_are_acted_on(tmp_path: Path) -> None:
-    """The message before the event, the event before the decision, the decision's time before it."""
+    """The message before its events, the time of a decision before what was decided."""
     recorded(tmp_path, briefly, seed=8)
     kinds = [Kind(entry.kind) for entry in Journal.of(tmp_path).entries()]
     assert kinds[:2] == [Kind.BUILD, Kind.STARTED]
     assert kinds[-1] is Kind.ENDED
-    for before, after in zip(kinds, kinds[1:], strict=False):
+    for before, after in pairwise(kinds):
         if after is Kind.OUTPUT:
             assert before is Kind.DECIDE
     first = kinds.index(Kind.BBO)
@@ -367,7 +368,7 @@ def test_an_observer_sees_every_decision(eventful: Path) -> None:
 
 
 def test_nothing_rests_while_the_journal_lags(tmp_path: Path) -> None:
-    """Above the bound every order is pulled, below half of it quoting goes on; both are replayed."""
+    """Above the bound every order is pulled, below half of it quoting goes on; both replay."""
     steady = [0]
     held: list[int] = []
 
