@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from math import inf, sqrt
+from math import fsum, inf, sqrt
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -205,7 +205,7 @@ class Ofi:
             while buckets and buckets[0][0] <= oldest:
                 buckets.popleft()
             # Summed anew rather than subtracted: rounding must not outlive what caused it.
-            self._sum = sum(entry[1] for entry in buckets)
+            self._sum = fsum(entry[1] for entry in buckets)
 
     def _sample(self, now_ns: int) -> None:
         """Offer the window as it stood until now to the deviation, once a second."""
@@ -271,7 +271,7 @@ class Vpin:
     def value(self) -> float | None:
         """Mean share of one-sided volume; None until every bucket has been filled once."""
         shares = self._shares
-        return sum(shares) / len(shares) if len(shares) == shares.maxlen else None
+        return fsum(shares) / len(shares) if len(shares) == shares.maxlen else None
 
 
 def _is_touch(bid_px: float, bid_sz: float, ask_px: float, ask_sz: float) -> bool:

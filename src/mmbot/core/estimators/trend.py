@@ -10,7 +10,7 @@ Source: nested windows of a random walk; the blend is ours, its weights await a 
 from __future__ import annotations
 
 from bisect import bisect_right
-from math import erfc, isfinite, sqrt
+from math import erfc, fsum, isfinite, sqrt
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -172,9 +172,9 @@ class Trend:
             returns.append((newest - levels[at]) * scale)
             spans_s.append((last_ns - times[at]) / NS_PER_S)
         weights = self._weights
-        total = sum(weights)
-        rate = sum(w * r / h for w, r, h in zip(weights, returns, spans_s, strict=True)) / total
-        unit_var = sum(
+        total = fsum(weights)
+        rate = fsum(w * r / h for w, r, h in zip(weights, returns, spans_s, strict=True)) / total
+        unit_var = fsum(
             a * b / max(h, j)
             for a, h in zip(weights, spans_s, strict=True)
             for b, j in zip(weights, spans_s, strict=True)
