@@ -97,7 +97,7 @@ class Writer:
         self._lost = 0
         self._run = os.urandom(RUN_BYTES)
         self._part = 0
-        self._number = _next_number(folder)
+        self._number = 1
         self._packer = Packer()
         self._segment_bytes = 0
         self._file_bytes = 0
@@ -106,6 +106,7 @@ class Writer:
         self._unwritten_first = 0
         self._fd: int | None = None
         try:
+            self._number = _next_number(folder)
             self._open()
         except OSError as error:
             raise ConfigError(
