@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmbot.core.estimators.cascade import CascadeMemory
@@ -66,6 +66,7 @@ def test_the_numbers_of_the_kinds_are_those_of_the_format() -> None:
 
 
 @pytest.mark.parametrize("cls", EVENT_KINDS, ids=lambda cls: cls.__name__)
+@settings(deadline=None)
 @given(data=st.data())
 def test_an_event_comes_back_as_it_was(cls: type, data: st.DataObject) -> None:
     """Cloids of 128 bits, floats to the last bit, what is None, nested orders and fills."""
