@@ -22,7 +22,7 @@ import pytest
 
 from mmbot.core.engine import Decision, Engine
 from mmbot.core.estimators.cascade import CascadeMemory, SideMemory
-from mmbot.core.events import Bbo
+from mmbot.core.events import Bbo, Event
 from mmbot.core.types import NS_PER_MS, NS_PER_S
 from mmbot.errors import Exit, InvariantError
 from mmbot.journal.reader import Journal, Position, State
@@ -306,6 +306,36 @@ def test_a_bug_in_a_decision_is_replayed_as_one(
     assert mended is not None
     assert mended.what == ("broke",)
     assert mended.replayed == {"broke": None}
+
+
+def test_the_event_that_broke_the_engine_is_in_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was recorded before it was folded, or nobody could find out what it was."""
+    real = Engine.apply
+    broke_on: list[Event] = []
+
+    def broken(self: Engine, event: Event) -> None:
+        if isinstance(event, Bbo) and event.recv_ns > START_MS * NS_PER_MS + 15 * NS_PER_S:
+            broke_on.append(event)
+            raise InvariantError("for the test")
+        real(self, event)
+
+    monkeypatch.setattr(Engine, "apply", broken)
+
+    def play(run: PipeRun) -> None:
+        run.run(30)
+        run.ended()
+
+    recorded(tmp_path, play, seed=10)
+    entries = list(Journal.of(tmp_path).entries())
+    at = next(number for number, entry in enumerate(entries) if entry.kind == Kind.BROKE)
+    assert decode(entries[at - 1].kind, entries[at - 1].payload) == broke_on[0]
+    assert replay(tmp_path).is_good
+    monkeypatch.setattr(Engine, "apply", real)
+    mended = replay(tmp_path).difference
+    assert mended is not None
+    assert mended.what == ("broke",)
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.77, 0.999])
