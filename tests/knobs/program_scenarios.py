@@ -35,7 +35,14 @@ _ECHOES = (
 )
 """Figures of a backtest's result that repeat its configuration, or the clock of the machine."""
 
-_CERTAIN = ("run.started", "leverage.set", "run.stopping", "run.verified", "run.ended")
+_CERTAIN = (
+    "run.started",
+    "leverage.set",
+    "run.stopping",
+    "run.verified",
+    "journal.closed",
+    "run.ended",
+)
 """Records of every run, however short and at whatever time."""
 
 _PATIENCE_S = 60

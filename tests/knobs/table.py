@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from knobs import core_scenarios as core
+from knobs import journal_scenarios as journal
 from knobs import lean_scenarios as lean
 from knobs import program_scenarios as program
 from knobs import start_scenarios as begin
@@ -300,6 +301,9 @@ TABLE: Final[dict[str, Knob]] = {
     "backtest.sz_decimals": Knob(1, program.backtest),
     "backtest.max_leverage": Knob(1, program.backtest),
     "backtest.exact_diff": Knob(False, program.backtest),
+    "journal.enabled": Knob(False, program.run, LOGGED),
+    "journal.rotate_mb": Knob(0.05, journal.filled),
+    "journal.lag_ms_max": Knob(1000, journal.never_written),
     "log.level": Knob("error", program.run, LOGGED),
     "log.dir": Knob(f"{HERE}/logs-b", program.run, LOGGED),
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from mmbot.config import Config, load
+from mmbot.core.estimators.cascade import CascadeMemory
 from mmbot.core.intents import KillReason
 from mmbot.core.orders import SlotState
 from mmbot.core.types import NS_PER_MS, NS_PER_S, Instrument
@@ -17,6 +18,7 @@ from mmbot.errors import VenueError
 from mmbot.hyperliquid.ports import HttpReply
 from mmbot.hyperliquid.signing import Signer
 from mmbot.hyperliquid.universe import Universe
+from mmbot.journal.writer import Writer
 from mmbot.logs import LogWriter, make_logger, spread
 from mmbot.runtime.pipe import PipeDialer, PipeHttp, SimLoop
 from mmbot.runtime.summary import summarise
@@ -64,6 +66,8 @@ class PipeRun:
         sets: Sequence[str] = (),
         market: Mapping[str, object] | None = None,
         latency_ms: int = 50,
+        journal: Writer | None = None,
+        memory: CascadeMemory | None = None,
     ) -> None:
         self.config: Config = load(CONFIG, [f"emulator.scenario={scenario}", *sets])
         self.signer = Signer(b"\x07" * 32, is_mainnet=False)
@@ -102,6 +106,8 @@ class PipeRun:
             latch=self.latched.append,
             on_end=self.endings.append,
             jitter=random.Random(seed),
+            journal=journal,
+            memory=memory,
         )
         self.strays: list[tuple[float, str]] = []
         self.ghosts: list[tuple[float, str]] = []

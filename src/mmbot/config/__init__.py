@@ -50,6 +50,7 @@ from mmbot.emulator.tape import BacktestParams
 from mmbot.errors import ConfigError
 from mmbot.hyperliquid.gateway import GatewayParams
 from mmbot.hyperliquid.link import LinkParams
+from mmbot.journal.writer import JournalParams
 
 __all__ = [
     "AccountParams",
@@ -58,6 +59,7 @@ __all__ = [
     "EmulatorParams",
     "FlattenParams",
     "InstrumentParams",
+    "JournalParams",
     "LiveParams",
     "LogParams",
     "ReferenceParams",
@@ -281,6 +283,7 @@ class Config(BaseModel):
     )
     backtest: BacktestParams = BacktestParams()
     log: LogParams = LogParams()
+    journal: JournalParams = JournalParams()
 
     @property
     def is_embedded(self) -> bool:

@@ -292,6 +292,19 @@ class Command(msgspec.Struct, frozen=True, gc=False, tag="command"):
     text: str
 
 
+class JournalLag(msgspec.Struct, frozen=True, gc=False, tag="journal_lag"):
+    """
+    The journal does not keep up with what is put into it, or does again; for `lag_s` so far.
+
+    Who trades on without a record of it could not explain a cent of that afterwards.
+    """
+
+    recv_ns: int
+    is_late: bool
+    lag_s: float
+    text: str
+
+
 Event = (
     Bbo
     | Book
@@ -311,4 +324,5 @@ Event = (
     | Snapshot
     | RequestsLeft
     | Command
+    | JournalLag
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from math import sqrt
+from math import fsum, sqrt
 from typing import NamedTuple
 
 import msgspec
@@ -302,14 +302,14 @@ class Markouts:
         n = len(recent)
         if n == 0:
             return None
-        mean = sum(edge for _, edge in recent) / n
+        mean = fsum(edge for _, edge in recent) / n
         residuals: dict[int, float] = {}
         for block, edge in recent:
             residuals[block] = residuals.get(block, 0.0) + edge - mean
         blocks = len(residuals)
         if blocks == 1:
             return RecentEdge(n, mean, None)
-        variance = sum(residual * residual for residual in residuals.values())
+        variance = fsum(residual * residual for residual in residuals.values())
         return RecentEdge(n, mean, sqrt(variance * blocks / (blocks - 1)) / n)
 
     def ledger(self, mid_ticks: float) -> Ledger:

@@ -34,6 +34,7 @@ from mmbot.errors import (
 )
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
+from mmbot.journal.writer import Writer
 from mmbot.logs import LogWriter, make_logger, stderr_line
 from mmbot.runtime.aio import AioDialer, AioScheduler, steady_clock_ns, wall_clock_ns
 from mmbot.runtime.child import Child
@@ -42,6 +43,7 @@ from mmbot.runtime.leftovers import Leftovers
 from mmbot.runtime.leverage import set_leverage
 from mmbot.runtime.patience import PatientRest
 from mmbot.runtime.preflight import Facts, account_of, failures, read_facts, read_instrument
+from mmbot.runtime.recording import close_journal
 from mmbot.runtime.rundir import describe_run, make_run_dir, point_latest, write_summary
 from mmbot.runtime.screen import last_line, summary_lines
 from mmbot.runtime.selftest import refuse_unless_well, run_selftest
@@ -134,6 +136,7 @@ class _Run:
         self.ended: asyncio.Future[Ending] = self.loop.create_future()
         self.trader: Trader | None = None
         self.interrupted: str | None = None
+        self.journal: Writer | None = None
         self._leftovers: Leftovers | None = None
         self._is_leverage_sent = False
         self._latches: list[Future[None]] = []
@@ -251,6 +254,9 @@ class _Run:
         said = next(row.text for row in facts.rows if row.name == "noise")
         for line in (f"account  {facts.user}", f"logs     {run_dir}", f"noise    {said}"):
             self.writer.say(line)
+        if config.journal.enabled:
+            self.journal = Writer(run_dir, config.journal)
+            stack.callback(self.journal.close)
         trader = self._assemble(stack, store, facts, venue, signer, rest)
         # A signal until here ends the program without a stop: no order was sent.
         self._is_leverage_sent = True
@@ -318,6 +324,7 @@ class _Run:
             on_end=self.ended.set_result,
             memory=store.load_cascade(),
             remember=lambda memory: self._store(latches, store, memory),
+            journal=self.journal,
             jitter=random.Random(os.urandom(8)),  # noqa: S311 - spreads reconnects, guards nothing
         )
 
@@ -360,6 +367,8 @@ class _Run:
             self.log.info("run.verified", resting_orders=0)
         else:
             self.log.error("run.unverified", may_rest=ending.resting_orders)
+        if self.journal is not None:
+            await close_journal(self.journal, ending, self.log, wall_clock_ns())
         self.log.info("run.ended", **summary)
         try:
             write_summary(run_dir, summary)

@@ -34,6 +34,24 @@ def make_run_dir(config: Config, chosen: Path | None, now_ns: int) -> Path:
         raise _unwritable(chosen or config.log.dir, error) from None
 
 
+def find_run(text: str, parent: Path = Path("logs")) -> Path:
+    """
+    The folder of a run that a person names.
+
+    Args:
+        text: A folder, or `latest` for the newest run below `parent`.
+        parent: Where runs lie that were not told otherwise.
+
+    Raises:
+        ConfigError: There is no such folder.
+    """
+    path = parent / LATEST if text == LATEST and not Path(text).is_dir() else Path(text)
+    if not path.is_dir():
+        remedy = "name the folder of a run, or `latest` where `logs` is below the current folder"
+        raise ConfigError(f"{text!r}: no run at {path}; {remedy}")
+    return path
+
+
 def describe_run(config: Config, path: Path) -> None:
     """
     Write the effective configuration into the folder of a run.

@@ -31,8 +31,10 @@ from mmbot.hyperliquid.replies import PostReply, post_id_of
 from mmbot.hyperliquid.signing import Signer
 from mmbot.hyperliquid.snapshot import SnapshotReader
 from mmbot.hyperliquid.wire import Decoder, ErrorFrame, NonUserCancel, Pong, SubscriptionAck
+from mmbot.journal.writer import Writer
 from mmbot.runtime.ending import CLOID_MAGIC, Closing, Ending, is_ours
 from mmbot.runtime.flatten import Closed, Flattener
+from mmbot.runtime.recording import new_engine
 from mmbot.runtime.telling import Log, Teller
 
 __all__ = ["CLOID_MAGIC", "Ending", "Ports", "Trader", "is_ours", "subscriptions"]
@@ -76,6 +78,7 @@ class Trader:
         memory: What an earlier run remembered of sweeps, or None.
         remember: Stores that memory whenever it changes; returns at once.
         on_end: Called once, when nothing rests or the venue cannot be reached.
+        journal: Records every input before it is acted on, and every decision; None for none.
     """
 
     def __init__(
@@ -94,12 +97,20 @@ class Trader:
         jitter: random.Random,
         memory: CascadeMemory | None = None,
         remember: Callable[[CascadeMemory], None] | None = None,
+        journal: Writer | None = None,
     ) -> None:
-        self.engine = Engine(config.engine, instrument, cloid_prefix=cloid_prefix)
-        lifetime_ns = round(config.gateway.expires_after_s * NS_PER_S)
-        self.engine.orders.settle_ns = lifetime_ns + READ_LAG_NS
         self.instrument = instrument
         self.started_ns = ports.clock()
+        lifetime_ns = round(config.gateway.expires_after_s * NS_PER_S)
+        self.engine: Engine = new_engine(
+            config,
+            instrument,
+            cloid_prefix=cloid_prefix,
+            settle_ns=lifetime_ns + READ_LAG_NS,
+            now_ns=self.started_ns,
+            journal=journal,
+        )
+        self._record = None if journal is None else journal.read
         if memory is not None:
             self.engine.restore(memory, self.started_ns)
         self._memory = self.engine.memory
@@ -228,7 +239,9 @@ class Trader:
         self._scheduler.call_at(self._clock() + _OWED_LOOK_NS, self._look_for_owed)
 
     def on_frames(self, frames: Sequence[bytes], recv_ns: int) -> None:
-        """Handle one socket read: fold every frame, decide once, send once."""
+        """Handle one socket read: record it, fold every frame, decide once, send once."""
+        if self._record is not None:
+            self._record(recv_ns, frames)
         self._teller.tell()
         self._watch_clock(recv_ns)
         try:

@@ -152,6 +152,8 @@ class Engine(Watch):
             return "halted"
         if self._is_stopping:
             return "stopping"
+        if self._is_unrecorded:
+            return "journal late"
         if self._linked_ns is None:
             return "no link"
         if self._snapshot_ns is None or self._snapshot_ns < self._linked_ns:

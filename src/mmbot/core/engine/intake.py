@@ -25,6 +25,7 @@ from mmbot.core.events import (
     Event,
     Fill,
     Funding,
+    JournalLag,
     LinkLost,
     LinkUp,
     OrderMissing,
@@ -84,6 +85,7 @@ class Intake:
         self._waited_ns: int | None = None
         self._snapshot_ns: int | None = None
         self._is_stopping = False
+        self._is_unrecorded = False
         self._notes: list[Note] = []
         backoff_s, backoff_s_max = params.reconcile.backoff_s, params.reconcile.backoff_s_max
         self._backoff = (Backoff(backoff_s, backoff_s_max), Backoff(backoff_s, backoff_s_max))
@@ -107,6 +109,7 @@ class Intake:
             Snapshot: self._on_snapshot,
             RequestsLeft: self._on_requests,
             Command: self._on_command,
+            JournalLag: self._on_journal_lag,
         }
 
     @property
@@ -330,6 +333,15 @@ class Intake:
             self._is_stopping = True
         else:
             self.risk.order_kill(event.text, event.recv_ns)
+
+    def _on_journal_lag(self, event: JournalLag) -> None:
+        self._is_unrecorded = event.is_late
+        self._note(
+            "journal.late" if event.is_late else "journal.caught_up",
+            "error" if event.is_late else "info",
+            lag_s=event.lag_s,
+            text=event.text,
+        )
 
     def _value(self, now_ns: int) -> None:
         """Follow equity at the lower of the mid and the venue's mark."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import fsum
 from typing import NamedTuple
 
 
@@ -27,13 +28,13 @@ def fit_line(points: Sequence[tuple[float, float, float]], *, slope_max: float) 
     Raises:
         ValueError: Fewer than two depths carry weight.
     """
-    total = sum(weight for _, _, weight in points)
+    total = fsum(weight for _, _, weight in points)
     if total > 0.0:
-        depth = sum(x * weight for x, _, weight in points) / total
-        move = sum(y * weight for _, y, weight in points) / total
-        spread = sum(weight * (x - depth) ** 2 for x, _, weight in points)
+        depth = fsum(x * weight for x, _, weight in points) / total
+        move = fsum(y * weight for _, y, weight in points) / total
+        spread = fsum(weight * (x - depth) ** 2 for x, _, weight in points)
         if spread > 0.0:
-            shared = sum(weight * (x - depth) * (y - move) for x, y, weight in points)
+            shared = fsum(weight * (x - depth) * (y - move) for x, y, weight in points)
             slope = max(0.0, min(slope_max, shared / spread))
             return Line(move - slope * depth, slope)
     msg = f"a line needs weight at two depths, got {list(points)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from math import inf, sqrt
+from math import fsum, inf, sqrt
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -206,7 +206,7 @@ class Ofi:
             while buckets and buckets[0][0] <= oldest:
                 buckets.popleft()
             # Summed anew rather than subtracted: rounding must not outlive what caused it.
-            self._sum = sum(entry[1] for entry in buckets)
+            self._sum = fsum(entry[1] for entry in buckets)
 
     def _sample(self, now_ns: int) -> None:
         """Offer the window as it stood until now to the deviation, once a second."""
@@ -284,7 +284,7 @@ class Vpin:
         self._filled_usd = max(0.0, rest - whole * self._bucket_usd)
         self._net_usd = side * self._filled_usd
         if len(shares) == shares.maxlen:
-            self.value = sum(shares) / len(shares)
+            self.value = fsum(shares) / len(shares)
 
 
 def _is_touch(bid_px: float, bid_sz: float, ask_px: float, ask_sz: float) -> bool:

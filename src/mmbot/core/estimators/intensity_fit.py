@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import exp, inf, sqrt
+from math import exp, fsum, inf, sqrt
 from typing import NamedTuple
 
 
@@ -78,7 +78,7 @@ def mle_quotes(fills_bps: Sequence[float], exposure: Sequence[tuple[float, float
     """
     rested = [(depth, seconds) for depth, seconds in exposure if seconds > 0.0]
     lo, hi = (min(rested)[0], max(rested)[0]) if rested else (0.0, 0.0)
-    mean = sum(fills_bps) / len(fills_bps) if fills_bps else lo
+    mean = fsum(fills_bps) / len(fills_bps) if fills_bps else lo
     if not lo < mean < hi:
         msg = (
             f"{len(fills_bps)} fills of mean depth {mean} bps do not lie inside the depths quoted, "
@@ -90,9 +90,9 @@ def mle_quotes(fills_bps: Sequence[float], exposure: Sequence[tuple[float, float
     k = 0.0
     for _ in range(200):
         weights = [seconds * exp(-k * (depth - lo)) for depth, seconds in rested]
-        total = sum(weights)
-        centre = sum(w * d for w, (d, _) in zip(weights, rested, strict=True)) / total
-        spread = sum(w * (d - centre) ** 2 for w, (d, _) in zip(weights, rested, strict=True))
+        total = fsum(weights)
+        centre = fsum(w * d for w, (d, _) in zip(weights, rested, strict=True)) / total
+        spread = fsum(w * (d - centre) ** 2 for w, (d, _) in zip(weights, rested, strict=True))
         if centre > mean:
             below = k
         else:
@@ -104,4 +104,4 @@ def mle_quotes(fills_bps: Sequence[float], exposure: Sequence[tuple[float, float
         if abs(following - k) <= 1e-15 * max(1.0, abs(k)):
             break
         k = following
-    return QuotesFit(len(fills_bps) / sum(s * exp(-k * d) for d, s in rested), k)
+    return QuotesFit(len(fills_bps) / fsum(s * exp(-k * d) for d, s in rested), k)

@@ -7,7 +7,7 @@ event is one aggressive order, not one fill: an order that sweeps seven rungs is
 
 from __future__ import annotations
 
-from math import exp
+from math import exp, fsum
 
 
 def reach_p(span_bps: float, k_per_bp: float) -> float:
@@ -92,5 +92,5 @@ def longest_run_p(tosses: int, run: int) -> float:
     reached = 0.0
     for _ in range(tosses - 1):
         reached += alive[-1] / 2
-        alive = [sum(alive) / 2, *(value / 2 for value in alive[:-1])]
+        alive = [fsum(alive) / 2, *(value / 2 for value in alive[:-1])]
     return reached

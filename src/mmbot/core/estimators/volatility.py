@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
-from math import isfinite, pi, sqrt
+from math import fsum, isfinite, pi, sqrt
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -47,7 +47,7 @@ _WARM_SAMPLES = 30
 
 def realised(prices: Sequence[float]) -> float:
     """Sum of squared steps of a path, in its unit squared; the noise of n steps adds 2 n w^2."""
-    return sum((b - a) ** 2 for a, b in pairwise(prices))
+    return fsum((b - a) ** 2 for a, b in pairwise(prices))
 
 
 def bipower(prices: Sequence[float]) -> float:
@@ -58,7 +58,7 @@ def bipower(prices: Sequence[float]) -> float:
     """
     steps = [abs(b - a) for a, b in pairwise(prices)]
     n = len(steps)
-    products = sum(a * b for a, b in pairwise(steps))
+    products = fsum(a * b for a, b in pairwise(steps))
     return pi / 2 * n / (n - 1) * products
 
 
@@ -71,7 +71,7 @@ def medrv(prices: Sequence[float]) -> float:
     steps = [abs(b - a) for a, b in pairwise(prices)]
     n = len(steps)
     triples = zip(steps, steps[1:], steps[2:], strict=False)
-    return _MEDRV * n / (n - 2) * sum(sorted(triple)[1] ** 2 for triple in triples)
+    return _MEDRV * n / (n - 2) * fsum(sorted(triple)[1] ** 2 for triple in triples)
 
 
 def two_scales(prices: Sequence[float], scale: int, *, is_adjusted: bool = True) -> float:
@@ -82,7 +82,7 @@ def two_scales(prices: Sequence[float], scale: int, *, is_adjusted: bool = True)
     their small-sample factor.
     """
     n = len(prices) - 1
-    slow = sum((b - a) ** 2 for a, b in zip(prices, prices[scale:], strict=False)) / scale
+    slow = fsum((b - a) ** 2 for a, b in zip(prices, prices[scale:], strict=False)) / scale
     ratio = (n - scale + 1) / scale / n
     plain = slow - ratio * realised(prices)
     return plain / (1 - ratio) if is_adjusted else plain
@@ -101,11 +101,11 @@ def preaveraged(prices: Sequence[float]) -> float:
     n = len(steps)
     window = max(2, int(_PREAVERAGING * sqrt(n)))
     weights = [min(h, window - h) / window for h in range(window + 1)]
-    slope2 = window * sum((b - a) ** 2 for a, b in pairwise(weights))
-    weight2 = sum(w * w for w in weights) / window
+    slope2 = window * fsum((b - a) ** 2 for a, b in pairwise(weights))
+    weight2 = fsum(w * w for w in weights) / window
     inner = weights[1:-1]
-    total = sum(
-        sum(w * d for w, d in zip(inner, steps[at : at + window - 1], strict=True)) ** 2
+    total = fsum(
+        fsum(w * d for w, d in zip(inner, steps[at : at + window - 1], strict=True)) ** 2
         for at in range(n - window + 2)
     )
     signal = n / (n - window + 2) * total / (window * weight2)
@@ -281,12 +281,12 @@ class Volatility:
             return
         self._slow.append(self._move_rt_s(path[-1], path[-1 - scale]) ** 2)
         n = len(self._fast)
-        fast = sum(self._fast)
+        fast = fsum(self._fast)
         if n < _WARM_SAMPLES or fast <= 0:
             return
         # Both sums are of rates, the slow one over fewer steps: `two_scales` per second.
         ratio = (n - scale + 1) / scale / n
-        variation = (sum(self._slow) - ratio * fast) / (1 - ratio)
+        variation = (fsum(self._slow) - ratio * fast) / (1 - ratio)
         target = min(_FACTOR_MAX, max(_FACTOR_MIN, sqrt(max(0.0, variation) / fast)))
         self._factor += (1.0 - 2.0 ** (-dt_s / self._factor_half_s)) * (target - self._factor)
 
@@ -304,7 +304,7 @@ class Volatility:
         medians.append(median * median)
         n = len(medians)
         prior = _WARM_SAMPLES * (1 - n / self._window)
-        self._ordinary_var = (_MEDRV * sum(medians) + prior * self._prior_var) / (n + prior)
+        self._ordinary_var = (_MEDRV * fsum(medians) + prior * self._prior_var) / (n + prior)
 
     def reset_gap(self) -> None:
         """Forget the last mid: the next step would span a lost link."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import exp, inf, sqrt
+from math import exp, fsum, inf, sqrt
 from typing import NamedTuple, Protocol
 
 from mmbot.core.diagnostics import Diagnostics
@@ -143,7 +143,7 @@ class Quoted:
             move = -facts.funding_bps_per_h / 3600 * min(base.relax_s, _FUNDING_S_MAX)
             bound = params.funding_bps_max
             yield Reading("funding", record.funding_bps, max(-bound, min(bound, move)))
-        others = sum(
+        others = fsum(
             part or 0.0 for part in (record.drift_adj_bps, record.funding_bps, record.reference_bps)
         )
         bound = params.shift_bps_max

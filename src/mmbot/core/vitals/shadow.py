@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from math import expm1, log, nan, sqrt
+from math import expm1, fsum, log, nan, sqrt
 
 from mmbot.core.estimators.drift import DriftParams
 from mmbot.core.estimators.trend import TrendParams
@@ -69,7 +69,7 @@ class ShadowReturns:
     def __init__(self, params: TrendParams) -> None:
         self._horizons_s = (params.short_s, params.medium_s, params.long_s)
         weights = (params.weight_short, params.weight_medium, params.weight_long)
-        self._weights = tuple(weight / sum(weights) for weight in weights)
+        self._weights = tuple(weight / fsum(weights) for weight in weights)
         self._times: list[int] = []
         self._mids: list[float] = []
         self._first: tuple[float, float, float] | None = None
@@ -123,7 +123,7 @@ class ShadowReturns:
             is_open = age_s >= horizon_s - _HEAD_START_S
             found.append(nan if is_open else first + (newest / mids[0] - 1.0) * 1e4)
             spans.append(max(1.0, age_s))
-        rate = sum(w * r / h for w, r, h in zip(self._weights, found, spans, strict=True))
+        rate = fsum(w * r / h for w, r, h in zip(self._weights, found, spans, strict=True))
         return (
             (found[0], found[1], found[2]),
             (spans[0], spans[1], spans[2]),
@@ -132,12 +132,12 @@ class ShadowReturns:
 
     def trend_gain(self, spans: tuple[float, float, float]) -> float:
         """How many bps of T an error of one bps in every return makes."""
-        return sum(w * spans[2] / h for w, h in zip(self._weights, spans, strict=True))
+        return fsum(w * spans[2] / h for w, h in zip(self._weights, spans, strict=True))
 
     def unit_sd_per_s(self, spans: tuple[float, float, float]) -> float:
         """Deviation of the blended rate per bps/sqrt(s) of volatility, nested windows."""
         pairs = [(a, h) for a, h in zip(self._weights, spans, strict=True)]
-        return sqrt(sum(a * b / max(h, j) for a, h in pairs for b, j in pairs))
+        return sqrt(fsum(a * b / max(h, j) for a, h in pairs for b, j in pairs))
 
 
 class ShadowDrift:

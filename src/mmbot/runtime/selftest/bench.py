@@ -257,7 +257,11 @@ class Bench:
         """Position limit at the present price, by the configuration alone."""
         risk = self.config.risk
         leverage = min(risk.leverage, self.instrument.max_leverage)
-        limit_usd = min(risk.max_position_usd, risk.capital_usd * leverage, 5 * risk.capital_usd)
+        limit_usd = min(
+            risk.position_limit_usd(risk.capital_usd),
+            risk.capital_usd * leverage,
+            5 * risk.capital_usd,
+        )
         return limit_usd / (self.stage.mid_ticks * 1e-6)
 
     @property

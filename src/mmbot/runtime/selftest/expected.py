@@ -240,7 +240,11 @@ class Model:
         """Size of one order, of the limit."""
         risk, ladder = self._config.risk, self._config.ladder
         leverage = min(risk.leverage, self._instrument.max_leverage)
-        limit = min(risk.max_position_usd, risk.capital_usd * leverage, 5 * risk.capital_usd)
+        limit = min(
+            risk.position_limit_usd(risk.capital_usd),
+            risk.capital_usd * leverage,
+            5 * risk.capital_usd,
+        )
         usable = risk.side_budget_frac * limit * _BUDGET_USE
         count = max(1, min(ladder.rungs, int(usable / ladder.order_usd_min)))
         return max(ladder.order_usd_min, usable / count) / limit

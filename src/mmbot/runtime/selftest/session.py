@@ -289,6 +289,10 @@ def growing_x_max(config: Config, instrument: Instrument, lot_usd: float) -> flo
     """Largest position, of the limit, whose increasing side still has room for one order."""
     risk = config.risk
     leverage = min(risk.leverage, instrument.max_leverage)
-    limit = min(risk.max_position_usd, risk.capital_usd * leverage, 5 * risk.capital_usd)
+    limit = min(
+        risk.position_limit_usd(risk.capital_usd),
+        risk.capital_usd * leverage,
+        5 * risk.capital_usd,
+    )
     side_usd = risk.side_budget_frac * limit * _BUDGET_USE
     return 1.0 - (config.ladder.order_usd_min + lot_usd) * _BUDGET_ROOM / side_usd

@@ -1,0 +1,184 @@
+"""
+What can be read of a journal: all of it, or all in front of the place where it was cut or damaged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import BinaryIO, Final, NamedTuple
+
+from mmbot.journal.blocks import (
+    BLOCK_HEAD_BYTES,
+    FILE_HEAD_BYTES,
+    SUFFIX,
+    FileHead,
+    Row,
+    Unpacker,
+    read_block_head,
+    read_file_head,
+)
+from mmbot.journal.records import JournalError, Kind
+
+_STORED_MAX: Final = 1 << 30
+
+
+class State(Enum):
+    """In what state a journal was found, known once it has been read."""
+
+    WHOLE = "whole"
+    """Closed by the run that wrote it."""
+    CUT = "cut"
+    """It ends without having been closed: the run was killed, or bytes are missing at its end."""
+    DAMAGED = "damaged"
+    """Bytes were changed, or are missing where more follows."""
+
+
+class Position(NamedTuple):
+    """Where a record is: its number in the run, from 0, and the block that holds it."""
+
+    file: str
+    block_at: int
+    record: int
+
+    def __str__(self) -> str:
+        return f"record {self.record} ({self.file}, block at byte {self.block_at})"
+
+
+class Entry(NamedTuple):
+    """One record and its place."""
+
+    kind: int
+    payload: bytes
+    at: Position
+
+
+class Journal:
+    """
+    The journal of one run.
+
+    Args:
+        files: Its files, in their order.
+
+    Attributes:
+        state: How it was found; `WHOLE` only after everything has been read.
+        why: What is wrong with it, in words; empty while nothing is.
+        records: How many have been read so far.
+    """
+
+    def __init__(self, files: list[Path]) -> None:
+        self.files = files
+        self.state = State.CUT
+        self.why = ""
+        self.records = 0
+        self._is_closed = False
+
+    @classmethod
+    def of(cls, run_dir: Path) -> Journal:
+        """
+        The newest journal of a run directory; earlier runs there have theirs before it.
+
+        Raises:
+            JournalError: There is none.
+        """
+        try:
+            names = sorted(
+                (int(found[1]), path)
+                for path in run_dir.iterdir()
+                if (found := re.fullmatch(rf"journal-(\d+)\{SUFFIX}", path.name))
+            )
+        except OSError as error:
+            raise JournalError(f"{run_dir}: {error.strerror}; name the folder of a run") from None
+        if not names:
+            raise JournalError(
+                f"{run_dir}: no journal ({SUFFIX}) in it; it is written by `mmbot run` unless "
+                "journal.enabled = false"
+            )
+        files: list[Path] = []
+        for _, path in reversed(names):
+            files.insert(0, path)
+            head = read_file_head(_start_of(path))
+            if head is not None and head.part == 0:
+                break
+        return cls(files)
+
+    def entries(self) -> Iterator[Entry]:
+        """
+        Every record up to the end, or to the last whole one before a cut or a damage.
+
+        Raises:
+            JournalError: Written by a later version.
+        """
+        run: FileHead | None = None
+        for part, path in enumerate(self.files):
+            try:
+                with path.open("rb") as file:
+                    head = read_file_head(file.read(FILE_HEAD_BYTES))
+                    if head is None:
+                        is_short = path.stat().st_size < FILE_HEAD_BYTES
+                        self._stop(path, 0, is_cut=is_short)
+                        return
+                    if (head.part, head.first) != (part, self.records) or (
+                        run is not None and head.run != run.run
+                    ):
+                        self._damage(f"{path.name} does not follow what is before it")
+                        return
+                    run = head
+                    yield from self._blocks(path, file)
+            except OSError as error:
+                raise JournalError(f"{path}: {error.strerror}") from None
+            if self.why:
+                return
+        if self._is_closed:
+            self.state = State.WHOLE
+        else:
+            self.why = f"not closed by the run: it ends after record {self.records - 1}"
+
+    def _blocks(self, path: Path, file: BinaryIO) -> Iterator[Entry]:
+        unpacker = Unpacker()
+        while True:
+            at = file.tell()
+            data = file.read(BLOCK_HEAD_BYTES)
+            if not data:
+                return
+            head = read_block_head(data)
+            if head is None or head.stored_bytes > _STORED_MAX:
+                self._stop(path, at, is_cut=len(data) < BLOCK_HEAD_BYTES)
+                return
+            if head.first != self.records:
+                self._damage(f"{path.name}: the block at byte {at} does not follow the one before")
+                return
+            stored = file.read(head.stored_bytes)
+            rows = unpacker.whole(head, stored)
+            if rows is not None:
+                yield from self._entries(rows, path, at)
+                continue
+            yield from self._entries(unpacker.salvage(head, stored), path, at)
+            self._stop(path, at, is_cut=len(stored) < head.stored_bytes)
+            return
+
+    def _entries(self, rows: list[Row], path: Path, at: int) -> Iterator[Entry]:
+        for kind, payload in rows:
+            position = Position(path.name, at, self.records)
+            self.records += 1
+            self._is_closed = kind == Kind.ENDED
+            yield Entry(kind, payload, position)
+
+    def _stop(self, path: Path, at: int, *, is_cut: bool) -> None:
+        last = (
+            f"the last whole record is {self.records - 1}" if self.records else "nothing is whole"
+        )
+        if is_cut and path == self.files[-1]:
+            self.why = f"{path.name} is cut in the block at byte {at}; {last}"
+        else:
+            self._damage(f"{path.name} is damaged in the block at byte {at}; {last}")
+
+    def _damage(self, why: str) -> None:
+        self.state, self.why = State.DAMAGED, why
+
+
+def _start_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(FILE_HEAD_BYTES)

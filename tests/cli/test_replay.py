@@ -1,0 +1,76 @@
+"""`mmbot replay` as it is typed: which run, what it prints, how it exits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mmbot.cli.app import build
+from mmbot.errors import ConfigError
+from mmbot.journal.records import Ended
+from mmbot.journal.writer import JournalParams, Writer
+from mmbot.runtime.rundir import find_run, point_latest
+from runtime.pipe_rig import PipeRun
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of ten seconds in a folder `logs`."""
+    folder = tmp_path_factory.mktemp("here") / "logs" / "HYPE-20261008T185731Z"
+    folder.mkdir(parents=True)
+    writer = Writer(folder, JournalParams(), steady=lambda: 0, has_thread=False)
+    run = PipeRun("demo", seed=1, journal=writer)
+    run.start()
+    run.run(10)
+    run.stop()
+    writer.close(Ended(at_ns=run.sim.clock(), reason="Ctrl+C", exit_code=0))
+    point_latest(folder)
+    return folder
+
+
+def test_an_identical_replay_says_so_and_how_fast(run_dir: Path) -> None:
+    """The counts, the build that wrote it, and market hours a second."""
+    done = RUNNER.invoke(build(["replay"]), ["replay", str(run_dir)])
+    assert done.exit_code == 0, done.output
+    assert "IDENTICAL" in done.output
+    assert "market hours a second" in done.output
+    assert "written   mmbot" in done.output
+
+
+def test_latest_is_the_newest_run_below_logs(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `run` leaves it in the current folder; JSON has the same for a program."""
+    monkeypatch.chdir(run_dir.parent.parent)
+    done = RUNNER.invoke(build(["replay"]), ["replay", "latest", "--json"])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.output)
+    assert told["is_identical"]
+    assert told["is_good"]
+    assert told["difference"] is None
+    assert told["decisions"] > 20
+    assert told["state"] == "whole"
+
+
+def test_a_damaged_journal_exits_1(run_dir: Path, tmp_path: Path) -> None:
+    """With the place of the damage in words."""
+    data = bytearray((run_dir / "journal-0001.mmj").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "journal-0001.mmj").write_bytes(data)
+    done = RUNNER.invoke(build(["replay"]), ["replay", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "damaged in the block at byte" in done.output
+
+
+def test_a_run_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With where it was looked for."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="logs/latest"):
+        find_run("latest")
+    with pytest.raises(ConfigError, match="no run at absent"):
+        find_run("absent")
