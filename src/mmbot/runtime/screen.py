@@ -89,7 +89,7 @@ class Screen:
             self._plain_at[event] = shown_s, more + 1
             return None
         self._plain_at[event] = now_s, 0
-        return _plain(record) + (f"  (and {more} more, see the log)" if more else "")
+        return plain(record) + (f"  (and {more} more, see the log)" if more else "")
 
     def _paint(self, line: str, level: str) -> str:
         if not self._is_colour or level in ("debug", "info"):
@@ -200,7 +200,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     return ["", *(f"  {name:<{width}}  {text}" for name, text in rows)]
 
 
-def _plain(record: Record) -> str:
+def plain(record: Record) -> str:
     facts = "  ".join(
         f"{key}={_fact(value)}"
         for key, value in record.items()
