@@ -21,7 +21,7 @@ from mmbot.logs import stderr_line
 TRACEBACK_ENV: Final = "MMBOT_TRACEBACK"
 """Set to anything, it lets the traceback of a bug through."""
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
-COMMANDS: Final = ("run", "check", "backtest", "lab", "reset", "exchange")
+COMMANDS: Final = ("run", "check", "backtest", "lab", "kill", "reset", "watchdog", "exchange")
 """Each is a function of the same name in a module of the same name."""
 
 
