@@ -58,14 +58,18 @@ class Budget:
     def __init__(self) -> None:
         self.used: int | None = None
         self.cap: int | None = None
+        self.volume_usd: float | None = None
+        """Traded since the account exists, as the venue counts it for the cap."""
         self.read_at_ns: int | None = None
         self._spent: list[tuple[int, int]] = []  # (at_ns, weight), by time
         self._weight = 0
 
     # -- address ----------------------------------------------------------------------------
 
-    def read(self, used: int, cap: int, now_ns: int) -> None:
+    def read(self, used: int, cap: int, now_ns: int, volume_usd: float | None = None) -> None:
         """Take over what the venue says."""
+        if volume_usd is not None:
+            self.volume_usd = volume_usd
         self.used = used
         self.cap = cap
         self.read_at_ns = now_ns

@@ -44,6 +44,14 @@ class Screen:
             "snapshot.read": self._snapshot,
             "order.rejected": lambda r: f"order    refused ({r['reason']}): {r['text']}",
             "killswitch.tripped": lambda r: f"KILL     {r['text']}",
+            "dead_man.armed": lambda r: (
+                f"dead man the venue cancels everything {r['span_s']:g} s after we fall silent"
+            ),
+            "dead_man.closed": lambda r: (
+                f"dead man none at the venue below {r['needed_usd']:,} USD traded "
+                f"({r['traded_usd']:,.0f} so far): mmbot watchdog is the other way"
+            ),
+            "dead_man.refused": lambda r: f"dead man refused by the venue: {r['text']}",
             "venue.retried": lambda r: (
                 f"venue    {r['error']}; trying again for up to {r['for_s']:.0f} s"
             ),
