@@ -293,6 +293,8 @@ class Gateway:
         self._pending[post_id] = post
         for cloid in cloids:
             self._newest[cloid, request is Request.CANCEL] = post_id
+        # A post over the socket weighs as much on the IP address as one over HTTP.
+        self.budget.spend(action_weight(action.elements), now_ns)
         if self._link_send(actions.post_frame(post_id, body)):
             self._deadlines.append(post_id)
             if self._timer is None:
@@ -300,7 +302,6 @@ class Gateway:
         else:
             # HTTP keeps the time itself and always calls back.
             post.is_http = True
-            self.budget.spend(action_weight(action.elements), now_ns)
             self._http.post(
                 _EXCHANGE,
                 body,
@@ -370,6 +371,8 @@ class Gateway:
             self._settle_error(post, f"{status} {said}", now_ns)
 
     def _settle(self, post: _Post, reply: ActionReply, recv_ns: int) -> None:
+        if not reply.is_ok:
+            self.budget.charge(max(1, len(post.cloids)), rejection(reply.error))
         if post.request is None:
             _tell(post, None if reply.is_ok else VenueError(reply.error))
             return
@@ -393,6 +396,8 @@ class Gateway:
             self._unknown(post, text, recv_ns)
 
     def _refuse(self, post: _Post, reason: Rejection, text: str, recv_ns: int) -> None:
+        """What the door of the venue turns away; it never reached the budget of the address."""
+        self.budget.count(-max(1, len(post.cloids)))
         if post.request is None:
             _tell(post, VenueError(text))
             return

@@ -47,7 +47,7 @@ from mmbot.runtime.patience import PatientRest
 from mmbot.runtime.preflight import Facts, account_of, failures, read_facts, read_instrument
 from mmbot.runtime.rundir import describe_run, make_run_dir, point_latest, write_summary
 from mmbot.runtime.screen import summary_lines
-from mmbot.runtime.summary import started_facts, summarise
+from mmbot.runtime.summary import RequestTeller, started_facts, summarise
 from mmbot.runtime.trader import Ports, Trader
 from mmbot.runtime.venues import RESET_HINT, Venue, market_lock, open_venue, state_path
 from mmbot.state.lock import RunLock
@@ -364,6 +364,7 @@ class _Run:
         self.trader = trader
         self.loop.set_exception_handler(self._on_crash)
         trader.start()
+        RequestTeller(trader, wall_clock_ns, AioScheduler(self.loop)).start()
         if self._is_kill_ordered:
             self._on_kill_signal()
         _freeze_garbage(self.loop)

@@ -201,11 +201,23 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
                 f"ask {depth('touch_ask_at_max_inventory_bps')}"
             ),
         ),
+        ("requests", _requests(summary)),
         ("resting orders", str(summary["resting_orders"])),
         ("kill switch", summary["kill"]["text"] if summary["kill"] else "not tripped"),
     ]
     width = max(len(name) for name, _ in rows)
     return ["", *(f"  {name:<{width}}  {text}" for name, text in rows)]
+
+
+def _requests(summary: dict[str, Any]) -> str:
+    """What is left of the address budget, and for how long at the churn of the last minutes."""
+    left, per_h = summary["requests_left"], summary["requests_per_h"]
+    hours = summary["requests_hours_left"]
+    if per_h is None:
+        return f"{left} left"
+    if hours is None:
+        return f"{left} left, trades earn what changes cost"
+    return f"{left} left, {hours:.1f} h at {per_h:.0f} an hour"
 
 
 def plain(record: Record) -> str:

@@ -197,6 +197,11 @@ class Trader:
         )
 
     @property
+    def now_ns(self) -> int:
+        """The time as this run has it."""
+        return self._clock()
+
+    @property
     def log(self) -> Log:
         """The log, with everything decided so far in it."""
         return self._teller.log
