@@ -2,93 +2,17 @@
 
 from __future__ import annotations
 
-import select
+import random
 import signal
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic
 
 import pytest
-from eth_account import Account
-from hyperliquid.utils.signing import sign_agent
 
-from system.harness import PATIENCE_S, STILL, Exchange, daemon, end, exchange, start
+from system import killing
+from system.harness import PATIENCE_S, STILL, daemon, exchange, start
+from system.killing import NOTHING_RESTS_S, WATCHDOG, WATCHDOG_KEY, approve, gone_after_s, sets_of
 
-CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
-WATCHDOG_KEY = "0x" + "5a" * 32
-NOTHING_RESTS_S = 5.0
-
-
-def sets_of(venue: Exchange, here: Path) -> list[str]:
-    """What joins daemon, watchdog and commands to one exchange and one safety state."""
-    return [f"emulator.url={venue.url}", f"state_dir={here / 'state'}"]
-
-
-def approve(venue: Exchange, key: str) -> None:
-    """Approve an API wallet for the daemon's account, as the account's owner does."""
-    owner = Account.from_key(venue.accounts[0]["private_key"])
-    action = {
-        "type": "approveAgent",
-        "agentAddress": Account.from_key(key).address,
-        "agentName": "watchdog",
-    }
-    action["nonce"] = venue.read("status")["now_ms"]
-    signature = sign_agent(owner, action, False)
-    from system.harness import _call
-
-    reply = _call(
-        f"{venue.url}/exchange",
-        {
-            "action": action,
-            "nonce": action["nonce"],
-            "signature": signature,
-            "vaultAddress": None,
-            "expiresAfter": None,
-        },
-    )
-    assert reply["status"] == "ok", reply
-
-
-@contextmanager
-def watchdog(
-    *arguments: str, sets: list[str], key: str = "", config: Path = CONFIG
-) -> Iterator[subprocess.Popen[str]]:
-    """A running watchdog that watches already."""
-    process = start(
-        "watchdog",
-        f"--config={config}",
-        *(f"--set={item}" for item in sets),
-        *arguments,
-        env={"MMBOT_WATCHDOG_KEY": key},
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        assert process.stdout is not None
-        said = ""
-        while "watchdog.watching" not in said:
-            line = process.stdout.readline()
-            assert line, said
-            said += line
-        yield process
-    finally:
-        end(process)
-
-
-def gone_after_s(venue: Exchange) -> float:
-    """Seconds until nothing of ours rests, and nothing comes to rest in the second after."""
-    began = monotonic()
-    clean_since: float | None = None
-    while monotonic() - began < PATIENCE_S:
-        if venue.resting():
-            clean_since = None
-        elif clean_since is None:
-            clean_since = monotonic()
-        elif monotonic() - clean_since > 1.0:
-            return clean_since - began
-        select.select([], [], [], 0.02)
-    raise AssertionError(f"still resting: {venue.resting()}")
+CONFIG = killing.CONFIG
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
@@ -100,7 +24,7 @@ def test_nothing_rests_five_seconds_after_the_daemon_fell_silent(
         approve(venue, WATCHDOG_KEY)
         sets = sets_of(venue, tmp_path)
         with (
-            watchdog(sets=sets, key=WATCHDOG_KEY) as dog,
+            killing.watchdog(sets, WATCHDOG_KEY) as dog,
             daemon(tmp_path / "run", config=CONFIG, sets=sets) as bot,
         ):
             bot.wait_for("a ladder", lambda _: len(venue.resting()) >= 4)
@@ -111,10 +35,8 @@ def test_nothing_rests_five_seconds_after_the_daemon_fell_silent(
             bot.process.kill()
             dog.terminate()
             said, _ = dog.communicate(timeout=PATIENCE_S)
-    agent = Account.from_key(WATCHDOG_KEY).address.lower()
-    assert {row["signer"] for row in cancels if "cancel" in row["body"]["action"]["type"]} == {
-        agent
-    }
+    cancelled_by = {row["signer"] for row in cancels if "cancel" in row["body"]["action"]["type"]}
+    assert cancelled_by == {WATCHDOG}
     assert dog.returncode == 0
     assert "watchdog.daemon_silent" in said
 
@@ -167,3 +89,14 @@ def test_kill_without_a_daemon_that_answers_cancels_by_itself(
                 assert venue.open_orders() == []
         assert (killing.returncode, err) == (3, ""), out
         assert ("does not answer" in out) is (number == signal.SIGSTOP)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_killed_under_load_it_leaves_nothing_and_the_next_start_books_every_fill_once(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """`benchmarks/killed.py` does this 200 times; here it is done once for each signal."""
+    seen = killing.kill_once(tmp_path, number, random.Random(number))
+
+    assert seen.rested > 0
+    assert seen.faults == [], seen
