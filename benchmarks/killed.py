@@ -45,7 +45,7 @@ def main() -> int:
         verdict = "; ".join(seen.faults) or "ok"
         print(
             f"{count:>4}  {seen.number:<8} after {seen.lived_s:4.1f} s  {seen.rested:>2} rested  "
-            f"gone after {seen.gone_s:4.2f} s  {seen.fills:>4} fills  {verdict}",
+            f"gone after {seen.gone_s:4.2f} s  {seen.fills:>4} fills  {seen.early} early  {verdict}",
             file=sys.stderr,
             flush=True,
         )
@@ -58,6 +58,7 @@ def report(rounds: list[Round], *, as_json: bool) -> int:
     figures = {
         "times": len(rounds),
         "with_orders_resting": sum(seen.rested > 0 for seen in rounds),
+        "false_alarms": sum(seen.early for seen in rounds),
         "gone_s_median": round(gone[len(gone) // 2], 2),
         "gone_s_max": round(gone[-1], 2),
         "gone_s_limit": NOTHING_RESTS_S,

@@ -10,7 +10,7 @@ import subprocess
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple
@@ -124,6 +124,8 @@ class Round(NamedTuple):
     """Its position less the venue's, at its end."""
     ledger_gap_usd: float
     second_exit: int
+    early: int
+    """Times that the watchdog took the daemon for silent before the signal."""
 
     @property
     def faults(self) -> list[str]:
@@ -156,11 +158,13 @@ def kill_once(here: Path, number: signal.Signals, chance: random.Random) -> Roun
                 select.select([], [], [], chance.uniform(0.0, 5.0))
                 rested = len(venue.resting())
                 lived_s = monotonic() - began
+                signalled_at = datetime.now(UTC)
                 bot.process.send_signal(number)
                 gone_s = gone_after_s(venue)
                 bot.process.kill()
                 bot.process.wait()
                 first = _booked(bot)
+                early = _alarms_before(here, signalled_at)
             with daemon(here / "second", config=CONFIG, sets=sets) as bot:
                 bot.wait_for("orders again", lambda _: bool(venue.resting()))
                 select.select([], [], [], _SECOND_RUN_S)
@@ -187,6 +191,16 @@ def kill_once(here: Path, number: signal.Signals, chance: random.Random) -> Roun
         summary["position_sz"] - held,
         float("inf") if gap is None else gap,
         code,
+        early,
+    )
+
+
+def _alarms_before(here: Path, at: datetime) -> int:
+    (log,) = (here / "state").glob("*.watchdog.jsonl")
+    records = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    return sum(
+        record["event"] == "watchdog.daemon_silent" and datetime.fromisoformat(record["at"]) < at
+        for record in records
     )
 
 

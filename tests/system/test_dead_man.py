@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,71 @@ def test_kill_without_a_daemon_that_answers_cancels_by_itself(
                 assert venue.open_orders() == []
         assert (killing.returncode, err) == (3, ""), out
         assert ("does not answer" in out) is (number == signal.SIGSTOP)
+
+
+def test_the_service_manager_clears_up_behind_a_dead_daemon_and_never_under_a_live_one(
+    tmp_path: Path,
+) -> None:
+    """`ExecStopPost`: nothing to do after a clean end, everything after a kill, with one key."""
+    with exchange(sets=STILL) as venue:
+        sets = sets_of(venue, tmp_path)
+        chosen = ["--once", f"--config={CONFIG}", *(f"--set={item}" for item in sets)]
+        with daemon(tmp_path / "run", config=CONFIG, sets=sets) as bot:
+            bot.wait_for("a ladder", lambda _: len(venue.resting()) >= 4)
+            early = start("watchdog", *chosen)
+            _, err = early.communicate(timeout=PATIENCE_S)
+            assert early.returncode == 5
+            assert "lives" in err
+            assert len(venue.resting()) >= 4
+            bot.process.kill()
+            bot.process.wait()
+        assert venue.resting()
+        after = start("watchdog", *chosen)
+        _, err = after.communicate(timeout=PATIENCE_S)
+        assert (after.returncode, err) == (0, "")
+        assert venue.resting() == []
+        seen = venue.read("status")["requests_seen"]
+        again = start("watchdog", *chosen)
+        again.communicate(timeout=PATIENCE_S)
+        assert again.returncode == 0
+        assert venue.read("status")["requests_seen"] == seen
+
+
+def test_the_service_manager_hears_of_the_whole_life_of_a_daemon(tmp_path: Path) -> None:
+    """sd_notify(3): ready when it trades, alive as long as its loop turns, stopping at the end."""
+    heard: list[str] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(PATIENCE_S)
+        env = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "10000000"}
+        with daemon(tmp_path / "run", config=CONFIG, env=env) as bot:
+            while heard.count("WATCHDOG=1") < 4:
+                heard.append(manager.recv(100).decode())
+            bot.wait_event("quote.moved")
+            code, _, _ = bot.stop()
+        while heard[-1] != "STOPPING=1":
+            heard.append(manager.recv(100).decode())
+
+    assert code == 0
+    assert heard[0] == "READY=1"
+    assert set(heard) == {"READY=1", "WATCHDOG=1", "STOPPING=1"}
+
+
+def test_a_second_watchdog_is_refused_and_check_tells_of_the_first(tmp_path: Path) -> None:
+    """Two would cancel twice and argue about nothing."""
+    with exchange(sets=STILL) as venue:
+        sets = sets_of(venue, tmp_path)
+        chosen = [f"--config={CONFIG}", *(f"--set={item}" for item in sets)]
+        alone, _ = start("check", *chosen).communicate(timeout=PATIENCE_S)
+        with killing.watchdog(sets, ""):
+            second = start("watchdog", *chosen)
+            _, err = second.communicate(timeout=PATIENCE_S)
+            guarded, _ = start("check", *chosen).communicate(timeout=PATIENCE_S)
+
+    assert second.returncode == 5
+    assert "another watchdog" in err
+    assert "none runs here" in alone
+    assert "it cancels when the daemon falls silent" in guarded
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])

@@ -359,6 +359,8 @@ class _Run:
 
     def _begin(self, trader: Trader, lock: RunLock, heart: Heart) -> None:
         """From here on a signal ends the run through its trader, and what crashes as well."""
+        # Before the first beat: it holds the loop for a while, which would look like death.
+        _freeze_garbage(self.loop)
         lock.orders_may_rest(may_rest=True)
         heart.start()
         self.trader = trader
@@ -367,7 +369,6 @@ class _Run:
         RequestTeller(trader, wall_clock_ns, AioScheduler(self.loop)).start()
         if self._is_kill_ordered:
             self._on_kill_signal()
-        _freeze_garbage(self.loop)
         if self.options.duration_s is not None:
             self.loop.call_later(self.options.duration_s, self._on_time_up)
 

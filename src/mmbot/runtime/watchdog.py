@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from mmbot.config import Config
 from mmbot.core.orders import READ_LAG_NS
@@ -22,7 +24,7 @@ from mmbot.hyperliquid import wire_rest
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.runtime.aio import steady_clock_ns, wall_clock_ns
-from mmbot.runtime.heart import Beat, beat_path, read_beat
+from mmbot.runtime.heart import Beat, beat_path, read_beat, write_beat
 from mmbot.runtime.notify import ALIVE, READY, STOPPING, Notify
 from mmbot.runtime.patience import PatientRest
 from mmbot.runtime.preflight import read_instrument
@@ -170,6 +172,10 @@ class Watchdog:
                 patience_s=self._config.start.retry_s,
             )
         self._log.info("watchdog.verified", cancelled=found, resting_orders=0)
+        # Said for the next one who asks; the daemon that beat here has ended.
+        done = msgspec.structs.replace(beat, count=beat.count + 1, may_rest=False)
+        with suppress(OSError):
+            write_beat(self._beat_path(), done)
         return found or 0
 
     # -- the heartbeat ----------------------------------------------------------------------
@@ -183,7 +189,8 @@ class Watchdog:
         if pulse.see(read_beat(self._beat_path()), now_ns) and self._is_silent:
             self._is_silent = False
             assert pulse.last is not None
-            self._log.info("watchdog.daemon_beats", pid=pulse.last.pid)
+            event = "watchdog.daemon_beats" if pulse.last.may_rest else "watchdog.settled"
+            self._log.info(event, pid=pulse.last.pid)
         beat = pulse.last
         if not pulse.is_silent(now_ns):
             if self._config.is_embedded and beat is not None and beat.may_rest:
