@@ -45,7 +45,8 @@ def main() -> int:
         verdict = "; ".join(seen.faults) or "ok"
         print(
             f"{count:>4}  {seen.number:<8} after {seen.lived_s:4.1f} s  {seen.rested:>2} rested  "
-            f"gone after {seen.gone_s:4.2f} s  {seen.fills:>4} fills  {seen.early} early  {verdict}",
+            f"gone after {seen.gone_s:4.2f} s  {seen.fills:>4} fills  "
+            f"{seen.early} early  {verdict}",
             file=sys.stderr,
             flush=True,
         )
