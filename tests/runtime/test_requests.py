@@ -104,8 +104,11 @@ def test_our_count_is_the_venues_to_the_request() -> None:
     run.stop()
     run.sim.run_for(1)
 
-    assert run.trader.gateway.budget.used == spent(run)
+    budget = run.trader.gateway.budget
+    assert budget.used == spent(run)
     assert spent(run) > 100
+    # Of the weight on the IP address never less: what an answer of many rows weighs is foreseen.
+    assert budget.weight_used(run.sim.clock()) >= run.exchange.use("127.0.0.1").weight._total > 100
 
 
 def test_an_action_that_came_too_late_is_counted_five_times() -> None:
