@@ -209,3 +209,32 @@ def test_one_round_of_answers_brings_the_table_to_the_target(
     assert orders.exposure_lots(Side.BUY) <= budget
     lines = {slot.px_ticks for slot in orders.side(Side.BUY)}
     assert lines <= {261_800 - 50 * line for line in want}
+
+
+def test_what_trades_earned_stays_counted_until_the_cap_has_it() -> None:
+    """The count is told every second, the cap read every five minutes."""
+    requests = Requests(ReconcileParams())
+    requests.observe(9_000, 10_000)
+    for _ in range(8):
+        requests.earn(26.2 * 0.1)
+    assert requests.left == 1_020
+    requests.observe(9_010, 10_000)
+    assert requests.left == 1_010
+    requests.observe(9_010, 10_020)
+    assert requests.left == 1_010
+
+
+def test_the_forecast_is_the_churn_of_the_last_minutes() -> None:
+    """600 an hour with 1,700 above the reserve: not quite three hours; none without a minute."""
+    requests = Requests(ReconcileParams())
+    requests.observe(0, 2_000)
+    assert requests.forecast(0).hours is None
+    for minute in range(11):
+        requests.refill(minute * 60 * NS_PER_S)
+        requests.spend(10)
+    told = requests.forecast(660 * NS_PER_S)
+    assert told.left == 1_890
+    assert told.per_h == pytest.approx(600)
+    assert told.hours == pytest.approx(1_690 / 600)
+    requests.earn(5_000)
+    assert requests.forecast(660 * NS_PER_S).hours is None, "trades earn more than is spent"

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmbot.core.events import Rejection
 from mmbot.core.types import NS_PER_S
 from mmbot.hyperliquid.budget import WEIGHT_PER_MIN, Budget, action_weight, info_weight
 
@@ -72,3 +73,23 @@ def test_a_read_that_will_not_be_sent_gives_its_weight_back() -> None:
     assert budget.weight_used(0) == 0
     budget.give_back(202, 12345)
     assert budget.weight_used(0) == 0, "what was never booked is not given back"
+
+
+@pytest.mark.parametrize(
+    ("reason", "cost"),
+    [
+        (Rejection.EXPIRED, 50),
+        (Rejection.BUDGET, 0),
+        (Rejection.NONCE, 0),
+        (Rejection.AUTH, 0),
+        (Rejection.MARGIN, 10),
+    ],
+)
+def test_a_refused_batch_costs_what_the_venue_says_it_costs(reason: Rejection, cost: int) -> None:
+    """Stale: five times. Before the budget is looked at, or for the budget: nothing."""
+    budget = Budget()
+    budget.read(1_000, 10_000, 1)
+    budget.count(10)
+    budget.charge(10, reason)
+
+    assert budget.used == 1_000 + cost

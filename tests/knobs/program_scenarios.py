@@ -15,12 +15,20 @@ from typer.testing import CliRunner
 from mmbot.cli.app import build
 from mmbot.config import Config, dump_toml
 from mmbot.core.intents import KillReason
+from mmbot.core.types import NS_PER_MS, NS_PER_S
 from mmbot.errors import MmbotError
 from mmbot.runtime.backtest import run_backtest
+from mmbot.runtime.heart import Beat
+from mmbot.runtime.watchdog import Pulse
 from mmbot.state.store import Store, store_path
 from runtime.recorded_market import informed, market, write
 
-KEYS = {"MMBOT_KEY": "11" * 32, "OTHER_KEY": "22" * 32}
+KEYS = {
+    "MMBOT_KEY": "11" * 32,
+    "OTHER_KEY": "22" * 32,
+    "MMBOT_WATCHDOG_KEY": "55" * 32,
+    "OTHER_WATCHDOG_KEY": "66" * 32,
+}
 KEY_FILES = {"key-a": "33" * 32, "key-b": "44" * 32}
 ADDRESS = "0x" + "ab" * 20
 STATE_DIR = "state-a"
@@ -71,7 +79,8 @@ def _signer(config: Config, here: Path, env: dict[str, str]) -> list[object]:
     if len(said) == 1:
         return said
     # The rest of what it prints is the configuration itself.
-    return [said[0], json.loads(str(said[1]))["signer"]]
+    told = json.loads(str(said[1]))
+    return [said[0], told["signer"], told["watchdog_signer"]]
 
 
 def signer_from_environment(config: Config, here: Path) -> list[object]:
@@ -82,6 +91,14 @@ def signer_from_environment(config: Config, here: Path) -> list[object]:
 def signer_from_file(config: Config, here: Path) -> list[object]:
     """Whose signature it would be, with several key files and nothing in the environment."""
     return _signer(config, here, {})
+
+
+def silences(config: Config, here: Path) -> list[object]:
+    """When a watchdog of this configuration calls a daemon silent that stops after ten seconds."""
+    pulse = Pulse(config.watchdog.silent_s, 0)
+    for count in range(40):
+        pulse.see(Beat(pid=1, count=count), count * NS_PER_S // 4)
+    return [ms for ms in range(10_000, 20_000, 50) if pulse.is_silent(ms * NS_PER_MS)]
 
 
 def reset(config: Config, here: Path) -> list[object]:

@@ -241,6 +241,14 @@ def weighed(desk: Desk) -> None:
 
 
 @_on_a_desk
+def eligible_for_the_dead_man(desk: Desk) -> None:
+    """Half a minute on an account to which scheduleCancel is open."""
+    desk.exchange.venue.grant_volume(desk.facts.user, 2e6)
+    desk.start()
+    desk.sim.run_for(30)
+
+
+@_on_a_desk
 def nobody_answers_a_dial(desk: Desk) -> None:
     """Two minutes without a network."""
     desk.line.is_dead = True

@@ -170,6 +170,9 @@ def test_the_summary_has_every_figure(markout: float | None, shown: str) -> None
         "skew_at_max_inventory_bps": -2.0,
         "touch_bid_at_max_inventory_bps": 21.5,
         "touch_ask_at_max_inventory_bps": None,
+        "requests_left": 8123,
+        "requests_per_h": 410.0,
+        "requests_hours_left": 19.3,
         "resting_orders": 0,
         "kill": None,
         "end_reason": "Ctrl+C",
@@ -179,6 +182,7 @@ def test_the_summary_has_every_figure(markout: float | None, shown: str) -> None
     assert "-0.0300 USD" in text
     assert "+0.0510 USD" in text
     assert "not tripped" in text
+    assert "8123 left, 19.3 h at 410 an hour" in text
     assert "bid 21.50 bps from fair, ask none" in text
     assert shown in text
     assert "drawdown 4 %" in "\n".join(summary_lines({**summary, "kill": {"text": "drawdown 4 %"}}))

@@ -146,3 +146,19 @@ def test_a_latch_that_has_no_place_any_more_is_an_error(tmp_path: Path) -> None:
         folder.write_text("a file where the folder was")
         with pytest.raises(StateError, match="cannot use the safety state"):
             store.latch(LOSS)
+
+
+def test_a_latch_from_another_process_is_seen_also_in_a_file_that_is_new(tmp_path: Path) -> None:
+    """`mmbot kill` reaches a daemon whose state was moved away under it."""
+    path = tmp_path / "state.sqlite"
+    with Store(path) as held:
+        assert held.peek() is None
+        with Store(path) as other:
+            other.latch(LOSS)
+        assert held.peek() == LOSS
+        for file in tmp_path.iterdir():
+            file.unlink()
+        with Store(path) as other:
+            assert held.peek() is None
+            other.latch(LOSS)
+        assert held.peek() == LOSS

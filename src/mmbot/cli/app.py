@@ -26,10 +26,12 @@ COMMANDS: Final = (
     "check",
     "selftest",
     "flatten",
+    "kill",
+    "reset",
+    "watchdog",
     "replay",
     "backtest",
     "lab",
-    "reset",
     "exchange",
 )
 """Each is a function of the same name in a module of the same name."""

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from mmbot.cli.keys import find_key
+from mmbot.cli.keys import find_key, find_watchdog_key
 from mmbot.cli.options import AsJson, Overrides, echo
 from mmbot.config import Config, dump_toml, load, require_available
 from mmbot.errors import ConfigError, Exit, VenueError
@@ -98,16 +98,25 @@ async def _look(settings: Config, key: bytes | None) -> tuple[Facts, Ladder | No
 
 
 def _offline(settings: Config, key: bytes | None, *, as_json: bool) -> None:
-    address = Signer(key, is_mainnet=False).address if key is not None else None
+    address, watchdog = _address(key), _address(find_watchdog_key(settings, os.environ))
     if as_json:
-        off = switched_off(settings)
-        told = {"config": settings.model_dump(mode="json"), "signer": address, "off": off}
+        told = {
+            "config": settings.model_dump(mode="json"),
+            "signer": address,
+            "watchdog_signer": watchdog,
+            "off": switched_off(settings),
+        }
         echo(json.dumps(told))
         return
     echo(dump_toml(settings))
     for term, why in switched_off(settings).items():
         echo(f"# off: {term}: {why}")
     echo(f"# signing address: {address or 'none needed or none given'}")
+    echo(f"# that of the watchdog: {watchdog or 'none given'}")
+
+
+def _address(key: bytes | None) -> str | None:
+    return None if key is None else Signer(key, is_mainnet=False).address
 
 
 def _show(settings: Config, facts: Facts, ladder: Ladder | None) -> None:

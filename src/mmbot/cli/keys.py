@@ -6,7 +6,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from mmbot.config import AccountParams, Config, show
+from mmbot.config import AccountParams, Config, WatchdogParams, show
 from mmbot.errors import ConfigError
 
 
@@ -24,28 +24,41 @@ def find_key(config: Config, environment: Mapping[str, str]) -> bytes | None:
     return load_key(account, environment)
 
 
-def load_key(account: AccountParams, environment: Mapping[str, str]) -> bytes:
+def find_watchdog_key(config: Config, environment: Mapping[str, str]) -> bytes | None:
     """
-    Read the 32-byte signing key that `account` points at.
+    The watchdog's own key, or None where none is given.
+
+    An emulated exchange has keys of its own to lend; everywhere else one must be given, because
+    two processes that sign with one key use up each other's nonces.
+    """
+    section = config.watchdog
+    is_given = bool(environment.get(section.key_env, "").strip()) or section.key_file is not None
+    return load_key(section, environment, "watchdog") if is_given else None
+
+
+def load_key(
+    section: AccountParams | WatchdogParams, environment: Mapping[str, str], name: str = "account"
+) -> bytes:
+    """
+    Read the 32-byte signing key that a section of the configuration, called `name`, points at.
 
     Raises:
         ConfigError: No key, an unreadable or too open file, or not 64 hex digits. The key itself is
             never part of a message.
     """
-    name = account.key_env
-    if text := environment.get(name, "").strip():
-        return _parse(text, f"environment variable {name}")
-    if account.key_file is None:
+    variable = section.key_env
+    if text := environment.get(variable, "").strip():
+        return _parse(text, f"environment variable {variable}")
+    if section.key_file is None:
         raise ConfigError(
-            f"no signing key: set the environment variable {name}, "
-            "or account.key_file to a file of mode 0600"
+            f"no signing key: set the environment variable {variable}, "
+            f"or {name}.key_file to a file of mode 0600"
         )
-    where = f"account.key_file = {show(str(account.key_file))}"
-    return _parse(_read(account.key_file.expanduser()), where)
+    where = f"{name}.key_file = {show(str(section.key_file))}"
+    return _parse(_read(section.key_file.expanduser(), where), where)
 
 
-def _read(path: Path) -> str:
-    where = f"account.key_file = {show(str(path))}"
+def _read(path: Path, where: str) -> str:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):

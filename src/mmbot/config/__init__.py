@@ -64,6 +64,7 @@ __all__ = [
     "LogParams",
     "ReferenceParams",
     "StartParams",
+    "WatchdogParams",
     "dump_toml",
     "load",
     "market_overrides",
@@ -159,6 +160,29 @@ class AccountParams(BaseModel):
     key_file: UsablePath | None = Field(
         None,
         description="File of mode 0600 that holds the signing key, read if the variable is unset.",
+    )
+
+
+class WatchdogParams(BaseModel):
+    """The second process, which cancels when the daemon falls silent (`mmbot watchdog`)."""
+
+    model_config = _FROZEN
+
+    key_env: str = Field(
+        "MMBOT_WATCHDOG_KEY",
+        pattern=r"^[A-Z][A-Z0-9_]*$",
+        description="Environment variable that holds the watchdog's own signing key (hex).",
+    )
+    key_file: UsablePath | None = Field(
+        None,
+        description="File of mode 0600 that holds this key, read if the variable is unset.",
+    )
+    silent_s: float = Field(
+        1.5,
+        ge=0.5,
+        le=30,
+        description="Silence of the daemon after which everything of ours is cancelled, s; it "
+        "beats four times a second.",
     )
 
 
@@ -273,6 +297,7 @@ class Config(BaseModel):
     flow: FlowParams = FlowParams()
     guards: GuardParams = GuardParams()
     book: BookParams = BookParams()
+    watchdog: WatchdogParams = WatchdogParams()
     link: LinkParams = LinkParams()
     gateway: GatewayParams = GatewayParams()
     flatten: FlattenParams = FlattenParams()

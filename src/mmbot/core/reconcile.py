@@ -9,6 +9,7 @@ wider to save requests.
 
 from __future__ import annotations
 
+from collections import deque
 from math import sqrt
 
 import msgspec
@@ -24,6 +25,9 @@ _ROLL_REQUESTS = 2.0
 """Following the market by one line changes one order a side."""
 
 _RATE_MIN_PER_S = 1e-4
+_LOOK_NS = 60 * NS_PER_S
+_LOOKS = 15
+"""The present churn is that of so many looks, one a minute."""
 _TICK_EPS = 1e-6
 
 
@@ -63,6 +67,19 @@ class ReconcileParams(BaseModel):
     backoff_s_max: float = Field(60.0, ge=0.1, le=600, description="Longest such pause, s.")
 
 
+class Forecast(msgspec.Struct, frozen=True, gc=False):
+    """
+    How long the requests last if the orders go on changing as they did of late.
+
+    `per_h` is what is spent in an hour less what trades earn; None before there is a minute to
+    judge by. `hours` ends when only the reserve for cancels is left; None if it never does.
+    """
+
+    left: int
+    per_h: float | None
+    hours: float | None
+
+
 class Hold(msgspec.Struct, frozen=True, gc=False):
     """How far, and for how long, an order may differ from the wanted price."""
 
@@ -79,19 +96,43 @@ class Requests:
     there, so they are counted here but never withheld.
     """
 
-    __slots__ = ("_burst", "_last_s", "_refilled_ns", "_reserve", "left", "tokens")
+    __slots__ = (
+        "_burst",
+        "_cap",
+        "_earned_usd",
+        "_last_s",
+        "_look_ns",
+        "_looks",
+        "_refilled_ns",
+        "_reserve",
+        "left",
+        "tokens",
+    )
 
     def __init__(self, params: ReconcileParams) -> None:
         self._burst = params.requests_burst
         self._last_s = params.requests_last_h * 3600
         self._reserve = params.requests_reserve
         self._refilled_ns: int | None = None
+        self._cap = 0
+        self._earned_usd = 0.0
+        """Credit of trades since the venue's cap was read: that reading does not have them yet."""
+        self._looks: deque[tuple[int, int]] = deque(maxlen=_LOOKS)
+        self._look_ns = 0
         self.left = 0
         self.tokens = params.requests_burst
 
     def observe(self, used: int, cap: int) -> None:
-        """The venue's own figures."""
-        self.left = cap - used
+        """
+        The venue's cap, and the count as it stands.
+
+        The count is told more often than the cap is read: what trades earned since stays counted
+        until the cap changes, which then has it.
+        """
+        if cap != self._cap:
+            self._cap = cap
+            self._earned_usd = 0.0
+        self.left = cap + int(self._earned_usd) - used
 
     @property
     def is_spent(self) -> bool:
@@ -109,16 +150,31 @@ class Requests:
             earned = (now_ns - self._refilled_ns) / NS_PER_S * self.rate_per_s
             self.tokens = min(self._burst, self.tokens + earned)
         self._refilled_ns = now_ns
+        if now_ns >= self._look_ns:
+            self._look_ns = now_ns + _LOOK_NS
+            self._looks.append((now_ns, self.left))
 
     def earn(self, traded_usd: float) -> None:
         """A trade earns a request per USD, there and here."""
         self.tokens = min(self._burst, self.tokens + traded_usd)
-        self.left += int(traded_usd)
+        before = int(self._earned_usd)
+        self._earned_usd += traded_usd
+        self.left += int(self._earned_usd) - before
 
     def spend(self, count: int) -> None:
         """Count what was sent; cancels may take the bucket below zero."""
         self.tokens -= count
         self.left -= count
+
+    def forecast(self, now_ns: int) -> Forecast:
+        """For how long this lasts at the churn of the last quarter of an hour."""
+        since_ns, left = self._looks[0] if self._looks else (now_ns, self.left)
+        if now_ns - since_ns < _LOOK_NS:
+            return Forecast(self.left, None, None)
+        per_h = (left - self.left) / (now_ns - since_ns) * 3600 * NS_PER_S
+        if per_h <= 0:
+            return Forecast(self.left, per_h, None)
+        return Forecast(self.left, per_h, max(0, self.left - self._reserve) / per_h)
 
     def ready_at_ns(self, now_ns: int) -> int | None:
         """When the next token is there; None if it is, or never will be."""

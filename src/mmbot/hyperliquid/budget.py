@@ -14,6 +14,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from typing import Final
 
+from mmbot.core.events import Rejection
 from mmbot.core.types import NS_PER_S
 
 WEIGHT_PER_MIN: Final = 1200
@@ -35,6 +36,8 @@ _INFO_WEIGHTS: Final = {
     "userFills": 120,
 }
 _CANCEL_EXTRA: Final = 100_000
+_STALE_COST: Final = 5
+_UNCHARGED: Final = (Rejection.BUDGET, Rejection.NONCE, Rejection.AUTH)
 
 
 def info_weight(kind: str) -> int:
@@ -58,22 +61,39 @@ class Budget:
     def __init__(self) -> None:
         self.used: int | None = None
         self.cap: int | None = None
+        self.volume_usd: float | None = None
+        """Traded since the account exists, as the venue counts it for the cap."""
         self.read_at_ns: int | None = None
         self._spent: list[tuple[int, int]] = []  # (at_ns, weight), by time
         self._weight = 0
 
     # -- address ----------------------------------------------------------------------------
 
-    def read(self, used: int, cap: int, now_ns: int) -> None:
+    def read(self, used: int, cap: int, now_ns: int, volume_usd: float | None = None) -> None:
         """Take over what the venue says."""
+        if volume_usd is not None:
+            self.volume_usd = volume_usd
         self.used = used
         self.cap = cap
         self.read_at_ns = now_ns
 
     def count(self, elements: int) -> None:
-        """Count the elements of an action we sent."""
+        """Count the elements of an action we sent; a negative number takes them back."""
         if self.used is not None:
             self.used += elements
+
+    def charge(self, elements: int, reason: Rejection) -> None:
+        """
+        Correct the count for an action that was refused as a whole.
+
+        Sent too late it costs five times its elements; what fails before the venue looks at the
+        budget (signature, nonce), or at the budget itself, costs nothing (Hyperliquid docs, "Rate
+        limits and user limits"; protocol notes on the order of the checks).
+        """
+        if reason is Rejection.EXPIRED:
+            self.count((_STALE_COST - 1) * elements)
+        elif reason in _UNCHARGED:
+            self.count(-elements)
 
     @property
     def cancel_cap(self) -> int | None:

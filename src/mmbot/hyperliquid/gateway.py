@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Final
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mmbot.core.events import (
     Acked,
@@ -73,12 +73,28 @@ class GatewayParams(BaseModel):
         max_length=10,
         description="Waits between questions about an order the venue does not know yet, s.",
     )
+    schedule_cancel_s: float = Field(
+        30,
+        ge=0,
+        le=600,
+        description="The venue's own dead man cancels everything of the account, other markets "
+        "included, this long after it was last put off, s; 0: never armed, else 10 or more. "
+        "Open only to accounts that traded 1,000,000 USD.",
+    )
     requests_read_every_s: float = Field(
         300,
         ge=10,
         le=86_400,
         description="Period of reading the request budget while sending, s.",
     )
+
+    @field_validator("schedule_cancel_s")
+    @classmethod
+    def _leaves_time_to_put_it_off(cls, span_s: float) -> float:
+        # The venue wants five seconds of notice, and two put-offs may be lost in a row.
+        if 0 < span_s < 10:
+            raise ValueError("must be 0 or at least 10")
+        return span_s
 
 
 class _Post(msgspec.Struct, gc=False):
@@ -98,6 +114,8 @@ class _Post(msgspec.Struct, gc=False):
     """Called unknown already; only a verdict is news then."""
     on_done: Callable[[VenueError | None], None] | None = None
     """Of an action that concerns no order: takes the refusal, or None."""
+    kind: str = ""
+    """The venue's name of such an action."""
 
 
 class Gateway:
@@ -228,6 +246,12 @@ class Gateway:
         action = actions.update_leverage(self._instrument, leverage, is_cross=is_cross)
         self._act(None, action, (), on_done)
 
+    def schedule_cancel(
+        self, at_ms: int | None, on_done: Callable[[VenueError | None], None]
+    ) -> None:
+        """Have the venue cancel everything of the account at `at_ms`; None: not any more."""
+        self._act(None, actions.schedule_cancel(at_ms), (), on_done)
+
     def query(self, cloid: int) -> None:
         """
         Ask what became of an order; ends in `OrderUpdate` or `OrderMissing`.
@@ -264,11 +288,15 @@ class Gateway:
         self._last_id = post_id = self._last_id + 1
         deadline_ns = now_ns + self._timeout_ns
         expires_ns = (expires_ms or 0) * NS_PER_MS
-        post = _Post(request, cloids, deadline_ns, expires_ns, post_id, on_done=on_done)
+        post = _Post(
+            request, cloids, deadline_ns, expires_ns, post_id, on_done=on_done, kind=action.type
+        )
         self._pending[post_id] = post
         newest = self._newest
         for cloid in cloids:
             newest[cloid, is_cancel] = post_id
+        # A post over the socket weighs as much on the IP address as one over HTTP.
+        self.budget.spend(action_weight(action.elements), now_ns)
         if self._link_send(actions.post_frame(post_id, body)):
             self._deadlines.append(post_id)
             if self._timer is None:
@@ -276,7 +304,6 @@ class Gateway:
         else:
             # HTTP keeps the time itself and always calls back.
             post.is_http = True
-            self.budget.spend(action_weight(action.elements), now_ns)
             self._http.post(
                 _EXCHANGE,
                 body,
@@ -346,6 +373,8 @@ class Gateway:
             self._settle_error(post, f"{status} {said}", now_ns)
 
     def _settle(self, post: _Post, reply: ActionReply, recv_ns: int) -> None:
+        if not reply.is_ok:
+            self.budget.charge(max(1, len(post.cloids)), rejection(reply.error))
         if post.request is None:
             _tell(post, None if reply.is_ok else VenueError(reply.error))
             return
@@ -369,6 +398,8 @@ class Gateway:
             self._unknown(post, text, recv_ns)
 
     def _refuse(self, post: _Post, reason: Rejection, text: str, recv_ns: int) -> None:
+        """What the door of the venue turns away; it never reached the budget of the address."""
+        self.budget.count(-max(1, len(post.cloids)))
         if post.request is None:
             _tell(post, VenueError(text))
             return
@@ -380,7 +411,7 @@ class Gateway:
         if post.is_given_up:
             return
         if post.request is None:
-            _tell(post, LinkError(f"no answer to updateLeverage: {text}"))
+            _tell(post, LinkError(f"no answer to {post.kind}: {text}"))
             return
         is_cancel = post.request is Request.CANCEL
         newest, post_id = self._newest, post.post_id

@@ -22,6 +22,7 @@ import msgspec
 
 from mmbot.config import Config
 from mmbot.core.estimators.cascade import CascadeMemory
+from mmbot.core.intents import KillReason
 from mmbot.core.types import NS_PER_S, Instrument
 from mmbot.errors import (
     CheckError,
@@ -39,15 +40,17 @@ from mmbot.logs import LogWriter, make_logger, stderr_line
 from mmbot.runtime.aio import AioDialer, AioScheduler, steady_clock_ns, wall_clock_ns
 from mmbot.runtime.child import Child
 from mmbot.runtime.ending import CLOID_MAGIC, Ending
+from mmbot.runtime.heart import Beat, Heart, beat_path
 from mmbot.runtime.leftovers import Leftovers
 from mmbot.runtime.leverage import set_leverage
+from mmbot.runtime.notify import Notify
 from mmbot.runtime.patience import PatientRest
 from mmbot.runtime.preflight import Facts, account_of, failures, read_facts, read_instrument
 from mmbot.runtime.recording import close_journal
 from mmbot.runtime.rundir import describe_run, make_run_dir, point_latest, write_summary
 from mmbot.runtime.screen import last_line, summary_lines
 from mmbot.runtime.selftest import refuse_unless_well, run_selftest
-from mmbot.runtime.summary import started_facts, summarise
+from mmbot.runtime.summary import RequestTeller, started_facts, summarise
 from mmbot.runtime.trader import Ports, Trader
 from mmbot.runtime.venues import RESET_HINT, Venue, market_lock, open_venue, state_path
 from mmbot.state.lock import RunLock
@@ -261,9 +264,13 @@ class _Run:
         # A signal until here ends the program without a stop: no order was sent.
         self._is_leverage_sent = True
         await set_leverage(trader, reads, user, config.risk.leverage, retry_s=config.start.retry_s)
-        self._begin(trader, lock)
+        heart = self._heart(state, store, venue, signer, user)
+        # Whatever ends the run, the last beat says what is known of its orders.
+        stack.callback(heart.end, may_rest=True)
+        self._begin(trader, lock, heart)
         ending = await self.ended
         await self._conclude(trader, ending, lock, run_dir)
+        heart.end(may_rest=ending.final is None)
         return ending.exit_code
 
     async def _clear(
@@ -339,15 +346,41 @@ class _Run:
 
         pool.submit(store.save_cascade, memory, now_ns).add_done_callback(told)
 
-    def _begin(self, trader: Trader, lock: RunLock) -> None:
+    def _heart(self, state: Path, store: Store, venue: Venue, signer: Signer, user: str) -> Heart:
+        """What the watchdog listens to, and the way by which `mmbot kill` reaches this run."""
+        beat = Beat(
+            pid=os.getpid(),
+            lands_s=self.config.gateway.expires_after_s,
+            url=venue.url,
+            user=user,
+            signer=signer.address,
+        )
+        return Heart(
+            beat_path(state),
+            beat,
+            latched=store.peek,
+            on_kill=self._on_latched,
+            on_problem=lambda text: self.log.error("heart.hindered", error=text),
+            notify=Notify.from_environment(os.environ),
+        )
+
+    def _on_latched(self, reason: KillReason) -> None:
+        """Somebody latched the switch from outside; what we latched ourselves has tripped it."""
+        if self.trader is not None:
+            self.trader.kill(reason.text)
+
+    def _begin(self, trader: Trader, lock: RunLock, heart: Heart) -> None:
         """From here on a signal ends the run through its trader, and what crashes as well."""
+        # Before the first beat: it holds the loop for a while, which would look like death.
+        _freeze_garbage(self.loop)
         lock.orders_may_rest(may_rest=True)
+        heart.start()
         self.trader = trader
         self.loop.set_exception_handler(self._on_crash)
         trader.start()
+        RequestTeller(trader, wall_clock_ns, AioScheduler(self.loop)).start()
         if self._is_kill_ordered:
             self._on_kill_signal()
-        _freeze_garbage(self.loop)
         if self.options.duration_s is not None:
             self.loop.call_later(self.options.duration_s, self._on_time_up)
 

@@ -22,6 +22,7 @@ from mmbot.core.sizing import TRIP_P_MAX, NoiseTrips, noise_trips, range_vol_bps
 from mmbot.core.types import NS_PER_MS, Fees, Instrument, notional_usd
 from mmbot.errors import ConfigError, VenueError, VenueProtocolError
 from mmbot.hyperliquid import wire_rest
+from mmbot.hyperliquid.deadman import SCHEDULE_CANCEL_USD
 from mmbot.hyperliquid.grid import Grid
 from mmbot.hyperliquid.signing import Signer
 from mmbot.hyperliquid.universe import Universe, fees
@@ -31,8 +32,6 @@ from mmbot.runtime.patience import Reads
 
 CLOCK_SKEW_MS_MAX: Final = 10_000
 """Beyond this the venue's clock and ours disagree by more than an order's expiry allows."""
-SCHEDULE_CANCEL_USD: Final = 1_000_000
-"""Volume from which the venue accepts scheduleCancel; it says so in its refusal."""
 STANDARD_MODES: Final = ("default", "disabled")
 _WARN_REQUESTS_LEFT: Final = 1000
 _HOUR_S: Final = 3600.0
@@ -139,7 +138,7 @@ async def read_facts(
         _fine("open orders", f"{len(orders)} in {coin}"),
         _budget_row(budget),
         _clock_row(skew_ms),
-        _dead_man_row(budget),
+        _dead_man_row(config, budget),
     )
     return Facts(
         instrument=instrument,
@@ -410,11 +409,14 @@ def _clock_row(skew_ms: int) -> Row:
     return _fine("clock", f"{skew_ms:+d} ms against the venue, delivery included")
 
 
-def _dead_man_row(budget: wire_rest.RateLimit) -> Row:
+def _dead_man_row(config: Config, budget: wire_rest.RateLimit) -> Row:
     if budget.cum_vlm_usd >= SCHEDULE_CANCEL_USD:
-        return _fine("dead man", "the venue would accept scheduleCancel for this account")
+        text = "the venue's own (scheduleCancel): this account is eligible"
+        if config.gateway.schedule_cancel_s == 0:
+            text += ", but gateway.schedule_cancel_s = 0 keeps it unarmed"
+        return _fine("dead man", text)
     return _fine(
         "dead man",
-        f"none: scheduleCancel needs {SCHEDULE_CANCEL_USD} USD traded, this account has "
-        f"{budget.cum_vlm_usd:.0f}; stay within reach of the process",
+        f"none at the venue: scheduleCancel needs {SCHEDULE_CANCEL_USD} USD traded, this account "
+        f"has {budget.cum_vlm_usd:.0f}; run mmbot watchdog beside the daemon",
     )

@@ -45,6 +45,14 @@ class Screen:
             "snapshot.read": self._snapshot,
             "order.rejected": lambda r: f"order    refused ({r['reason']}): {r['text']}",
             "killswitch.tripped": lambda r: f"KILL     {r['text']}",
+            "dead_man.armed": lambda r: (
+                f"dead man the venue cancels everything {r['span_s']:g} s after we fall silent"
+            ),
+            "dead_man.closed": lambda r: (
+                f"dead man none at the venue below {r['needed_usd']:,} USD traded "
+                f"({r['traded_usd']:,.0f} so far): mmbot watchdog is the other way"
+            ),
+            "dead_man.refused": lambda r: f"dead man refused by the venue: {r['text']}",
             "venue.retried": lambda r: (
                 f"venue    {r['error']}; trying again for up to {r['for_s']:.0f} s"
             ),
@@ -97,7 +105,7 @@ class Screen:
             self._plain_at[event] = shown_s, more + 1
             return None
         self._plain_at[event] = now_s, 0
-        return _plain(record) + (f"  (and {more} more, see the log)" if more else "")
+        return plain(record) + (f"  (and {more} more, see the log)" if more else "")
 
     def _paint(self, line: str, level: str) -> str:
         if not self._is_colour or level in ("debug", "info"):
@@ -204,6 +212,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
                 f"ask {depth('touch_ask_at_max_inventory_bps')}"
             ),
         ),
+        ("requests", _requests(summary)),
         ("resting orders", str(summary["resting_orders"])),
         ("kill switch", summary["kill"]["text"] if summary["kill"] else "not tripped"),
     ]
@@ -234,7 +243,18 @@ def last_line(
     return text if said is None else f"{said}; {text}"
 
 
-def _plain(record: Record) -> str:
+def _requests(summary: dict[str, Any]) -> str:
+    """What is left of the address budget, and for how long at the churn of the last minutes."""
+    left, per_h = summary["requests_left"], summary["requests_per_h"]
+    hours = summary["requests_hours_left"]
+    if per_h is None:
+        return f"{left} left"
+    if hours is None:
+        return f"{left} left, trades earn what changes cost"
+    return f"{left} left, {hours:.1f} h at {per_h:.0f} an hour"
+
+
+def plain(record: Record) -> str:
     facts = "  ".join(
         f"{key}={_fact(value)}"
         for key, value in record.items()

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from mmbot.config import Config
+from mmbot.core.types import NS_PER_S
+from mmbot.hyperliquid.budget import WEIGHT_PER_MIN
+from mmbot.hyperliquid.ports import Clock, Scheduler
 from mmbot.runtime.preflight import Facts
 from mmbot.runtime.trader import Ending, Trader
+
+_TELL_EVERY_NS: Final = 60 * NS_PER_S
 
 
 def started_facts(config: Config, facts: Facts) -> dict[str, object]:
@@ -51,6 +56,7 @@ def summarise(
     return {
         "duration_s": round(duration_s, 3),
         **figures,
+        **_requests(trader),
         "resting_orders": ending.resting_orders,
         "equity_usd": final.equity_usd if final is not None else None,
         "ledger_gap_usd": gap_usd,
@@ -59,4 +65,43 @@ def summarise(
         "closed": msgspec.to_builtins(ending.closed),
         "kill": msgspec.to_builtins(ending.kill),
         "end_reason": ending.reason,
+    }
+
+
+class RequestTeller:
+    """Logs once a minute how many requests are left and how long they last at the present churn."""
+
+    def __init__(self, trader: Trader, clock: Clock, scheduler: Scheduler) -> None:
+        self._trader = trader
+        self._clock = clock
+        self._scheduler = scheduler
+
+    def start(self) -> None:
+        """The first line comes after a minute; the last one before the end."""
+        self._scheduler.call_at(self._clock() + _TELL_EVERY_NS, self._tell)
+
+    def _tell(self) -> None:
+        trader = self._trader
+        if trader.ended:
+            return
+        now_ns = self._clock()
+        budget = trader.gateway.budget
+        trader.log.info(
+            "requests.forecast",
+            **_requests(trader),
+            used=budget.used,
+            cap=budget.cap,
+            cancel_cap=budget.cancel_cap,
+            ip_weight=budget.weight_used(now_ns),
+            ip_weight_max=WEIGHT_PER_MIN,
+        )
+        self.start()
+
+
+def _requests(trader: Trader) -> dict[str, Any]:
+    forecast = trader.engine.forecast(trader.now_ns)
+    return {
+        "requests_left": forecast.left,
+        "requests_per_h": forecast.per_h,
+        "requests_hours_left": forecast.hours,
     }

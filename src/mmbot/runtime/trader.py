@@ -23,6 +23,7 @@ from mmbot.core.intents import KillReason
 from mmbot.core.orders import READ_LAG_NS, SlotState
 from mmbot.core.types import NS_PER_MS, NS_PER_S, Instrument
 from mmbot.errors import Exit, InvariantError, MmbotError, VenueError, VenueProtocolError
+from mmbot.hyperliquid.deadman import DeadMan
 from mmbot.hyperliquid.gateway import Gateway
 from mmbot.hyperliquid.link import Link
 from mmbot.hyperliquid.nonce import Nonces
@@ -201,6 +202,20 @@ class Trader:
             on_retry=self._on_snapshot_retry,
             budget=self.gateway.budget,
         )
+
+        self.dead_man = DeadMan(
+            span_s=config.gateway.schedule_cancel_s,
+            budget=self.gateway.budget,
+            send=self.gateway.schedule_cancel,
+            clock=clock,
+            scheduler=scheduler,
+            tell=lambda event, facts: self.log.info(event, **facts),
+        )
+
+    @property
+    def now_ns(self) -> int:
+        """The time as this run has it."""
+        return self._clock()
 
     def _flattener(
         self,
@@ -397,6 +412,7 @@ class Trader:
             requests_used=event.requests_used,
             requests_cap=event.requests_cap,
         )
+        self.dead_man.start()
         self.emit(event)
 
     def _look_for_owed(self) -> None:
@@ -498,6 +514,7 @@ class Trader:
         """Ask, send and expect nothing more."""
         if self._timer is not None:
             self._timer.cancel()
+        self.dead_man.end(is_clear=not self.engine.orders.slots)
         self.link.close()
         self.gateway.close()
         self.snapshot.close()

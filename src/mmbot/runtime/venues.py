@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,6 +26,9 @@ from mmbot.state.store import Store, store_path
 RESET_HINT: Final = (
     "see why with mmbot reset --show, clear it with mmbot reset, both with the --config and --set "
     "of this run"
+)
+_NO_WATCHDOG: Final = (
+    "none runs here: a daemon that dies leaves its orders resting; start mmbot watchdog beside it"
 )
 TESTNET_URL: Final = "https://api.hyperliquid-testnet.xyz"
 
@@ -71,13 +76,13 @@ async def open_venue(
         return
     if config.emulator.url:
         url = config.emulator.url.rstrip("/")
-        yield Venue(url, key if key is not None else await _test_key(config, url, on_wait))
+        yield Venue(url, key if key is not None else await lent_key(config, url, on_wait))
         return
     async with embedded_exchange(config, child) as info:
         yield Venue(info.url, bytes.fromhex(info.accounts[0].private_key.removeprefix("0x")))
 
 
-async def _test_key(config: Config, url: str, on_wait: OnWait | None) -> bytes:
+async def lent_key(config: Config, url: str, on_wait: OnWait | None) -> bytes:
     """Key of the first funded test account of an emulated exchange that runs already."""
     retry_s = config.start.retry_s if on_wait is not None else 0.0
     async with Rest(url) as rest:
@@ -115,7 +120,7 @@ def standing(config: Config, user: str) -> list[Row]:
     if config.is_embedded:
         return []  # its state begins with the run
     path = state_path(config, None, user)
-    rows = []
+    rows = [_watchdog_row(path)]
     try:
         market_lock(config, path, user, "stop that one first (kill {pid})").release()
         rows.append(Row("other daemon", is_ok=True, text="none trades this account and market"))
@@ -128,6 +133,28 @@ def standing(config: Config, user: str) -> list[Row]:
     text = "not latched" if latched is None else f"latched: {latched.text}; {RESET_HINT}"
     rows.append(Row("kill switch", latched is None, text))
     return rows
+
+
+def watchdog_log(state: Path) -> Path:
+    """Log of the watchdog of this safety state; it holds a lock on it as long as it lives."""
+    return state.with_name(state.name + ".watchdog.jsonl")
+
+
+def _watchdog_row(state: Path) -> Row:
+    """Whether a second process would cancel for a daemon that dies; a run begins without one."""
+    try:
+        fd = os.open(watchdog_log(state), os.O_WRONLY)
+    except OSError:
+        return Row("watchdog", is_ok=True, text=_NO_WATCHDOG)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return Row("watchdog", is_ok=True, text="runs; it cancels when the daemon falls silent")
+    except OSError:
+        return Row("watchdog", is_ok=True, text=_NO_WATCHDOG)
+    finally:
+        os.close(fd)
+    return Row("watchdog", is_ok=True, text=_NO_WATCHDOG)
 
 
 def market_lock(config: Config, state: Path, user: str, remedy: str) -> RunLock:

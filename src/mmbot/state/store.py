@@ -136,6 +136,27 @@ class Store:
         except msgspec.DecodeError as error:
             raise StateError(_unusable(self.path, f"the latch cannot be read: {error}")) from error
 
+    def peek(self) -> KillReason | None:
+        """
+        Why the switch is latched in the file that has the name now, which may be a newer one.
+
+        Never waits for a write under way: then it is None, and whoever asks again soon hears more.
+
+        Raises:
+            StateError: It cannot be read, or is not ours.
+        """
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            if not self._is_in_place() and self.path.exists():
+                self._db.close()
+                self._open()
+            return self.latched()
+        except sqlite3.Error as error:
+            raise StateError(_unusable(self.path, str(error))) from error
+        finally:
+            self._lock.release()
+
     def latch(self, reason: KillReason) -> None:
         """
         Latch the kill switch; the first reason stays until a reset.

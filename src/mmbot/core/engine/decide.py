@@ -13,7 +13,7 @@ from mmbot.core.events import Event
 from mmbot.core.intents import Cancel, Diff, Note, Status
 from mmbot.core.ladder import Ladder, SideInputs, SideTarget
 from mmbot.core.quoter import MarketView, Quote, Quoter
-from mmbot.core.reconcile import SideView
+from mmbot.core.reconcile import Forecast, SideView
 from mmbot.core.risk import Batch, GateView, Limits, gate
 from mmbot.core.slots import may_cancel
 from mmbot.core.types import BUY, HALTED, NS_PER_S, REDUCING, RUNNING, SELL, Instrument, Side
@@ -110,6 +110,10 @@ class Engine(Watch):
         """Position as a fraction of its limit, long positive; 0 before the limits are known."""
         q_max = self._q_max_lots()
         return self.position.lots / q_max if q_max > 0 else 0.0
+
+    def forecast(self, now_ns: int) -> Forecast:
+        """How long the request budget lasts at the present churn."""
+        return self._reconciler.requests.forecast(now_ns)
 
     def wake_at_ns(self) -> int | None:
         """Earliest time at which `decide` could change its answer without a new event."""

@@ -33,6 +33,7 @@ from mmbot.core.events import (
     OutcomeUnknown,
     ReferencePx,
     Rejected,
+    Rejection,
     Request,
     RequestsLeft,
     Snapshot,
@@ -244,7 +245,11 @@ class Intake:
             SlotState.CANCELLING,
         ):
             return
-        if event.request is not Request.CANCEL:
+        if event.reason is Rejection.BUDGET and event.request is not Request.CANCEL:
+            # The address or the account asks too much, whatever the side.
+            for backoff in self._backoff:
+                backoff.refused(event, sent_ns)
+        elif event.request is not Request.CANCEL:
             self._backoff[side < 0].refused(event, sent_ns)
         self._note(
             "order.rejected",

@@ -1,0 +1,61 @@
+"""`mmbot kill`: trip the kill switch, with or without a running daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+
+import typer
+
+from mmbot.cli.keys import find_key
+from mmbot.cli.options import ConfigFile, Overrides, RunDir, echo, folder
+from mmbot.config import Config, load, require_available
+from mmbot.errors import Exit, StateError
+from mmbot.hyperliquid.signing import Signer
+from mmbot.logs import LogWriter, Record, make_logger
+from mmbot.runtime.aio import wall_clock_ns
+from mmbot.runtime.preflight import account_of
+from mmbot.runtime.screen import plain
+from mmbot.runtime.tripping import trip
+from mmbot.runtime.venues import open_venue, state_path
+
+
+def kill(config: ConfigFile, overrides: Overrides = None, run_dir: RunDir = None) -> None:
+    """
+    Trip the kill switch: cancel everything of ours, have the venue confirm it, latch. Exits 3.
+
+    A running daemon does it itself, at once; without one, or where it does not answer, this command
+    does. The position stays. With the embedded exchange --run-dir names the run, by default the
+    newest. Exit 4: latched, but the venue did not confirm.
+    """
+    settings = load(config, overrides or ())
+    require_available(settings)
+    chosen = folder(run_dir, "--run-dir")
+    writer = LogWriter(None, sys.stdout, _line)
+    try:
+        lines = asyncio.run(_kill(settings, chosen, writer))
+    finally:
+        writer.close()
+    for line in lines:
+        echo(line)
+    raise typer.Exit(Exit.KILLED)
+
+
+async def _kill(settings: Config, chosen: Path | None, writer: LogWriter) -> tuple[str, ...]:
+    log = make_logger(writer, wall_clock_ns, "warning")
+    if settings.is_embedded:
+        path = state_path(settings, chosen, "")
+        if not path.exists():
+            raise StateError(f"no safety state at {path}: nothing has run there")
+        return await trip(settings, path, "", None, time.time_ns(), log)
+    async with open_venue(settings, find_key(settings, os.environ)) as venue:
+        user = account_of(settings, Signer(venue.key, is_mainnet=False))
+        path = state_path(settings, None, user)
+        return await trip(settings, path, user, venue, time.time_ns(), log)
+
+
+def _line(record: Record) -> str:
+    return f"{record['at'][11:19]}  {plain(record)}"
