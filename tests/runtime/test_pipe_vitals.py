@@ -59,7 +59,7 @@ def test_a_skew_that_died_is_noticed_within_a_minute_of_a_position(
     run.stop()
 
 
-@pytest.mark.parametrize("seed", range(2, 7))
+@pytest.mark.parametrize("seed", [*range(2, 7), 22, 34])
 def test_a_new_connection_and_repeated_frames_raise_no_alarm(seed: int) -> None:
     """What the estimators forget across a gap, the vitals forget as well."""
     run = PipeRun("demo", seed=seed, sets=WIDE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from math import expm1, fsum, log, nan, sqrt
+from statistics import median
 
 from mmbot.core.estimators.drift import DriftParams
 from mmbot.core.estimators.trend import TrendParams
@@ -17,6 +18,8 @@ from mmbot.core.types import NS_PER_S
 
 _WINSOR = 25.0
 _SLACK = 256
+_TOLD = 9
+"""Records that what came before them is taken from."""
 _HEAD_START_S = 15.0
 """How long the estimators may have watched before the first record: the time of a start."""
 
@@ -64,7 +67,7 @@ class ShadowVolatility:
 class ShadowReturns:
     """Returns over the windows of the trend; younger than a window, from what was first told."""
 
-    __slots__ = ("_first", "_horizons_s", "_mids", "_times", "_weights")
+    __slots__ = ("_before", "_horizons_s", "_mids", "_times", "_weights")
 
     def __init__(self, params: TrendParams) -> None:
         self._horizons_s = (params.short_s, params.medium_s, params.long_s)
@@ -72,7 +75,8 @@ class ShadowReturns:
         self._weights = tuple(weight / fsum(weights) for weight in weights)
         self._times: list[int] = []
         self._mids: list[float] = []
-        self._first: tuple[float, float, float] | None = None
+        self._before: list[tuple[float, float, float]] = []
+        """What the first records told of the moves before the first of them."""
 
     def sample(self, now_ns: int, mid: float) -> None:
         """Take a mid, about once a second."""
@@ -86,7 +90,7 @@ class ShadowReturns:
         """Begin anew after a gap."""
         self._times.clear()
         self._mids.clear()
-        self._first = None
+        self._before.clear()
 
     @property
     def age_s(self) -> float:
@@ -102,18 +106,21 @@ class ShadowReturns:
         `told` are the returns of the record.
 
         The estimator began before the records did. Of the moves before them only what the first
-        record told is known; every later one is seen.
+        records told is known; every later one is seen. It is the median of what they told: a single
+        one may have been made while a trade had just moved the mid, which the estimator, whose
+        samples are not those of the records, never saw.
         """
-        times, mids = self._times, self._mids
+        times, mids, before = self._times, self._mids, self._before
         newest, now_ns = mids[-1], times[-1]
-        if self._first is None:
-            # A first figure is bounded by what a session can have seen before its first decision.
-            self._first = told
+        if not before:
             del times[:-1], mids[:-1]
+        moved = (newest / mids[0] - 1.0) * 1e4
+        if len(before) < _TOLD:
+            before.append((told[0] - moved, told[1] - moved, told[2] - moved))
         found: list[float] = []
         spans: list[float] = []
         age_s = self.age_s
-        for horizon_s, first in zip(self._horizons_s, self._first, strict=True):
+        for i, horizon_s in enumerate(self._horizons_s):
             if age_s >= horizon_s:
                 at = bisect_right(times, now_ns - int(horizon_s * NS_PER_S)) - 1
                 found.append((newest / mids[max(0, at)] - 1.0) * 1e4)
@@ -121,7 +128,7 @@ class ShadowReturns:
                 continue
             # The estimator's window may have filled already: it began before the records did.
             is_open = age_s >= horizon_s - _HEAD_START_S
-            found.append(nan if is_open else first + (newest / mids[0] - 1.0) * 1e4)
+            found.append(nan if is_open else median(each[i] for each in before) + moved)
             spans.append(max(1.0, age_s))
         rate = fsum(w * r / h for w, r, h in zip(self._weights, found, spans, strict=True))
         return (

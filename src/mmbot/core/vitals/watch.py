@@ -29,6 +29,8 @@ from mmbot.core.vitals.track import Track
 __all__ = ["Settings", "Vitals"]
 
 _STEP_NS = NS_PER_S
+_NEWER = 1.05
+"""A pullback that is more than has been left of it was given anew."""
 _HALT = "halted"
 _ROBUST_MIN = 0.7
 _ROBUST_MAX = 2.5
@@ -321,6 +323,9 @@ class Vitals:
         yield Reading("cascade", pullback, expected, name)
         is_held, hold_px = sweeps.hold(side, now_ns)
         if is_held and hold_px is None:
+            return
+        if not is_held and pullback > _NEWER * expected + EXPECTATIONS["cascade"].slack:
+            # A burst that no record shows keeps the whole memory: its depth is judged just above.
             return
         wanted = 0.0
         if hold_px is not None:
