@@ -56,6 +56,13 @@ class RiskParams(BaseModel):
         description="Largest resting size of one side when flat, as a fraction of the position "
         "limit: what a single sweep can take.",
     )
+    reduce_budget_frac: float = Field(
+        1.0,
+        ge=0.05,
+        le=1,
+        description="Largest resting size of the side that reduces the position while trading is "
+        "on, as a fraction of the position limit; the side budget where that is more.",
+    )
     loss_limit_frac: float = Field(
         0.03,
         gt=0,
@@ -124,6 +131,7 @@ class Limits(msgspec.Struct, frozen=True):
     """The smaller of the configured capital and the venue's equity at the start."""
     q_max_usd: float
     side_budget_frac: float
+    reduce_budget_frac: float = 1.0
 
     @classmethod
     def of(cls, params: RiskParams, instrument: Instrument, equity_usd: float) -> Limits:
@@ -136,6 +144,7 @@ class Limits(msgspec.Struct, frozen=True):
                 params.max_position_usd, capital * leverage, capital * POSITION_PER_CAPITAL_MAX
             ),
             side_budget_frac=params.side_budget_frac,
+            reduce_budget_frac=params.reduce_budget_frac,
         )
 
     def q_max_lots(self, px_ticks: float) -> float:
@@ -147,7 +156,7 @@ class Limits(msgspec.Struct, frozen=True):
         Lots that may rest on the bid side and on the ask side, everything counted.
 
         Increasing side B (1 - |x|) q_max, nothing outside RUNNING; reducing side max(B, |x|) q_max,
-        outside RUNNING exactly the position. HALTED rests nothing.
+        bounded by `reduce_budget_frac`, outside RUNNING exactly the position. HALTED rests nothing.
         """
         if mode is Mode.HALTED:
             return 0, 0
@@ -157,7 +166,9 @@ class Limits(msgspec.Struct, frozen=True):
             increasing, reducing = 0, held
         else:
             increasing = int(max(0.0, self.side_budget_frac * (q_max - held)))
-            reducing = max(int(self.side_budget_frac * q_max), held)
+            # Above the limit nothing may keep the position from getting out.
+            most = held if held > q_max else int(self.reduce_budget_frac * q_max)
+            reducing = max(int(self.side_budget_frac * q_max), min(held, most))
         if position_lots > 0:
             return increasing, reducing
         if position_lots < 0:
