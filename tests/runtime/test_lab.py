@@ -30,6 +30,7 @@ from mmbot.runtime.lab.runner import Setup, run_lab
 from mmbot.runtime.lab.session import Session
 from mmbot.runtime.lab.variants import (
     ABLATION,
+    ADDED,
     FIXES,
     NAMES,
     Variant,
@@ -79,7 +80,10 @@ def test_base_leaves_every_term_out_and_all_leaves_out_none() -> None:
         assert terms <= TERMS
         assert variants[f"base+{fix}"].ablate == TERMS - terms
         assert variants[f"all-{fix}"].ablate == terms
-    assert [name for name, it in variants.items() if it.is_predecessor] == ["predecessor"]
+    recorded = {name: it.recorded for name, it in variants.items() if it.recorded is not None}
+    assert [name for name, it in recorded.items() if it.drift_share] == ["predecessor"]
+    assert set(recorded) == {"predecessor", "base", *ADDED}
+    assert [name for name, it in recorded.items() if not it.has_pullback] == ["base+cascade"]
 
 
 def test_the_fixes_have_no_term_in_common() -> None:
@@ -176,22 +180,25 @@ def test_the_predecessor_shifts_its_quotes_against_the_trend() -> None:
     """The recorded error, frozen: 4 % of the move of 15 minutes, the wrong way, at most 12 bps."""
     seen: list[tuple[float, float, float | None]] = []
     for scenario in ("feb24", "two-sided"):
-        plan = setup(scenario, minutes=20.0).plan(build("predecessor", SHIPPED, world(scenario)), 1)
+        plan = setup(scenario, minutes=14.9).plan(build("predecessor", SHIPPED, world(scenario)), 1)
         session = Session(plan)
         watched = session._watch
+        past: list[float] = []
 
-        def watch(decision: Any, watched: Any = watched) -> None:
+        def watch(decision: Any, watched: Any = watched, past: list[float] = past) -> None:
             watched(decision)
             capture = decision.capture
-            if capture is not None and capture.view.market.trend is not None:
-                quote, trend = capture.view.quote, capture.view.market.trend
-                seen.append((trend.long_bps, quote.shift_bps, quote.drift_bps))
+            if capture is not None:
+                quote = capture.view.quote
+                past.append(quote.fair_ticks)
+                moved_bps = (quote.fair_ticks / past[0] - 1) * 1e4
+                seen.append((moved_bps, quote.shift_bps, quote.drift_bps))
 
         session._watch = watch  # type: ignore[method-assign]
         session.run()
     longs = [long for long, _, _ in seen]
     assert min(longs) < -10
-    assert max(longs) > 60
+    assert max(longs) > 50
     for long, shift, drift in seen:
         assert drift == shift == pytest.approx(max(-12.0, min(12.0, -0.04 * long)), abs=1e-12)
 

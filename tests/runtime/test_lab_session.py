@@ -134,10 +134,10 @@ def test_who_came_last_at_a_price_is_filled_last(side: Side, has_queue: bool) ->
         told = exchange.advance(exchange.next_due_ms(), 0)
         return sum(event.sz_lots for event in told if isinstance(event, Fill))
 
-    assert taken(-0.5) == 0
-    assert taken(0.5) == (0 if has_queue else 40)
+    assert taken(-0.7) == 0
+    assert taken(0.3) == (0 if has_queue else 40)
     if has_queue:
-        assert taken(1.5) == 40
+        assert taken(1.3) == 40
 
 
 def test_orders_are_late_by_their_latency() -> None:
