@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from mmbot.core.engine import EngineParams
+from mmbot.core.events import Fill
 from mmbot.core.quoter import TERMS
+from mmbot.core.types import Side
 from mmbot.emulator.scenarios import SCENARIOS, scenario_params
 from mmbot.errors import ConfigError
 from mmbot.runtime.lab import render
@@ -26,8 +28,9 @@ from mmbot.runtime.lab.measure import (
     to_json,
     worst_mean,
 )
+from mmbot.runtime.lab.predecessor import RecordedQuoter
 from mmbot.runtime.lab.runner import Setup, run_lab
-from mmbot.runtime.lab.session import Session
+from mmbot.runtime.lab.session import Session, Times, run_session
 from mmbot.runtime.lab.variants import (
     ABLATION,
     ADDED,
@@ -48,6 +51,8 @@ SHIPPED = EngineParams.model_validate(
         "reconcile": {"requests_last_h": 2},
     }
 )
+GOLDEN = [(8, -507, 463), (8, -10, 415), (4, 146, 343)]
+"""Fills, lots at the end and requests of the predecessor."""
 FIGURES = {"mean", "se", "p05", "p50", "p95"}
 
 
@@ -201,6 +206,31 @@ def test_the_predecessor_shifts_its_quotes_against_the_trend() -> None:
     assert max(longs) > 50
     for long, shift, drift in seen:
         assert drift == shift == pytest.approx(max(-12.0, min(12.0, -0.04 * long)), abs=1e-12)
+
+
+def test_the_predecessor_is_frozen() -> None:
+    """What everything is compared with must not drift: exact figures of fixed seeds."""
+    made = replace(
+        setup("whipsaw", minutes=6.0), times=Times(order_ms=50.0), block_ms=68, maker_bps=1.5
+    )
+    variant = build("predecessor", SHIPPED, world("whipsaw"))
+    found = [run_session(made.plan(variant, seed)) for seed in (1, 2, 3)]
+    assert [(it.fills, it.final_lots, it.requests) for it in found] == GOLDEN
+
+
+def test_base_answers_a_sweep_as_the_recorded_quoter_did() -> None:
+    """4 bps on the side that was swept, for 20 s, when four orders were filled at once."""
+    variant = build("base", SHIPPED, world())
+    assert variant.recorded is not None
+    quoter = RecordedQuoter(SHIPPED.quoter, variant.recorded, ablate=TERMS)
+    fill = Fill(0, 1_000, 1, 1, None, Side.SELL, 262_000, 10, 0.0, 0.0, 0, False, False)
+    for oid in (1, 1, 2, 3):
+        quoter.on_fill(replace(fill, oid=oid))
+    assert quoter._pullback_bps(1, 1) == 0.0
+    quoter.on_fill(replace(fill, oid=4, recv_ns=1_000_000, venue_ms=1_249))
+    assert quoter._pullback_bps(0, 2_000_000) == 0.0
+    assert quoter._pullback_bps(1, 20 * 10**9) == 4.0
+    assert quoter._pullback_bps(1, 20 * 10**9 + 1_000_000) == 0.0
 
 
 # -- figures ---------------------------------------------------------------------------------------

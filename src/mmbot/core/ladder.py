@@ -309,9 +309,9 @@ class Ladder:
         is_free = line.lots != position_lots
         line.lots = position_lots
         if not self._is_on_grid:
-            us = self._following(inputs, sizes, clamped_u, floor_u)
+            us, pushes_u = self._following(inputs, sizes, clamped_u, floor_u)
             rungs = self._rungs_of(inputs, us, sizes, fair)
-            return SideTarget(side, rungs, None, ideal_u, floored_u, clamped_u)
+            return SideTarget(side, rungs, None, ideal_u, floored_u, clamped_u, tuple(pushes_u))
         spacing = self.spacing_ticks
         line.is_exact = is_lead_reducing and fair_u - clamped_u < spacing * (
             1.5 if line.is_exact else 1.0
@@ -383,18 +383,20 @@ class Ladder:
 
     def _following(
         self, inputs: SideInputs, sizes: tuple[int, ...], lead_u: float, floor_u: float
-    ) -> list[int]:
-        """Prices of rungs that stand as far behind the nearest as they should, in u."""
+    ) -> tuple[list[int], list[float]]:
+        """Rungs as far behind the nearest as they should be, in u, and the floor's pushes."""
         side, instrument = inputs.side, self._instrument
         us: list[int] = []
+        pushes_u: list[float] = []
         ahead = 0
         for offset, size in zip(self._offsets, sizes, strict=False):
-            u = lead_u - offset * self._gap_ticks
+            wanted_u = u = lead_u - offset * self._gap_ticks
             if not is_reducing(size, ahead, inputs.reduce_lots):
                 u = min(u, floor_u)
+            pushes_u.append(wanted_u - u)
             us.append(side * outward(instrument, side, u))
             ahead += size
-        return us
+        return us, pushes_u
 
     def _rungs_of(
         self, inputs: SideInputs, us: list[int], sizes: tuple[int, ...], fair_ticks: float

@@ -39,7 +39,8 @@ class Recorded(msgspec.Struct, frozen=True):
     Attributes:
         drift_share: Share of the last 15 minutes' move that both quotes are shifted by; 0 for none.
         has_pullback: Answer a sweep of the own orders as it did.
-        floor_bps: One floor for both sides in place of the engine's; None for the engine's own.
+        floor_bps: One floor for both sides, and the configured least half spread as the width,
+            in place of what the engine makes of fees and adverse moves; None for the engine's own.
     """
 
     drift_share: float = 0.0
@@ -104,6 +105,8 @@ class RecordedQuoter(Quoter):
             changes["cascade_bid_bps"] = self._pullback_bps(0, now_ns)
             changes["cascade_ask_bps"] = self._pullback_bps(1, now_ns)
         if recorded.floor_bps is not None:
+            changes["adverse_selection_bps"] = changes["glft_bps"] = 0.0
+            changes["half_min_bps"] = self._params.half_spread_bps_min - fee_bps
             changes["floor_bps"] = changes["reducing_floor_bps"] = recorded.floor_bps
         return msgspec.structs.replace(quote, **changes)
 
