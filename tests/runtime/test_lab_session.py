@@ -83,7 +83,7 @@ def test_where_the_price_moves_the_mirror_is_off_by_lots_alone() -> None:
         made = plan(seed=seed)
         seen, mirrored = run_session(made), run_session(replace(made, is_mirrored=True))
         assert abs(mirrored.final_lots + seen.final_lots) <= 5
-        assert mirrored.pnl_usd == pytest.approx(seen.pnl_usd, abs=0.005)
+        assert mirrored.pnl_usd == pytest.approx(seen.pnl_usd, abs=0.015)
 
 
 def test_a_maker_with_the_loop_cut_still_trades() -> None:
