@@ -43,11 +43,12 @@ class Rig:
         px: float = 26.2,
         sz_decimals: int = 2,
         equity_usd: float = 1_000_000.0,
+        has_queue: bool = True,
     ) -> None:
         spec = AssetSpec(name="HYPE", sz_decimals=sz_decimals, max_leverage=10, mark_px=px)
         self.venue = Venue(VenueParams(), (DexSpec(name="", assets=(spec,)),), START_MS)
         self.venue.open_account(US, usd=equity_usd)
-        self.market = Market(params, self.venue, HYPE, seed, START_MS)
+        self.market = Market(params, self.venue, HYPE, seed, START_MS, has_queue=has_queue)
         self.book = self.venue.asset(HYPE).book
         self.prints: list[TradePrint] = []
         self.fills: list[FillRecord] = []

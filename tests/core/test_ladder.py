@@ -236,3 +236,37 @@ def test_head_room_above_the_venues_minimum_cannot_be_configured_away() -> None:
     """An order valued at exactly ten dollars would be refused after the next tick."""
     with pytest.raises(ValidationError):
         LadderParams(order_usd_min=10.0)
+
+
+@given(
+    x=st.floats(-0.4, 0.4), side=st.sampled_from(list(Side)), reduce=st.sampled_from([0, 40, 300])
+)
+def test_off_the_grid_every_rung_stands_behind_the_quote_as_far_as_it_should(
+    x: float, side: Side, reduce: int
+) -> None:
+    """Gaps grow by the factor, prices are rounded outward, and the record still adds up."""
+    params = LadderParams(
+        rungs=5, spacing_bps=2.0, spacing_vol_s=0.0, gap_growth=1.25, is_on_grid=False
+    )
+    its = quote(x=x)
+    target = build(Ladder(params, HYPE), its, side=side, budget=400, reduce=reduce)
+    fair, step = its.fair_ticks, 10
+    assert len(target.rungs) == 5
+    gap = 2.0 * fair * 1e-4
+    for n, (rung, pushed) in enumerate(zip(target.rungs, target.pushed_u, strict=True)):
+        wanted_u = target.clamped_u - gap * (1.25**n - 1) / 0.25 - pushed
+        assert 0 <= wanted_u - side * rung.px_ticks < step
+    for fall in explain(its, target):
+        terms = sum(getattr(fall, name) or 0.0 for name in fall.__struct_fields__[4:])
+        assert terms == pytest.approx(fall.depth_bps, abs=1e-9)
+
+
+def test_on_the_grid_gaps_grow_by_whole_lines() -> None:
+    """Far rungs thin out where they can, and two never share a line."""
+    params = LadderParams(rungs=5, spacing_bps=2.0, spacing_vol_s=0.0, gap_growth=1.5)
+    ladder = Ladder(params, HYPE)
+    target = build(ladder, quote(), budget=400)
+    prices = [rung.px_ticks for rung in target.rungs]
+    lines = [(prices[0] - px) / ladder.spacing_ticks for px in prices]
+    # 0, 1, 2.5, 4.75, 8.125 spacings
+    assert lines == [0, 1, 2, 5, 8]

@@ -147,3 +147,16 @@ def test_inventory_above_the_limit_reduces_until_it_is_well_below() -> None:
     modes = [risk.update(x, 0, T0_NS) for x in (1.0, 1.001, 0.99, 0.951, 0.95, 1.0, -1.2)]
     reducing, running = Mode.REDUCING, Mode.RUNNING
     assert modes == [running, reducing, reducing, reducing, running, running, reducing]
+
+
+def test_the_reducing_side_is_bounded_where_it_is_told_to_be() -> None:
+    """One sweep of it cannot flip a large position; above the limit nothing holds it back."""
+    params = RiskParams(capital_usd=100, max_position_usd=200, reduce_budget_frac=0.3)
+    limits = Limits.of(params, HYPE, 100.0)
+    q_max = limits.q_max_lots(262_000)
+    for frac, reducing in ((0.1, 0.2), (0.25, 0.25), (0.9, 0.3), (1.1, 1.1)):
+        lots = round(frac * q_max)
+        bid, ask = limits.budgets_lots(lots, 262_000, Mode.RUNNING)
+        assert ask == pytest.approx(reducing * q_max, abs=1.5)
+        assert limits.budgets_lots(-lots, 262_000, Mode.RUNNING) == (ask, bid)
+        assert sorted(limits.budgets_lots(lots, 262_000, Mode.REDUCING)) == [0, lots]

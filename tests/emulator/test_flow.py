@@ -211,3 +211,24 @@ def test_figures_that_cannot_be_are_refused(figures: dict[str, float], named: st
     """The message names the key."""
     with pytest.raises(ValidationError, match=named):
         FlowParams(**figures)
+
+
+def test_no_look_knows_of_a_taker_who_is_still_to_come() -> None:
+    """
+    With makers who understand at once a taker trades before the price shows his reason.
+
+    One who came in the very millisecond of a look traded after it, and must not find it moved.
+    """
+    params = FlowParams(
+        sigma_bps_rt_s=0.0,
+        a_per_s=0.0,
+        sweeps_per_s=0.0,
+        sweep_informed_frac=0.0,
+        reaction_ms=0,
+        forced_sweeps=((10.0, 1, 12.0, True), (20.1, 1, 12.0, True)),
+    )
+    steps, _ = Flow(params, 1).block()
+    by_ms = {step.at_ms: step.mid_bps for step in steps}
+    assert by_ms[10_000] == 0.0
+    assert by_ms[10_250] == by_ms[20_000] == pytest.approx(8.4)
+    assert by_ms[20_250] == pytest.approx(16.8)

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from market_rig import CALM, HYPE, START_MS, US, Rig, is_ours, makers_before, makers_in
 from mmbot.core.types import Side, Tif
-from mmbot.emulator.flow import Flow
-from mmbot.emulator.makers import valid_above, valid_below
+from mmbot.emulator.flow import Cause, Flow, Taker
+from mmbot.emulator.makers import valid_above, valid_below, valid_near
 from mmbot.emulator.market import Companion, Market, MarketParams
 from mmbot.emulator.specs import AssetSpec, DexSpec, TradePrint, VenueParams
 from mmbot.emulator.venue import Venue
@@ -104,7 +104,8 @@ def test_three_makers_rest_at_every_touch_after_every_event(
 @given(seed=st.integers(0, 10_000), spread_bps=st.sampled_from([0.5, 3.0, 12.0]))
 def test_our_orders_stand_behind_three_makers_at_every_touch(seed: int, spread_bps: float) -> None:
     """
-    Whatever we do: an order of ours at a touch has all makers before it, unless it outbid them.
+    Whatever we do: an order of ours at a touch has all makers before it, unless it outbid them or
+    somebody took them away.
 
     We quote at random, inside their spread and far outside, and after every event of the market
     both touches are looked at. A touch is either made by makers or by an order of ours that was the
@@ -113,8 +114,12 @@ def test_our_orders_stand_behind_three_makers_at_every_touch(seed: int, spread_b
     rng = np.random.default_rng(seed)
     rig = Rig(SWEPT.model_copy(update={"touch_spread_bps": spread_bps}), seed)
     outbid: set[int] = set()
-    seen_at_touch = 0
+    seen_at_touch = printed = 0
     for now_ms in rig.events(20):
+        taken = {(-trade.side, trade.px_ticks) for trade in rig.prints[printed:]}
+        printed = len(rig.prints)
+        # Whom a trade at our price left standing has moved up.
+        outbid |= {o.oid for o in rig.ours() if (o.side, o.px_ticks) in taken}
         for side in Side:
             level = rig.touch(side)
             makers = makers_in(level)
@@ -172,19 +177,28 @@ def test_makers_come_back_after_we_took_from_them() -> None:
     assert makers_in(rig.touch(Side.SELL)) == 3
 
 
-def test_the_book_is_whole_again_one_step_after_a_sweep() -> None:
-    """Makers refill within the bound they promise, around the new mid."""
+def test_the_book_is_whole_again_as_soon_as_it_was_swept() -> None:
+    """
+    Makers refill at once, where they were: a trade alone moves no price.
+
+    A hole that stands open until their next look is a false price, and a maker who follows it sells
+    below a fair price that nobody has moved.
+    """
     params = MarketParams(**{**CALM, "sweeps_per_s": 0.2})
     sweeps = [t for t in Flow(params, 2).block()[1] if t.at_ms < 50_000]
     assert sweeps
     rig = Rig(params, 2)
     for sweep in sweeps:
+        rig.market.advance(START_MS + int(sweep.at_ms) - 1)
+        rig.collect()
+        rig.prints.clear()
+        before = rig.mid_ticks
         rig.market.advance(START_MS + int(sweep.at_ms))
-        torn = bps(rig.touch(Side.SELL).px_ticks, rig.touch(Side.BUY).px_ticks)
-        rig.market.advance(START_MS + int(sweep.at_ms) + 250)
-        whole = bps(rig.touch(Side.SELL).px_ticks, rig.touch(Side.BUY).px_ticks)
-        assert torn > 8
-        assert whole < 2
+        rig.collect()
+        assert max(abs(bps(trade.px_ticks, before)) for trade in rig.prints) > 8
+        if int(sweep.at_ms) % params.step_ms:
+            assert rig.mid_ticks == before
+        assert all(makers_in(rig.touch(side)) == params.makers for side in Side)
 
 
 def test_depth_is_the_notional_asked_for() -> None:
@@ -213,11 +227,11 @@ def test_the_touch_spread_is_the_figure_rounded_outward() -> None:
 
 
 def test_a_taker_fills_every_rung_within_his_reach_and_none_beyond() -> None:
-    """Fill rule 7 of the model: depth at most the reach, at our own price."""
+    """Without a queue: depth at most the reach, to the nearest valid price, at our own price."""
     params = MarketParams(a_per_s=1.0, k_per_bp=0.3, sweeps_per_s=0.0)
     # A look in the same millisecond would move the mid in between.
     takers = [t for t in Flow(params, 11).block()[1] if int(t.at_ms) % params.step_ms]
-    rig = Rig(params, 11)
+    rig = Rig(params, 11, has_queue=False)
     filled = kept = 0
     for taker in takers:
         rig.market.advance(START_MS + int(taker.at_ms) - 1)
@@ -233,9 +247,8 @@ def test_a_taker_fills_every_rung_within_his_reach_and_none_beyond() -> None:
         rig.market.advance(START_MS + int(taker.at_ms))
         rig.collect()
         got = {round(float(record.fill["px"]) * 10_000) for record in rig.fills}
-        reach_ticks = mid_ticks * taker.reach_bps * 1e-4
-        # In a book that is still torn a rung may lie on the taker's side of the mid already.
-        expected = {px for px in rungs if (px - mid_ticks) * taker.side <= reach_ticks}
+        limit = valid_near(mid_ticks * (1 + taker.side * taker.reach_bps * 1e-4), 2)
+        expected = {px for px in rungs if (px - limit) * taker.side <= 0}
         assert got == expected
         assert all(record.fill["crossed"] is False for record in rig.fills)
         filled += len(got)
@@ -245,10 +258,10 @@ def test_a_taker_fills_every_rung_within_his_reach_and_none_beyond() -> None:
 
 
 def test_a_taker_within_reach_fills_our_whole_order_behind_the_queue() -> None:
-    """Our size does not protect us: he has no limit but his price, and the queue trades first."""
+    """Without a queue our size does not protect us: he has no limit but his price."""
     params = MarketParams(**{**CALM, "a_per_s": 0.5})
     taker = next(t for t in Flow(params, 4).block()[1] if t.reach_bps > 1.5)
-    rig = Rig(params, 4)
+    rig = Rig(params, 4, has_queue=False)
     rig.market.advance(START_MS + int(taker.at_ms) - 1)
     rig.collect()
     rig.prints.clear()
@@ -264,6 +277,34 @@ def test_a_taker_within_reach_fills_our_whole_order_behind_the_queue() -> None:
     parties = [trade.buyer if side is Side.BUY else trade.seller for trade in there]
     assert parties[-1] == US
     assert len(set(parties)) == 4
+
+
+def test_a_taker_brings_the_size_the_makers_rest_and_who_came_last_gets_the_rest() -> None:
+    """
+    With a queue: what we gave him nearer, those at his last price do not get, and we came last.
+
+    Alone at his last price we are left out; with an order in front there is still nothing for the
+    last one; and once the makers before us have been taken, we are first at the next taker.
+    """
+    params = MarketParams(**CALM)
+    rig = Rig(params)
+    rig.run(1)
+    near, last = rig.at_bps(Side.SELL, 4.0), rig.at_bps(Side.SELL, 8.0)
+    rig.quote(Side.SELL, near, 70)
+    rig.quote(Side.SELL, last, 50)
+    reach_bps = bps(last, rig.market.mid_px * 10_000)
+    taker = Taker(1_100.0, Side.BUY, reach_bps, 0.0, 0.0, Cause.NOISE)
+
+    rig.market._trade(taker)
+    rig.collect()
+    assert [float(record.fill["px"]) for record in rig.fills] == [near / 10_000]
+    (left,) = rig.ours()
+    assert left.sz_lots == 50
+    level = next(level for level in rig.book.levels(Side.SELL) if level.px_ticks == last)
+    assert makers_before(left, level) == 1  # whose last 70 lots we had taken the place of
+
+    rig.market._trade(taker)
+    assert rig.ours() == []
 
 
 def test_what_the_price_passes_is_filled_at_our_price_and_the_rest_stays() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 from typer.testing import CliRunner
@@ -144,3 +145,10 @@ def backtest(config: Config, here: Path) -> list[object]:
     result = run_backtest(here / "tiny", "WLFI", config.engine, params=config.backtest)
     figures: dict[str, Any] = msgspec.structs.asdict(result)
     return [(name, figure) for name, figure in figures.items() if name not in _ECHOES]
+
+
+def lab(config: Config, here: Path) -> list[object]:
+    """`mmbot lab` over a minute of a market; the configuration is read already."""
+    arguments = ("lab", "two-sided", "--seeds=1", "--minutes=1", "--variants=base", "--json")
+    with patch("mmbot.cli.lab.load", lambda *_: config):
+        return _command(config, here, *arguments, env={})

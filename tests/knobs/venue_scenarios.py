@@ -21,8 +21,8 @@ import msgspec
 from knobs.liveness import Scenario
 from mmbot.cli.app import build
 from mmbot.config import Config
-from mmbot.core.types import NS_PER_MS, NS_PER_S
-from mmbot.emulator.specs import TradePrint
+from mmbot.core.types import NS_PER_MS, NS_PER_S, Side, Tif
+from mmbot.emulator.specs import NewOrder, TradePrint
 from mmbot.emulator.wire import Exchange
 from mmbot.errors import CheckError, MmbotError
 from mmbot.hyperliquid.ports import StreamProtocol
@@ -344,4 +344,24 @@ def market_alone(config: Config, _: Path) -> list[object]:
         )
         asset = venue.state.by_coin[coin]
         seen.append((second, venue.l2_book(coin, 5), asset.mark_ticks, asset.oracle_ticks))
+    return seen
+
+
+def joining_the_queue(config: Config, _: Path) -> list[object]:
+    """A minute in which an order joins every price near the mid, each second anew: what is left."""
+    exchange = emulated(config)
+    venue, market = exchange.venue, exchange.market
+    assert market is not None
+    us, asset = exchange.test_accounts[0]["address"], venue.state.by_coin["HYPE"]
+    seen: list[object] = []
+    for second in range(1, 61):
+        levels = [(side, level.px_ticks) for side in Side for level in asset.book.levels(side)]
+        for side, px_ticks in levels:
+            if abs(px_ticks / asset.mark_ticks - 1) < 5e-4:
+                venue.submit(us, NewOrder(asset.asset_id, side, px_ticks, 40, Tif.ALO))
+        market.advance(START_MS + second * 1000)
+        ours = venue.account(us).open.values()
+        seen.append(sorted((order.px_ticks, order.sz_lots) for order in ours))
+        for order in list(ours):
+            venue.cancel(us, asset.asset_id, oid=order.oid)
     return seen

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from mmbot.core.engine import EngineParams
+from mmbot.core.events import Fill
 from mmbot.core.quoter import TERMS
+from mmbot.core.types import Side
 from mmbot.emulator.scenarios import SCENARIOS, scenario_params
 from mmbot.errors import ConfigError
 from mmbot.runtime.lab import render
@@ -26,10 +28,12 @@ from mmbot.runtime.lab.measure import (
     to_json,
     worst_mean,
 )
+from mmbot.runtime.lab.predecessor import RecordedQuoter
 from mmbot.runtime.lab.runner import Setup, run_lab
-from mmbot.runtime.lab.session import Session
+from mmbot.runtime.lab.session import Session, Times, run_session
 from mmbot.runtime.lab.variants import (
     ABLATION,
+    ADDED,
     FIXES,
     NAMES,
     Variant,
@@ -47,6 +51,8 @@ SHIPPED = EngineParams.model_validate(
         "reconcile": {"requests_last_h": 2},
     }
 )
+GOLDEN = [(8, -507, 463), (8, -10, 415), (4, 146, 343)]
+"""Fills, lots at the end and requests of the predecessor."""
 FIGURES = {"mean", "se", "p05", "p50", "p95"}
 
 
@@ -79,7 +85,10 @@ def test_base_leaves_every_term_out_and_all_leaves_out_none() -> None:
         assert terms <= TERMS
         assert variants[f"base+{fix}"].ablate == TERMS - terms
         assert variants[f"all-{fix}"].ablate == terms
-    assert [name for name, it in variants.items() if it.is_predecessor] == ["predecessor"]
+    recorded = {name: it.recorded for name, it in variants.items() if it.recorded is not None}
+    assert [name for name, it in recorded.items() if it.drift_share] == ["predecessor"]
+    assert set(recorded) == {"predecessor", "base", *ADDED}
+    assert [name for name, it in recorded.items() if not it.has_pullback] == ["base+cascade"]
 
 
 def test_the_fixes_have_no_term_in_common() -> None:
@@ -176,24 +185,52 @@ def test_the_predecessor_shifts_its_quotes_against_the_trend() -> None:
     """The recorded error, frozen: 4 % of the move of 15 minutes, the wrong way, at most 12 bps."""
     seen: list[tuple[float, float, float | None]] = []
     for scenario in ("feb24", "two-sided"):
-        plan = setup(scenario, minutes=20.0).plan(build("predecessor", SHIPPED, world(scenario)), 1)
+        plan = setup(scenario, minutes=14.9).plan(build("predecessor", SHIPPED, world(scenario)), 1)
         session = Session(plan)
         watched = session._watch
+        past: list[float] = []
 
-        def watch(decision: Any, watched: Any = watched) -> None:
+        def watch(decision: Any, watched: Any = watched, past: list[float] = past) -> None:
             watched(decision)
             capture = decision.capture
-            if capture is not None and capture.view.market.trend is not None:
-                quote, trend = capture.view.quote, capture.view.market.trend
-                seen.append((trend.long_bps, quote.shift_bps, quote.drift_bps))
+            if capture is not None:
+                quote = capture.view.quote
+                past.append(quote.fair_ticks)
+                moved_bps = (quote.fair_ticks / past[0] - 1) * 1e4
+                seen.append((moved_bps, quote.shift_bps, quote.drift_bps))
 
         session._watch = watch  # type: ignore[method-assign]
         session.run()
     longs = [long for long, _, _ in seen]
     assert min(longs) < -10
-    assert max(longs) > 60
+    assert max(longs) > 50
     for long, shift, drift in seen:
         assert drift == shift == pytest.approx(max(-12.0, min(12.0, -0.04 * long)), abs=1e-12)
+
+
+def test_the_predecessor_is_frozen() -> None:
+    """What everything is compared with must not drift: exact figures of fixed seeds."""
+    made = replace(
+        setup("whipsaw", minutes=6.0), times=Times(order_ms=50.0), block_ms=68, maker_bps=1.5
+    )
+    variant = build("predecessor", SHIPPED, world("whipsaw"))
+    found = [run_session(made.plan(variant, seed)) for seed in (1, 2, 3)]
+    assert [(it.fills, it.final_lots, it.requests) for it in found] == GOLDEN
+
+
+def test_base_answers_a_sweep_as_the_recorded_quoter_did() -> None:
+    """4 bps on the side that was swept, for 20 s, when four orders were filled at once."""
+    variant = build("base", SHIPPED, world())
+    assert variant.recorded is not None
+    quoter = RecordedQuoter(SHIPPED.quoter, variant.recorded, ablate=TERMS)
+    fill = Fill(0, 1_000, 1, 1, None, Side.SELL, 262_000, 10, 0.0, 0.0, 0, False, False)
+    for oid in (1, 1, 2, 3):
+        quoter.on_fill(replace(fill, oid=oid))
+    assert quoter._pullback_bps(1, 1) == 0.0
+    quoter.on_fill(replace(fill, oid=4, recv_ns=1_000_000, venue_ms=1_249))
+    assert quoter._pullback_bps(0, 2_000_000) == 0.0
+    assert quoter._pullback_bps(1, 20 * 10**9) == 4.0
+    assert quoter._pullback_bps(1, 20 * 10**9 + 1_000_000) == 0.0
 
 
 # -- figures ---------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ def test_where_the_price_moves_the_mirror_is_off_by_lots_alone() -> None:
         made = plan(seed=seed)
         seen, mirrored = run_session(made), run_session(replace(made, is_mirrored=True))
         assert abs(mirrored.final_lots + seen.final_lots) <= 5
-        assert mirrored.pnl_usd == pytest.approx(seen.pnl_usd, abs=0.005)
+        assert mirrored.pnl_usd == pytest.approx(seen.pnl_usd, abs=0.015)
 
 
 def test_a_maker_with_the_loop_cut_still_trades() -> None:
@@ -134,10 +134,10 @@ def test_who_came_last_at_a_price_is_filled_last(side: Side, has_queue: bool) ->
         told = exchange.advance(exchange.next_due_ms(), 0)
         return sum(event.sz_lots for event in told if isinstance(event, Fill))
 
-    assert taken(-0.5) == 0
-    assert taken(0.5) == (0 if has_queue else 40)
+    assert taken(-0.7) == 0
+    assert taken(0.3) == (0 if has_queue else 40)
     if has_queue:
-        assert taken(1.5) == 40
+        assert taken(1.3) == 40
 
 
 def test_orders_are_late_by_their_latency() -> None:

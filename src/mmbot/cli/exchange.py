@@ -18,6 +18,7 @@ import typer
 from mmbot.cli.options import AsJson, Overrides, echo
 from mmbot.emulator.scenarios import SCENARIOS, build_venue
 from mmbot.emulator.server import Running, serve, wall_clock_ms
+from mmbot.emulator.specs import VenueParams
 from mmbot.emulator.wire import Exchange, ExchangeParams
 from mmbot.errors import ConfigError
 from mmbot.hyperliquid.signing import Signer
@@ -37,8 +38,21 @@ def exchange(
     latency_ms: Annotated[
         int, typer.Option(min=0, max=10_000, help="From an action's arrival to its block, ms.")
     ] = 50,
+    reply_ms: Annotated[
+        int, typer.Option(min=0, max=10_000, help="From an execution to its answer, ms.")
+    ] = 0,
+    feed_ms: Annotated[
+        int, typer.Option(min=0, max=10_000, help="Age of a pushed message on arrival, ms.")
+    ] = 0,
+    block_ms: Annotated[int, typer.Option(min=1, max=10_000, help="Spacing of blocks, ms.")] = 68,
+    requests: Annotated[
+        int, typer.Option(min=0, max=10**9, help="Requests of an address before any volume.")
+    ] = 10_000,
     overrides: Overrides = None,
     *,
+    queue: Annotated[
+        bool, typer.Option(help="Who came last at a price of the market is filled last.")
+    ] = True,
     until_stdin_closes: Annotated[
         bool, typer.Option(help="End when standard input is closed (by the parent's death).")
     ] = False,
@@ -63,11 +77,15 @@ def exchange(
         seed=seed,
         now_ms=now_ms,
         accounts=[(account["address"], equity_usd) for account in accounts],
+        venue_params=VenueParams(requests_base=requests),
+        has_queue=queue,
     )
     emulated = Exchange(
         venue,
         market,
-        ExchangeParams(latency_ms=latency_ms),
+        ExchangeParams(
+            latency_ms=latency_ms, reply_ms=reply_ms, feed_ms=feed_ms, block_ms=block_ms
+        ),
         now_ms,
         market_coin=coin,
         chance=random.Random(seed),  # noqa: S311 - draws faults, guards nothing

@@ -9,15 +9,13 @@ from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from time import monotonic
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final
 
 import msgspec
 import typer
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmbot.cli.options import AsJson, Overrides, echo
 from mmbot.config import load
-from mmbot.config.toml import override
 from mmbot.emulator.scenarios import SCENARIOS, scenario_params
 from mmbot.errors import CheckError, ConfigError
 from mmbot.logs import stderr_line
@@ -39,24 +37,6 @@ class Switch(Enum):
 
     ON = "on"
     OFF = "off"
-
-
-class LabParams(BaseModel):
-    """What `--set emulator.*` says to the laboratory alone."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    queue: Literal["on", "off"] = Field(
-        "on",
-        description="on: who came last at a price is filled last; off: a trade that reaches a "
-        "price fills everybody there.",
-    )
-    reply_ms: float = Field(
-        0.0, ge=0, le=60_000, description="From an execution to our knowing its verdict, ms."
-    )
-    feed_ms: float = Field(
-        0.0, ge=0, le=60_000, description="Age of market data and fills on arrival, ms."
-    )
 
 
 def lab(
@@ -137,8 +117,7 @@ def lab_setup(
     Raises:
         ConfigError: A file, key or value that cannot be used.
     """
-    lab_params, rest = _split(overrides)
-    settings = load(config, rest)
+    settings = load(config, overrides)
     return Setup(
         scenario=scenario,
         coin=settings.instrument.wire_coin,
@@ -149,15 +128,18 @@ def lab_setup(
         minutes=minutes,
         times=Times(
             order_ms=settings.emulator.latency_ms,
-            reply_ms=lab_params.reply_ms,
-            feed_ms=lab_params.feed_ms,
+            reply_ms=settings.emulator.reply_ms,
+            feed_ms=settings.emulator.feed_ms,
         ),
-        has_queue=lab_params.queue == "on",
+        has_queue=settings.emulator.has_queue,
+        requests_base=settings.emulator.requests,
+        block_ms=settings.emulator.block_ms,
+        law=settings.lab.law,
         maker_bps=settings.backtest.maker_fee_bps,
         reference_coin=settings.reference.coin,
         is_mirrored=is_mirrored,
         is_kill_on=is_kill_on,
-        keep=frozenset(item.partition("=")[0].strip() for item in rest),
+        keep=frozenset(item.partition("=")[0].strip() for item in overrides),
     )
 
 
@@ -179,26 +161,6 @@ def _theory(paths: int, seed: int, *, as_json: bool) -> None:
     )
     if off := [f"{row.case.table} {row.case.name}" for row in rows if not row.agrees]:
         raise CheckError(f"{THEORY}: not the exact values: {', '.join(off)}")
-
-
-def _split(overrides: Sequence[str]) -> tuple[LabParams, list[str]]:
-    """What is said to the laboratory, and the rest for the configuration."""
-    tree: dict[str, Any] = {}
-    rest: list[str] = []
-    for item in overrides:
-        section, _, name = item.partition("=")[0].strip().partition(".")
-        if section == "emulator" and name in LabParams.model_fields:
-            override(tree, item)
-        else:
-            rest.append(item)
-    try:
-        return LabParams.model_validate(tree.get("emulator", {})), rest
-    except ValidationError as error:
-        lines = [
-            f"--set emulator.{item['loc'][0]} = {item['input']!r}: {item['msg']}"
-            for item in error.errors()
-        ]
-        raise ConfigError("\n".join(lines)) from None
 
 
 class _Progress:

@@ -60,6 +60,7 @@ __all__ = [
     "FlattenParams",
     "InstrumentParams",
     "JournalParams",
+    "LabParams",
     "LiveParams",
     "LogParams",
     "ReferenceParams",
@@ -204,6 +205,31 @@ class EmulatorParams(BaseModel):
     latency_ms: int = Field(
         50, ge=0, le=10_000, description="Time from an action's arrival to its execution, ms."
     )
+    reply_ms: int = Field(
+        0, ge=0, le=10_000, description="Time from an execution to our knowing its verdict, ms."
+    )
+    feed_ms: int = Field(
+        0, ge=0, le=10_000, description="Age of market data and fills on arrival, ms."
+    )
+    queue: Literal["on", "off"] = Field(
+        "on",
+        description="on: who came last at a price of the synthetic market is filled last; off: a "
+        "trade that reaches a price fills everybody there.",
+    )
+    block_ms: int = Field(
+        68, ge=1, le=10_000, description="Spacing of the emulated venue's blocks, ms."
+    )
+    requests: int = Field(
+        10_000,
+        ge=0,
+        le=10**9,
+        description="Requests the emulated venue grants an address before any volume.",
+    )
+
+    @property
+    def has_queue(self) -> bool:
+        """Whether the place in the queue matters."""
+        return self.queue == "on"
 
     @field_validator("url")
     @classmethod
@@ -226,6 +252,18 @@ class EmulatorParams(BaseModel):
 def _is_host(name: str) -> bool:
     labels = name.removesuffix(".").split(".")
     return len(name) <= 253 and all(_HOST_LABEL.fullmatch(label) for label in labels)
+
+
+class LabParams(BaseModel):
+    """How the laboratory sets its variants."""
+
+    model_config = _FROZEN
+
+    law: Literal["world", "prototype"] = Field(
+        "world",
+        description="world: every variant has the width and the adverse law of its world, floors "
+        "at break-even; prototype: widths, floors and fees of the vectorised market model.",
+    )
 
 
 class StartParams(BaseModel):
@@ -307,6 +345,7 @@ class Config(BaseModel):
         default_factory=dict, description="Figures of the synthetic market that differ."
     )
     backtest: BacktestParams = BacktestParams()
+    lab: LabParams = LabParams()
     log: LogParams = LogParams()
     journal: JournalParams = JournalParams()
 

@@ -11,6 +11,7 @@ side of the market. So every rule is written once, and bid and ask are mirror im
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import pairwise
 from math import ceil, floor, sqrt
 
 import msgspec
@@ -39,6 +40,17 @@ class LadderParams(BaseModel):
     rungs: int = Field(4, ge=1, le=20, description="Orders per side where the budget allows.")
     spacing_bps: float = Field(
         2.0, ge=0.2, le=20, description="Least distance between grid lines, bps."
+    )
+    gap_growth: float = Field(
+        1.0,
+        ge=1,
+        le=2,
+        description="Each gap between rungs over the one before it: above 1 the far ones thin out.",
+    )
+    is_on_grid: bool = Field(
+        default=True,
+        description="Rungs rest on fixed lines, so that few orders change when the price moves; "
+        "false: each follows the quote at once, at many times the requests.",
     )
     spacing_vol_s: float = Field(
         4.0,
@@ -180,13 +192,17 @@ class Ladder:
 
     __slots__ = (
         "_depth_max",
+        "_gap_ticks",
         "_hold_ratio",
         "_instrument",
+        "_is_on_grid",
         "_lines",
+        "_offsets",
         "_order_usd",
         "_origin_ticks",
         "_rungs",
         "_spacing_bps",
+        "_steps",
         "_vol_rt_s",
         "spacing_ticks",
     )
@@ -199,9 +215,14 @@ class Ladder:
         self._hold_ratio = params.spacing_hold_ratio
         self._order_usd = params.order_usd_min
         self._depth_max = params.depth_bps_max
+        self._is_on_grid = params.is_on_grid
+        self._offsets = _offsets(params.rungs, params.gap_growth)
+        self._steps = _line_steps(self._offsets)
         self._lines = (_Line(), _Line())
         """Of the bids and of the asks."""
         self.spacing_ticks = 0
+        self._gap_ticks = 0.0
+        """First gap of rungs that keep to no grid."""
         self._origin_ticks: int | None = None
         """The line that the others are counted from: the fair price at the start."""
 
@@ -234,6 +255,7 @@ class Ladder:
         step = instrument.step_ticks(int(fair_ticks * _STEP_MARGIN) + 1)
         wanted_bps = max(self._spacing_bps, vol_bps_rt_s * self._vol_rt_s)
         wanted = max(2 * step, wanted_bps * fair_ticks * 1e-4)
+        self._gap_ticks = wanted
         kept = self.spacing_ticks
         if self._origin_ticks is None or self._origin_ticks % step:
             self._origin_ticks = round(fair_ticks / step) * step
@@ -294,6 +316,10 @@ class Ladder:
         clamped_u = min(floored_u, post_u)
         is_free = line.lots != position_lots
         line.lots = position_lots
+        if not self._is_on_grid:
+            us, pushes_u = self._following(inputs, sizes, clamped_u, floor_u)
+            rungs = self._rungs_of(inputs, us, sizes, fair)
+            return SideTarget(side, rungs, None, ideal_u, floored_u, clamped_u, tuple(pushes_u))
         spacing = self.spacing_ticks
         line.is_exact = is_lead_reducing and fair_u - clamped_u < spacing * (
             1.5 if line.is_exact else 1.0
@@ -328,7 +354,7 @@ class Ladder:
             index = self._line_of(inputs.side, lead_u - spacing / 2)
         # Nothing but a farther floor or an ask far above fair depends on the price itself.
         floor_line = min(index, floor_line)
-        far_u = self._u_of(inputs.side, floor_line - self._rungs)
+        far_u = self._u_of(inputs.side, floor_line - self._rungs - sum(self._steps))
         is_far = inputs.side < 0 and -far_u > fair_ticks * _STEP_MARGIN
         reduce_lots, is_only = inputs.reduce_lots, inputs.is_reduce_only
         laid_of = (lead_u, index, floor_line, spacing, sizes, reduce_lots, is_only)
@@ -352,7 +378,7 @@ class Ladder:
         us: list[int] = [] if lead_u is None else [lead_u]
         pushed: list[float] = [0.0] * len(us)
         ahead = sizes[0] if us else 0
-        for size in sizes[len(us) :]:
+        for n, size in enumerate(sizes[len(us) :], len(us)):
             push = 0
             if index > floor_line and not is_reducing(size, ahead, inputs.reduce_lots):
                 push = index - floor_line
@@ -360,8 +386,25 @@ class Ladder:
             us.append(self._u_of(inputs.side, index))
             pushed.append(float(push * spacing))
             ahead += size
-            index -= 1
+            index -= self._steps[n]
         return us, pushed
+
+    def _following(
+        self, inputs: SideInputs, sizes: tuple[int, ...], lead_u: float, floor_u: float
+    ) -> tuple[list[int], list[float]]:
+        """Rungs as far behind the nearest as they should be, in u, and the floor's pushes."""
+        side, instrument = inputs.side, self._instrument
+        us: list[int] = []
+        pushes_u: list[float] = []
+        ahead = 0
+        for offset, size in zip(self._offsets, sizes, strict=False):
+            wanted_u = u = lead_u - offset * self._gap_ticks
+            if not is_reducing(size, ahead, inputs.reduce_lots):
+                u = min(u, floor_u)
+            pushes_u.append(wanted_u - u)
+            us.append(side * outward(instrument, side, u))
+            ahead += size
+        return us, pushes_u
 
     def _rungs_of(
         self, inputs: SideInputs, us: list[int], sizes: tuple[int, ...], fair_ticks: float
@@ -395,7 +438,7 @@ class Ladder:
         # The cheapest price that the side might use decides how many lots make a valid order; the
         # same bound for bids and asks, so that both have as many rungs.
         low_px = fair_ticks - abs(inputs.side * fair_ticks - ideal_u)
-        low_px -= self._rungs * self.spacing_ticks
+        low_px -= (self._offsets[-1] + 1.0) * self.spacing_ticks
         if budget <= 0 or low_px <= 0:
             return ()
         least = ceil(self._order_usd / (low_px * USD_PER_TICK_LOT))
@@ -461,3 +504,19 @@ class Ladder:
         if line.since_ns is None:
             line.since_ns = wish.now_ns
         return wish.now_ns - line.since_ns >= wish.hold_ns
+
+
+def _offsets(rungs: int, growth: float) -> tuple[float, ...]:
+    """Distance of each rung behind the nearest, in spacings: (growth^n - 1) / (growth - 1)."""
+    offsets = [0.0]
+    gap = 1.0
+    for _ in range(rungs - 1):
+        offsets.append(offsets[-1] + gap)
+        gap *= growth
+    return tuple(offsets)
+
+
+def _line_steps(offsets: tuple[float, ...]) -> tuple[int, ...]:
+    """Lines from each rung to the next one out, one at least; after the last one as well."""
+    lines = [round(offset) for offset in offsets]
+    return (*[max(1, later - earlier) for earlier, later in pairwise(lines)], 1)

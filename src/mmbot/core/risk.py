@@ -70,6 +70,13 @@ class RiskParams(BaseModel):
         description="Largest resting size of one side when flat, as a fraction of the position "
         "limit: what a single sweep can take.",
     )
+    reduce_budget_frac: float = Field(
+        1.0,
+        ge=0.05,
+        le=1,
+        description="Largest resting size of the side that reduces the position while trading is "
+        "on, as a fraction of the position limit; the side budget where that is more.",
+    )
     loss_limit_frac: float = Field(
         0.03,
         gt=0,
@@ -164,6 +171,7 @@ class Limits(msgspec.Struct, frozen=True):
     """The smaller of the configured capital and the venue's equity at the start."""
     q_max_usd: float
     side_budget_frac: float
+    reduce_budget_frac: float = 1.0
 
     @classmethod
     def of(cls, params: RiskParams, instrument: Instrument, equity_usd: float) -> Limits:
@@ -178,6 +186,7 @@ class Limits(msgspec.Struct, frozen=True):
                 capital * POSITION_PER_CAPITAL_MAX,
             ),
             side_budget_frac=params.side_budget_frac,
+            reduce_budget_frac=params.reduce_budget_frac,
         )
 
     def q_max_lots(self, px_ticks: float) -> float:
@@ -197,8 +206,9 @@ class Limits(msgspec.Struct, frozen=True):
         Lots that may rest on the bid side and on the ask side, everything counted.
 
         Increasing side B (1 - |x|) q_max, nothing outside RUNNING; reducing side max(B, |x|) q_max,
-        outside RUNNING exactly the position. HALTED rests nothing. Of what may add to a
-        position only `share` is used, but `least_lots` all the same where they fit.
+        bounded by `reduce_budget_frac`, outside RUNNING exactly the position. HALTED rests nothing.
+        Of what may add to a position only `share` is used, but `least_lots` all the same where
+        they fit.
         """
         if mode is HALTED:
             return 0, 0
@@ -210,7 +220,9 @@ class Limits(msgspec.Struct, frozen=True):
             free = int(max(0.0, self.side_budget_frac * (q_max - held)))
             increasing = max(int(free * share), min(free, least_lots))
             free = int(self.side_budget_frac * q_max)
-            reducing = max(int(free * share), min(free, least_lots), held)
+            # Above the limit nothing may keep the position from getting out.
+            most = held if held > q_max else int(self.reduce_budget_frac * q_max)
+            reducing = max(int(free * share), min(free, least_lots), min(held, most))
         if position_lots > 0:
             return increasing, reducing
         if position_lots < 0:

@@ -115,7 +115,8 @@ class Clerk:
         if is_info:
             on_done(self._answer_info(value, ip))
             return
-        answer = partial(self._answer_http, on_done, 0 if is_immediate else self._faults.delay_ms)
+        delay_ms = 0 if is_immediate else self._faults.delay_ms + self._params.reply_ms
+        answer = partial(self._answer_http, on_done, delay_ms)
         refused = self._accept(value, ip, "http", answer, is_immediate=is_immediate)
         if refused is not None:
             on_done(refused)
@@ -248,4 +249,5 @@ class Clerk:
         payload: dict[str, Any] = {"type": "action", "payload": response}
         if status is not None:
             payload = {"type": "error", "payload": f"{status} {faulty(status).body.decode()}"}
-        self._exchange.call_later(self._faults.delay_ms, partial(session.answer, post_id, payload))
+        delay_ms = self._faults.delay_ms + self._params.reply_ms
+        self._exchange.call_later(delay_ms, partial(session.answer, post_id, payload))

@@ -248,7 +248,9 @@ class Flow:
         step_ms, first, count = params.step_ms, raw.first, raw.moves_bps.size
         pending = self._pending
         for taker in takers:
-            shown = max(first, ceil((taker.at_ms + params.reaction_ms) / step_ms))
+            # A look of the same millisecond comes before the taker and cannot know of him.
+            after = int(taker.at_ms) // step_ms + 1
+            shown = max(first, after, ceil((taker.at_ms + params.reaction_ms) / step_ms))
             heappush(pending, (shown, taker.stay_bps, taker.decay_bps))
         kept = exp(-step_ms / MS_PER_S / params.decay_s)
         fair_bps, displaced_bps = self._fair_bps, self._displaced_bps

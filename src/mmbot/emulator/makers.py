@@ -48,6 +48,13 @@ def valid_above(px_ticks: float, sz_decimals: int) -> int:
     return -(-whole // step_of(whole, sz_decimals)) * step_of(whole, sz_decimals)
 
 
+def valid_near(px_ticks: float, sz_decimals: int) -> int:
+    """Nearest valid price, the lower of two that are as near."""
+    below = valid_below(px_ticks, sz_decimals)
+    above = valid_above(px_ticks, sz_decimals)
+    return above if above - px_ticks < px_ticks - below else below
+
+
 class _Rung:
     """One price with the makers' orders there; None where the venue refused one."""
 
@@ -132,14 +139,18 @@ class Wing:
                 self._take_off(rungs.pop())
         if not rungs:
             rungs.append(self._put_on(top_ticks))
-        for rung in rungs:
-            if self._is_whole(rung):
-                break
-            self._mend(rung)
+        self.refill()
         while (px := self._better(rungs[0].px_ticks)) * sign <= top_ticks * sign:
             rungs.appendleft(self._put_on(px))
         while (px := self._worse(rungs[-1].px_ticks)) * sign >= low_ticks * sign:
             rungs.append(self._put_on(px))
+
+    def refill(self) -> None:
+        """Put back what was traded; trades take the best rungs first."""
+        for rung in self._rungs:
+            if self._is_whole(rung):
+                break
+            self._mend(rung)
 
     def _better(self, px_ticks: int) -> int:
         return self._above(px_ticks) if self._side is Side.BUY else self._below(px_ticks)
@@ -259,6 +270,10 @@ class Makers:
         bids.cover(bid_top, valid_above(mid_ticks * (1 - depth_bps * 1e-4), self._sz_decimals))
         asks.cover(ask_top, valid_below(mid_ticks * (1 + depth_bps * 1e-4), self._sz_decimals))
         return bid_top, ask_top
+
+    def refill(self, side: Side) -> None:
+        """Put back on one side what was traded, where it was."""
+        (self.bids if side > 0 else self.asks).refill()
 
     def _clean(self, side: Side, px_ticks: int, cleaner: str) -> None:
         order = NewOrder(self._asset_id, side, px_ticks, UNLIMITED_LOTS, Tif.IOC)

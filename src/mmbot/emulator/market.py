@@ -6,10 +6,14 @@ The synthetic market: makers, takers and a fair price around the matching engine
 limit price, so our orders are filled by the venue and by nothing else.
 
 The order of things decides who pays for news, and it is always the same. A taker trades first, at
-quotes that do not know his reason yet, with everything within his reach, our rungs included. The
-price he brings shows at the makers' next look that is `reaction_ms` or more later. At each look the
-makers take their stale quotes away, then what others still rest beyond the new mid is traded, then
-the makers quote around it.
+quotes that do not know his reason yet; the makers put back at once what he took from them, so that
+a trade alone moves no price. The price he brings shows at the makers' next look that is
+`reaction_ms` or more later. At each look the makers take their stale quotes away, then what others
+still rest beyond the new mid is traded, then the makers quote around it.
+
+With a queue a taker brings just the size that the makers rest within his reach: what our orders at
+better prices gave him, those at his last price do not get, and there we came last. Without one he
+takes everybody within his reach, and it is all one who stands before whom.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from pydantic import Field, model_validator
 
 from mmbot.core.types import Side, Tif
 from mmbot.emulator.flow import Flow, Step, Taker
-from mmbot.emulator.makers import UNLIMITED_LOTS, Makers, valid_above, valid_below
+from mmbot.emulator.makers import UNLIMITED_LOTS, Makers, valid_near
 from mmbot.emulator.paths import FlowParams
 from mmbot.emulator.specs import NewOrder
 
@@ -115,6 +119,7 @@ class Market:
         seed: Seeds everything.
         now_ms: Start; the book stands when the constructor returns.
         companions: Other perps that get a book.
+        has_queue: Whether the place in the queue matters.
     """
 
     def __init__(
@@ -126,8 +131,10 @@ class Market:
         now_ms: int,
         *,
         companions: Sequence[Companion] = (),
+        has_queue: bool = True,
     ) -> None:
         self.params = params
+        self._has_queue = has_queue
         self._venue = venue
         self._asset_id = asset_id
         asset = venue.asset(asset_id)
@@ -206,20 +213,33 @@ class Market:
         return self._start_ticks * exp((bps + self._offset_bps) * 1e-4)
 
     def _trade(self, taker: Taker) -> None:
-        """A taker takes everything within his reach of the mid that the makers quote around."""
-        params, mid_ticks = self.params, self._mid_ticks
+        """
+        A taker trades within his reach of the makers' mid; they put back what he took.
+
+        The limit is the nearest valid price: rounded inward, every reach would lose half a price
+        step, and with it the takers at every depth.
+        """
+        params, side = self.params, taker.side
         reach = min(taker.reach_bps, _REACH_OF_DEPTH * params.depth_bps) * 1e-4
-        if taker.side is Side.BUY:
-            limit = valid_below(mid_ticks * (1 + reach), self._sz_decimals)
-            touch = self._book.ask_ticks
-            is_within = touch is not None and touch <= limit
-        else:
-            limit = valid_above(mid_ticks * (1 - reach), self._sz_decimals)
-            touch = self._book.bid_ticks
-            is_within = touch is not None and touch >= limit
-        if is_within:
-            order = NewOrder(self._asset_id, taker.side, limit, UNLIMITED_LOTS, Tif.IOC)
+        edge_ticks = self._mid_ticks * (1 + side * reach)
+        limit = valid_near(edge_ticks, self._sz_decimals)
+        touch = self._book.ask_ticks if side > 0 else self._book.bid_ticks
+        if touch is None or (touch - limit) * side > 0:
+            return
+        lots = self._makers_lots(side, limit) if self._has_queue else UNLIMITED_LOTS
+        if lots:
+            order = NewOrder(self._asset_id, side, limit, lots, Tif.IOC)
             self._venue.submit(self._taker, order)
+            self._makers.refill(side.opposite)
+
+    def _makers_lots(self, side: Side, limit_ticks: int) -> int:
+        """Lots of the makers that a taker of `side` can reach."""
+        lots = 0
+        for level in self._book.levels(side.opposite):
+            if (level.px_ticks - limit_ticks) * side > 0:
+                break
+            lots += sum(o.sz_lots for o in level.orders.values() if o.slot.account.is_house)
+        return lots
 
     def _look(self, step: Step) -> None:
         """The makers look at the price; now and then the outside world does too."""

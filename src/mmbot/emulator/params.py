@@ -23,6 +23,10 @@ class ExchangeParams(BaseModel):
         0, ge=0, le=60_000, description="Time from an action's arrival to its block, ms."
     )
     block_ms: int = Field(68, ge=1, description="Spacing of blocks, ms.")
+    reply_ms: int = Field(
+        0, ge=0, le=60_000, description="Time from an execution to its answer's arrival, ms."
+    )
+    feed_ms: int = Field(0, ge=0, le=60_000, description="Age of a pushed message on arrival, ms.")
     fast_book_ms: int = Field(540, ge=1, description="Cadence of the fast book, ms.")
     slow_book_ms: int = Field(5400, ge=1, description="Cadence of the plain book, ms.")
     ctx_ms: int = Field(1000, ge=1, description="Cadence of asset contexts, ms.")

@@ -131,9 +131,13 @@ class Pushes:
                         self._publish_event(topic, state)
 
     def _publish_event(self, topic: Topic, text: str) -> None:
-        self._call_later(self._faults.event_lag_ms, partial(self._publish, topic, text))
+        delay_ms = self._faults.event_lag_ms + self._params.feed_ms
+        self._call_later(delay_ms, partial(self._tell, topic, text))
 
     def _publish(self, topic: Topic, text: str) -> None:
+        self._call_later(self._params.feed_ms, partial(self._tell, topic, text))
+
+    def _tell(self, topic: Topic, text: str) -> None:
         if topic.kind in self._faults.mute:
             return
         for session in self._audience.listeners(topic):

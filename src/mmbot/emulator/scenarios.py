@@ -146,6 +146,7 @@ def build_venue(
     now_ms: int,
     accounts: Sequence[Funded | tuple[str, float]],
     venue_params: VenueParams | None = None,
+    has_queue: bool = True,
 ) -> tuple[Venue, Market]:
     """
     A venue with every listed perp, the accounts funded, and the market of `coin` running.
@@ -161,6 +162,7 @@ def build_venue(
         now_ms: Venue time at the start, ms since the epoch.
         accounts: Who is funded, on the dex of `coin`, in that dex's collateral.
         venue_params: The venue's rules if not the real ones.
+        has_queue: Whether the place in the queue matters.
 
     Raises:
         ConfigError: Unknown or delisted coin, unknown scenario, bad figure.
@@ -179,7 +181,10 @@ def build_venue(
         for asset in others
         if not asset.is_delisted
     ]
-    return venue, Market(params, venue, asset_id, seed, now_ms, companions=companions)
+    market = Market(
+        params, venue, asset_id, seed, now_ms, companions=companions, has_queue=has_queue
+    )
+    return venue, market
 
 
 def _tradable(venue: Venue, coin: str) -> int:

@@ -166,6 +166,11 @@ def exchange_arguments(config: Config) -> list[str]:
         f"--coin={config.instrument.wire_coin}",
         f"--equity-usd={equity_usd!r}",
         f"--latency-ms={config.emulator.latency_ms}",
+        f"--reply-ms={config.emulator.reply_ms}",
+        f"--feed-ms={config.emulator.feed_ms}",
+        f"--block-ms={config.emulator.block_ms}",
+        f"--requests={config.emulator.requests}",
+        "--queue" if config.emulator.has_queue else "--no-queue",
     ]
     # JSON of a number, a truth value or a list of them is TOML as well; Python's own text is not.
     arguments.extend(

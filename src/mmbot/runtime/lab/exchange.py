@@ -45,7 +45,6 @@ from mmbot.emulator.specs import (
 from mmbot.emulator.venue import Venue
 from mmbot.errors import ConfigError, VenueError
 from mmbot.hyperliquid.rejections import rejection
-from mmbot.runtime.lab.queueing import QueueMarket
 from mmbot.runtime.lab.stream import fill_of, trades_of, update_of
 
 START_MS: Final = 1_771_938_001_000
@@ -85,7 +84,8 @@ class Exchange:
         leverage: Set at the venue, within its maximum.
         maker_bps: Charged to maker fills; None for what the venue's tables say.
         reference_coin: Another perp of the venue whose mid is told; empty for none.
-        has_queue: Whether the place in the queue matters (`QueueMarket`).
+        has_queue: Whether the place in the queue matters.
+        requests_base: Requests the venue grants before any volume.
 
     Raises:
         ConfigError: The coin, or the reference, is not listed or not traded.
@@ -102,9 +102,12 @@ class Exchange:
         maker_bps: float | None,
         reference_coin: str,
         has_queue: bool,
+        requests_base: int = 10_000,
     ) -> None:
         dex = coin.partition(":")[0] if ":" in coin else ""
-        venue = Venue(VenueParams(), dexes(is_hyna_alive=dex == HYNA), START_MS)
+        venue = Venue(
+            VenueParams(requests_base=requests_base), dexes(is_hyna_alive=dex == HYNA), START_MS
+        )
         self.venue = venue
         asset = _listed(venue, coin, "instrument.coin")
         venue.open_account(US, usd=equity_usd, dex=dex)
@@ -119,8 +122,15 @@ class Exchange:
         if reference_coin:
             self._reference = _listed(venue, reference_coin, "reference.coin")
             companions = [Companion(self._reference.asset_id, follows=True)]
-        kind = QueueMarket if has_queue else Market
-        self.market = kind(params, venue, asset.asset_id, seed, START_MS, companions=companions)
+        self.market = Market(
+            params,
+            venue,
+            asset.asset_id,
+            seed,
+            START_MS,
+            companions=companions,
+            has_queue=has_queue,
+        )
         self.instrument = Instrument(
             coin=coin,
             dex=dex,
@@ -164,6 +174,11 @@ class Exchange:
     def mid_ticks(self) -> float:
         """Mid that the makers quote around; no order of ours moves it."""
         return self.instrument.ticks(self.market.mid_px)
+
+    @property
+    def fair_ticks(self) -> float:
+        """Efficient price: the mid less what will decay."""
+        return self.instrument.ticks(self.market.fair_px)
 
     @property
     def requests(self) -> tuple[int, int]:

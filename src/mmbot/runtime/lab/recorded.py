@@ -167,15 +167,8 @@ def compare(
         if on_progress is not None:
             on_progress(f"{recording.name} {coin}: {variant.name}")
         chosen = variant.engine if is_kill_on else endless(variant.engine)
-        kind = PredecessorEngine if variant.is_predecessor else Engine
         session = RecordedSession(
-            kind(
-                chosen,
-                instrument,
-                cloid_prefix=_CLOID_PREFIX,
-                own_in_book=False,
-                ablate=variant.ablate,
-            ),
+            _engine(variant, chosen, instrument),
             read,
             instrument=instrument,
             fees=fees,
@@ -211,3 +204,23 @@ def compare(
     }
     minutes = (read.end_ns - read.start_ns) / NS_PER_S / 60
     return LabReport(f"{recording.name} {coin}", 1, 0, minutes, reports)
+
+
+def _engine(variant: Variant, params: EngineParams, instrument: Instrument) -> Engine:
+    """The engine of a variant, whose own orders are not in the recorded book."""
+    if variant.recorded is None:
+        return Engine(
+            params,
+            instrument,
+            cloid_prefix=_CLOID_PREFIX,
+            own_in_book=False,
+            ablate=variant.ablate,
+        )
+    return PredecessorEngine(
+        params,
+        instrument,
+        cloid_prefix=_CLOID_PREFIX,
+        recorded=variant.recorded,
+        own_in_book=False,
+        ablate=variant.ablate,
+    )

@@ -27,7 +27,15 @@ from mmbot.errors import MmbotError
 from mmbot.runtime.lab.exchange import Exchange
 from mmbot.runtime.lab.measure import REFERENCE, LabReport, Outcome, VariantReport, summarise
 from mmbot.runtime.lab.session import Plan, Times, run_session
-from mmbot.runtime.lab.variants import CONTROL, Variant, at_law, build, control, law_of
+from mmbot.runtime.lab.variants import (
+    CONTROL,
+    LawName,
+    Variant,
+    at_law,
+    build,
+    control,
+    law_of,
+)
 
 PILOTS: Final = 16
 PILOT_OFFSET: Final = 1_000_000_000
@@ -59,6 +67,9 @@ class Setup(msgspec.Struct, frozen=True):
     minutes: float = 25.0
     times: Times = Times()
     has_queue: bool = True
+    requests_base: int = 10_000
+    block_ms: int = 1
+    law: LawName = "world"
     maker_bps: float | None = None
     """Maker fee given by hand; None for the world's, or the venue's where the world has none."""
     reference_coin: str = ""
@@ -70,7 +81,9 @@ class Setup(msgspec.Struct, frozen=True):
     @property
     def charged_bps(self) -> float | None:
         """Maker fee charged; None for the venue's own."""
-        return law_of(self.scenario).maker_bps if self.maker_bps is None else self.maker_bps
+        return (
+            law_of(self.scenario, self.law).maker_bps if self.maker_bps is None else self.maker_bps
+        )
 
     def fee_bps(self) -> float:
         """
@@ -88,6 +101,7 @@ class Setup(msgspec.Struct, frozen=True):
             maker_bps=self.charged_bps,
             reference_coin=self.reference_coin,
             has_queue=self.has_queue,
+            requests_base=self.requests_base,
         )
         return exchange.fees.maker_bps
 
@@ -100,9 +114,11 @@ class Setup(msgspec.Struct, frozen=True):
             seed=seed,
             minutes=self.minutes,
             ablate=variant.ablate,
-            is_predecessor=variant.is_predecessor,
+            recorded=variant.recorded,
+            block_ms=self.block_ms,
             times=self.times,
             has_queue=self.has_queue,
+            requests_base=self.requests_base,
             maker_bps=self.charged_bps,
             reference_coin=self.reference_coin,
             is_mirrored=self.is_mirrored,
@@ -185,8 +201,9 @@ def run_lab(
         MmbotError: It was interrupted, or a process was killed.
     """
     fee_bps = setup.fee_bps()
-    world = at_law(setup.shipped, law_of(setup.scenario), fee_bps, setup.keep)
-    chosen = [build(name, setup.shipped, world) for name in names if name != CONTROL]
+    law = law_of(setup.scenario, setup.law)
+    world = at_law(setup.shipped, law, fee_bps, setup.keep)
+    chosen = [build(name, setup.shipped, world, law.floor_bps) for name in names if name != CONTROL]
     seeds = range(setup.first_seed, setup.first_seed + setup.seeds)
     ticker = _Ticker(len(names) * len(seeds), on_progress)
     count = cores() if processes is None else processes

@@ -32,7 +32,7 @@ from mmbot.errors import InvariantError
 from mmbot.runtime.lab.exchange import START_MS, Exchange, Requests
 from mmbot.runtime.lab.measure import Outcome
 from mmbot.runtime.lab.mirror import Mirror
-from mmbot.runtime.lab.predecessor import PredecessorEngine
+from mmbot.runtime.lab.predecessor import PredecessorEngine, Recorded
 from mmbot.runtime.lab.variants import endless
 
 _CLOID_PREFIX: Final = 0x6D6D_0000_01AB_0001
@@ -61,9 +61,13 @@ class Plan(msgspec.Struct, frozen=True):
     minutes: float = 25.0
     ablate: frozenset[str] = frozenset()
     """Terms the engine leaves out."""
-    is_predecessor: bool = False
+    recorded: Recorded | None = None
+    """What the engine does as the quoter of 24 February did."""
     times: Times = Times()
     has_queue: bool = True
+    requests_base: int = 10_000
+    block_ms: int = 1
+    """The venue works in blocks, so far apart: what is due waits for the next one, ms."""
     maker_bps: float | None = None
     """Maker fee charged; None for the venue's own."""
     reference_coin: str = ""
@@ -88,6 +92,7 @@ class Session:
             maker_bps=plan.maker_bps,
             reference_coin=plan.reference_coin,
             has_queue=plan.has_queue,
+            requests_base=plan.requests_base,
         )
         self.engine = self._engine()
         exchange, instrument = self.exchange, self.exchange.instrument
@@ -100,6 +105,7 @@ class Session:
             round(ms * NS_PER_MS)
             for ms in (plan.times.order_ms, plan.times.reply_ms, plan.times.feed_ms)
         )
+        self._block_ns = plan.block_ms * NS_PER_MS
         self._arrivals: deque[tuple[int, Requests]] = deque()
         self._mail: list[tuple[int, int, list[Event]]] = []
         self._posted = 0
@@ -119,10 +125,16 @@ class Session:
         plan, params = self.plan, self.plan.engine
         if not plan.is_kill_on:
             params = endless(params)
-        kind = PredecessorEngine if plan.is_predecessor else Engine
-        return kind(
-            params, self.exchange.instrument, cloid_prefix=_CLOID_PREFIX, ablate=plan.ablate
-        )
+        instrument, ablate = self.exchange.instrument, plan.ablate
+        if plan.recorded is not None:
+            return PredecessorEngine(
+                params,
+                instrument,
+                cloid_prefix=_CLOID_PREFIX,
+                recorded=plan.recorded,
+                ablate=ablate,
+            )
+        return Engine(params, instrument, cloid_prefix=_CLOID_PREFIX, ablate=ablate)
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -151,7 +163,7 @@ class Session:
         wake_ns: int | None = now_ns
         while True:
             before_ns = now_ns
-            market_ns = exchange.next_due_ms() * NS_PER_MS
+            market_ns = self._block_at(exchange.next_due_ms() * NS_PER_MS)
             now_ns = market_ns
             if arrivals and arrivals[0][0] < now_ns:
                 now_ns = arrivals[0][0]
@@ -163,12 +175,13 @@ class Session:
                 self._count_time(end_ns - before_ns)
                 break
             self._count_time(now_ns - before_ns)
-            if market_ns == now_ns:
-                # What trades in the moment a request arrives was there before it.
-                recv_ns = now_ns + self._feed_ns
-                self._post(recv_ns, exchange.advance(now_ns // NS_PER_MS, recv_ns))
+            # Post-only orders and cancels come before what takes, in the block they share
+            # (Hyperliquid docs, "Transaction ordering").
             while arrivals and arrivals[0][0] <= now_ns:
                 self._execute(arrivals.popleft()[1], now_ns)
+            if market_ns == now_ns:
+                recv_ns = now_ns + self._feed_ns
+                self._post(recv_ns, exchange.advance(now_ns // NS_PER_MS, recv_ns))
             is_due = wake_ns is not None and wake_ns <= now_ns
             while mail and mail[0][0] <= now_ns:
                 is_due = True
@@ -253,7 +266,11 @@ class Session:
                 places = tuple([mirror.order(place) for place in places])
             requests = Requests(batch.cancels, moves, places, decision.queries)
         self.requests += requests.cost
-        self._arrivals.append((now_ns + self._order_ns, requests))
+        self._arrivals.append((self._block_at(now_ns + self._order_ns), requests))
+
+    def _block_at(self, at_ns: int) -> int:
+        """First block at or after a time, counted from the start."""
+        return _START_NS - (_START_NS - at_ns) // self._block_ns * self._block_ns
 
     def _execute(self, requests: Requests, now_ns: int) -> None:
         exchange = self.exchange
@@ -286,8 +303,8 @@ class Session:
 
     @property
     def pnl_usd(self) -> float:
-        """Change of equity at the makers' mid, by the venue's fills and charges."""
-        gross = (self._cash_ticks + self.lots * self.exchange.mid_ticks) * USD_PER_TICK_LOT
+        """Change of equity at the fair price, by the venue's fills and charges."""
+        gross = (self._cash_ticks + self.lots * self.exchange.fair_ticks) * USD_PER_TICK_LOT
         return gross - self._costs_usd
 
     def _kill_trips(self) -> int:

@@ -10,13 +10,14 @@ configuration can express.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from mmbot.core.engine import EngineParams
 from mmbot.core.quoter import HALF_BPS_LEAST, TERMS
 from mmbot.errors import ConfigError
+from mmbot.runtime.lab.predecessor import DRIFT_SHARE, Recorded
 
 FIXES: Final[dict[str, frozenset[str]]] = {
     "skew": frozenset({"skew"}),
@@ -59,6 +60,12 @@ class Law(msgspec.Struct, frozen=True):
     """Adverse move a0 + a1 d of a fill at depth d."""
     maker_bps: float | None = None
     """Maker fee of the recorded session, where the world is one; None for the venue's."""
+    floor_bps: float | None = None
+    """Nearest that `base` and `predecessor` quote on either side; None for what the law says."""
+
+
+LawName = Literal["world", "prototype"]
+"""`lab.law` in the configuration."""
 
 
 _NULL: Final = Law(3.5, 0.0, 0.0)
@@ -76,18 +83,35 @@ LAWS: Final[Mapping[str, Law]] = {
 """By scenario; every other one is informed flow."""
 
 
-def law_of(scenario: str) -> Law:
+_P_NULL: Final = Law(3.5, 0.0, 0.0, maker_bps=1.5, floor_bps=1.5)
+_P_INFORMED: Final = Law(6.5, 0.0, 0.0, maker_bps=1.5, floor_bps=3.3)
+_P_RECORDED: Final = Law(3.0, 0.0, 0.0, maker_bps=2.0, floor_bps=1.5)
+PROTOTYPE_LAWS: Final[Mapping[str, Law]] = {
+    "two-sided": _P_NULL,
+    "false-sweeps": _P_NULL,
+    "too-tight": Law(3.0, 0.0, 0.0, maker_bps=1.5, floor_bps=1.5),
+    "feb24": _P_RECORDED,
+    "p38": _P_RECORDED,
+    "p77": _P_RECORDED,
+}
+"""What the model notes' vectorised market was run with (8.2): nobody believes in adverse moves
+there, and floors are figures of their own, below the fee on 24 February."""
+
+
+def law_of(scenario: str, name: LawName = "world") -> Law:
     """The law of a scenario."""
+    if name == "prototype":
+        return PROTOTYPE_LAWS.get(scenario, _P_INFORMED)
     return LAWS.get(scenario, _INFORMED)
 
 
 class Variant(msgspec.Struct, frozen=True):
-    """One quoter: parameters, terms left out, and whether the old drift term is put in."""
+    """One quoter: parameters, terms left out, and what it does as the recorded one did."""
 
     name: str
     engine: EngineParams
     ablate: frozenset[str] = frozenset()
-    is_predecessor: bool = False
+    recorded: Recorded | None = None
 
 
 def select(names: str | None, *, is_ablation: bool) -> tuple[str, ...]:
@@ -155,7 +179,9 @@ def at_width(params: EngineParams, half_bps: float, fee_bps: float) -> EnginePar
     return params.model_copy(update={"quoter": params.quoter.model_copy(update=update)})
 
 
-def build(name: str, shipped: EngineParams, world: EngineParams) -> Variant:
+def build(
+    name: str, shipped: EngineParams, world: EngineParams, floor_bps: float | None = None
+) -> Variant:
     """
     A variant by name.
 
@@ -163,6 +189,7 @@ def build(name: str, shipped: EngineParams, world: EngineParams) -> Variant:
         name: One of `NAMES` but the control, whose width has to be found (`control`).
         shipped: The configuration as it is.
         world: The same at the law of the world.
+        floor_bps: Floor of the recorded quoter where the law gives one.
     """
     if name == SHIPPED:
         return Variant(name, shipped)
@@ -170,10 +197,13 @@ def build(name: str, shipped: EngineParams, world: EngineParams) -> Variant:
         return Variant(name, world)
     start, sign, fix = name.partition("+")
     if name == "predecessor":
-        return Variant(name, _unguarded(world), TERMS, is_predecessor=True)
+        recorded = Recorded(drift_share=DRIFT_SHARE, floor_bps=floor_bps)
+        return Variant(name, _unguarded(world), TERMS, recorded)
     if start == "base":
         terms = FIXES[fix] if sign else frozenset()
-        return Variant(name, _unguarded(world), TERMS - terms)
+        # Our answer to a sweep takes the place of the old one.
+        recorded = Recorded(has_pullback=fix != "cascade", floor_bps=floor_bps)
+        return Variant(name, _unguarded(world), TERMS - terms, recorded)
     _, _, fix = name.partition("-")
     return Variant(name, world, FIXES[fix])
 
