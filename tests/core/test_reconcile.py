@@ -87,6 +87,20 @@ def test_a_pulled_side_is_cancelled_whole() -> None:
     assert {cancel.cloid for cancel in result.cancels} == set(cloids.values())
 
 
+def test_the_nearest_line_opens_though_older_larger_orders_fill_the_budget() -> None:
+    """Each rests where it is wanted, so the side would stay a line too far out for good."""
+    orders, cloids = table((261_700, 48), (261_650, 48), (261_600, 48))
+    wanted = view((261_750, 40), (261_700, 40), (261_650, 40), (261_600, 40), budget=160)
+    moved = diff(rich(), orders, wanted)
+    assert [(move.cloid, move.px_ticks, move.sz_lots) for move in moved.moves] == [
+        (cloids[261_600], 261_750, 40)
+    ]
+    assert len(moved) == 1
+
+    orders, _ = table((261_750, 40), (261_700, 48), (261_650, 48))
+    assert len(diff(rich(), orders, wanted)) == 0  # the farthest is the one to do without
+
+
 def test_a_surplus_over_the_budget_is_cancelled_farthest_first() -> None:
     """Down to what the budget holds, and not further."""
     orders, cloids = table(*LADDER)

@@ -478,8 +478,8 @@ def require_available(config: Config) -> None:
     """
     if config.mode == "live":
         raise ConfigError(
-            'mode = "live": not available yet: it waits for the self-test and the full kill '
-            'switch; use mode = "testnet" or "emulator"'
+            'mode = "live": not available yet: it waits for the full kill switch; '
+            'use mode = "testnet" or "emulator"'
         )
 
 

@@ -341,6 +341,7 @@ class Reconciler:
         open_rungs = {rung.px_ticks: rung for rung in view.target.rungs}
         idle: list[Slot] = []
         short: list[tuple[Slot, Rung]] = []
+        kept: list[Slot] = []
         live = 0
         for slot in orders.side(side):
             if slot.cloid in doomed or slot.state not in ON_THE_BOOK:
@@ -353,6 +354,8 @@ class Reconciler:
                 idle.append(slot)
             elif self._is_misfit(slot, rung):
                 short.append((slot, rung))
+            else:
+                kept.append(slot)
         room = view.budget_lots - orders.exposure_lots(side)
         wanted = list(open_rungs.values())
         for slot in idle:
@@ -371,6 +374,8 @@ class Reconciler:
             if is_cured and _is_valid(size, rung, view):
                 plan.move(slot, rung, size, view)
                 room -= max(0, size - slot.rest_lots)
+        if wanted and kept and len(kept) == live:
+            self._crowd_in(wanted, kept, room, view, plan)
         for rung in wanted:
             size = min(rung.sz_lots, room)
             if _is_valid(size, rung, view):
@@ -379,6 +384,22 @@ class Reconciler:
                 plan.places.append((_LONE if live == 0 else _REFINE, place))
                 live += 1
                 room -= size
+
+    def _crowd_in(
+        self, wanted: list[Rung], kept: list[Slot], room: int, view: SideView, plan: _Plan
+    ) -> None:
+        """
+        Move the farthest order to the nearest line where older, larger ones have used up the room.
+
+        Each of them is where it is wanted, so nothing else would ever open that line.
+        """
+        nearest, last = wanted[0], kept[-1]
+        if _is_valid(min(nearest.sz_lots, room), nearest, view):
+            return
+        is_nearer = view.side * nearest.px_ticks > view.side * last.target_px_ticks
+        if is_nearer and _is_valid(size := _fitting(last, nearest, room), nearest, view):
+            plan.move(last, nearest, size, view)
+            del wanted[:]
 
     def _is_misfit(self, slot: Slot, rung: Rung) -> bool:
         if slot.is_reduce_only is not rung.is_reduce_only:

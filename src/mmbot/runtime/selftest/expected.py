@@ -24,9 +24,12 @@ _BUDGET_USE: Final = 0.97
 _GUARD_HALVES: Final = 1.5
 _FUNDING_S_MAX: Final = 3600.0
 _HALVES_KEPT: Final = 64
-_SURE: Final = 0.15
+_SURE: Final = 0.1
 """How far from a threshold, as a part of it, an estimate must be for its side to be known."""
-_SIGMA_ERROR: Final = 0.08
+_SURE_P: Final = 0.05
+"""The same of a probability: the plain filter of the drift knows it by so much."""
+_FADE_ERROR: Final = 0.12
+_SIGMA_ERROR: Final = 0.1
 """The plain volatility leaves the noise factor of the estimator out."""
 
 
@@ -195,15 +198,19 @@ class Model:
             (abs(x), stance.reduce_x, stance.reduce_x_leave),
             (p, stance.reduce_p, stance.reduce_p_leave),
         )
-        is_on = []
-        for was, (value, enter, leave) in zip(self._was, checks, strict=True):
-            limit = leave if was else enter
-            is_on.append(value >= limit)
-        self._was = (is_on[0], is_on[1], is_on[2])
-        for (value, enter, leave), was in zip(checks[::2], self._was[::2], strict=True):
-            near = 0.1 * (leave if was else enter)
-            if not self._was[1] and abs(value - (leave if was else enter)) < near and value > 0:
-                self.is_unsure = True
+        limits = [
+            leave if was else enter
+            for was, (_, enter, leave) in zip(self._was, checks, strict=True)
+        ]
+        is_urgent, is_large, is_likely = (
+            value >= limit for (value, _, _), limit in zip(checks, limits, strict=True)
+        )
+        is_near_u = 0 < abs(checks[0][0] - limits[0]) < _SURE * limits[0]
+        is_near_p = abs(p - limits[2]) < _SURE_P
+        # Any of the three decides alone: only where none surely holds do the near ones matter.
+        is_sure = is_large or (is_urgent and not is_near_u) or (is_likely and not is_near_p)
+        self.is_unsure |= not is_sure and (is_near_u or is_near_p) and bool(x)
+        self._was = (is_urgent, is_large, is_likely)
 
     def urgency(self, facts: Facts) -> float:
         """Adverse move while unwinding, in half spreads; 0 unless opposed."""
@@ -341,6 +348,13 @@ class Model:
         is_held = age_s < params.sustain_s and weight == 1.0
         return weight * extra, last.deepest_ticks if is_held else None
 
+    def is_fading(self, side: Side) -> bool:
+        """Whether a pullback of this side falls while it is measured."""
+        sustain_ns = self._config.cascade.sustain_s * NS_PER_S
+        return any(
+            one.side is side and self._now_ns - one.at_ns > sustain_ns for one in self.sweeps
+        )
+
     # -- sides ------------------------------------------------------------------------------------
 
     def sides(self, facts: Facts) -> Iterator[tuple[Side, Wanted]]:
@@ -377,6 +391,8 @@ class Model:
             if is_growing:
                 slack += abs(wide_off - wide) + abs(guard_off - guard)
             terms["cascade"], held = self._swept(side, facts)
+            if self.is_fading(side):
+                slack += _FADE_ERROR * terms["cascade"]
             depth = sum(terms.values())
             terms["hold"] = 0.0
             if held is not None:

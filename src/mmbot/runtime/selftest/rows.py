@@ -22,8 +22,10 @@ _ORDER_USD_LEAST: Final = 10.8
 _LARGE_X: Final = 0.6
 _BOTH: Final = (Side.BUY, Side.SELL)
 _RAMP_BPS_PER_S: Final = 0.5
-_AGAINST_BPS_PER_S: Final = 0.6
+_AGAINST_BPS_PER_S: Final = 0.75
 _FEE_UP_BPS: Final = 6.0
+_REACH_BPS: Final = 12.5
+"""Beyond the deepest virtual quote."""
 _DEPTH_USE: Final = 0.95
 
 
@@ -51,6 +53,7 @@ class Row(msgspec.Struct, frozen=True):
         off: Why the term is switched off by the configuration, or None.
         points: Fair prices at which a quote is measured.
         gauge: What of a side is printed.
+        open_bps: What minutes of estimates by the plain rules leave open.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Row(msgspec.Struct, frozen=True):
     off: Callable[[Config], str | None] | None = None
     points: int = 4
     gauge: Gauge = Gauge.DEPTH
+    open_bps: float = 0.0
 
 
 # -- when a term is off -------------------------------------------------------------------------
@@ -165,9 +169,18 @@ def _leaning(session: Session) -> None:
     session.bench.seconds(2)
 
 
-def _fee(session: Session) -> None:
-    session.stage.set_fee(session.stage.fee_bps + _FEE_UP_BPS)
+def _fee(session: Session, up_bps: float = _FEE_UP_BPS) -> None:
+    session.stage.set_fee(session.stage.fee_bps + up_bps)
     session.relink()
+
+
+def _informed(session: Session) -> None:
+    """Trades that reach far and are right; ours must rest farther out, or they would be taken."""
+    _fee(session, 8.0)
+    near = min(wanted.laid_bps for _, wanted in session.model.sides(session.facts))
+    if near < _REACH_BPS + 2.0:
+        raise Skip("quotes so near would be taken by the trades that teach the law")
+    session.informed(8, _REACH_BPS, 20.0)
 
 
 def _drifting(sign: int) -> Callable[[Session], None]:
@@ -179,7 +192,7 @@ def _drifting(sign: int) -> Callable[[Session], None]:
 
 def _against(sign: int) -> Callable[[Session], None]:
     def play(session: Session) -> None:
-        session.ramp(-sign * _AGAINST_BPS_PER_S, 50)
+        session.ramp(-sign * _AGAINST_BPS_PER_S, 36)
 
     return play
 
@@ -213,7 +226,9 @@ def _lead(sign: int) -> Callable[[Session], None]:
 
 def _volatile(sign: int) -> Callable[[Session], None]:
     def play(session: Session) -> None:
-        session.shake(6.0, 44)
+        # Less in a second than our quotes are away, or they would be taken.
+        half_bps = session.model.half(session.facts).half_bps
+        session.shake(min(6.0, 0.7 * half_bps), 44)
         x = min(_WIDE_X, session.growing_x_max())
         if x < 0.1:
             raise Skip("risk: the side that adds to a position has no order at this size")
@@ -310,6 +325,10 @@ ROWS: Final[tuple[Row, ...]] = (
         gauge=Gauge.PRICE,
     ),
     Row("fee/up", "fee", f"maker fee {_FEE_UP_BPS:g} bps up", _fee, Side.BUY),
+    Row(
+        "adverse/informed", "adverse", "fee 8 bps up, 8 min of trades that the price follows",
+        _informed, Side.BUY, open_bps=0.4,
+    ),
     Row("inventory_skew/long", "inventory_skew", f"x to +{_X}", _position(_X), Side.BUY),
     Row("inventory_skew/short", "inventory_skew", f"x to -{_X}", _position(-_X), Side.BUY),
     Row(
@@ -341,19 +360,19 @@ ROWS: Final[tuple[Row, ...]] = (
         off=_cap_off,
     ),
     Row(
-        "opposed/long", "opposed", f"x +{_X}, mid down 0.6 bps/s for 50 s", _against(1), Side.BUY,
+        "opposed/long", "opposed", f"x +{_X}, mid down 0.75 bps/s for 36 s", _against(1), Side.BUY,
         sides=(Side.BUY,), prepare=_holding(_X), off=_opposed_off,
     ),
     Row(
-        "opposed/short", "opposed", f"x -{_X}, mid up 0.6 bps/s for 50 s", _against(-1),
+        "opposed/short", "opposed", f"x -{_X}, mid up 0.75 bps/s for 36 s", _against(-1),
         Side.SELL, sides=(Side.SELL,), prepare=_holding(-_X), off=_opposed_off,
     ),
     Row(
-        "widening/long", "widening", "volatility threefold, then x to +0.25", _volatile(1),
+        "widening/long", "widening", "a volatile minute, then x to +0.25", _volatile(1),
         Side.BUY, sides=(Side.BUY,), off=_widening_off, points=6,
     ),
     Row(
-        "widening/short", "widening", "volatility threefold, then x to -0.25", _volatile(-1),
+        "widening/short", "widening", "a volatile minute, then x to -0.25", _volatile(-1),
         Side.SELL, sides=(Side.SELL,), off=_widening_off, points=6,
     ),
     Row(

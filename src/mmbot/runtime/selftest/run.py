@@ -86,7 +86,7 @@ def _played(row: Row, session: Session) -> tuple[_Measured, _Measured]:
     before = session.measure(row.sides, row.points)
     session.wait_until(PERTURB_S)
     row.play(session)
-    after = session.measure(row.sides, row.points)
+    after = session.measure(row.sides, row.points, row.open_bps)
     return before, after
 
 

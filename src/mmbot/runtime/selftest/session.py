@@ -16,7 +16,8 @@ from mmbot.core.types import NS_PER_S, Instrument, Side
 from mmbot.core.vitals.shadow import ShadowReference
 from mmbot.errors import CheckError
 from mmbot.runtime.selftest.bench import Bench, Resting, Shown, Tamper
-from mmbot.runtime.selftest.expected import Facts, Law, Model, Sweep, Wanted
+from mmbot.runtime.selftest.expected import Facts, Model, Sweep, Wanted
+from mmbot.runtime.selftest.learning import Learning
 
 PERTURB_S: Final = 33.0
 """When a row changes something: what was frozen in the first half minute shows from then on."""
@@ -26,9 +27,10 @@ _ERROR_BPS: Final = 0.2
 """What rounding, fair price and the moment of a sample leave open."""
 _GRID_ERROR: Final = 0.05
 """The same of the distance of two lines: orders follow a change of price late."""
-_CHANGES: Final = 3
-"""Times that each order may change at one fair price: there, back, and once for good measure."""
+_CHANGES: Final = 5
+"""Times that each order may change on the way to one fair price and at it."""
 _DEPTH_USE: Final = 0.97
+_NEAR_BPS: Final = 1.5
 _STRIDE_BPS: Final = 0.6
 """Move of the mid in a second: less than the half spread of the touch."""
 _BUDGET_ROOM: Final = 1.06
@@ -78,9 +80,8 @@ class Session:
             config.quoter.reference_bps_max, config.quoter.reference_half_life_s
         )
         self._lead_bps: float | None = None
-        prior, adverse = config.intensity, config.adverse
-        self.law = Law(prior.a_per_s, prior.k_per_bp, adverse.a0_bps, adverse.a1)
         self._start_ns = self.bench.now_ns
+        self._learning = Learning(config.intensity, config.adverse, self._start_ns)
         self.bench.on_second = self._second
 
     @property
@@ -100,7 +101,7 @@ class Session:
             lead_bps=self._lead_bps,
             step_bps=stage.step_bps,
             fair_ticks=self.bench.fair_ticks,
-            law=self.law,
+            law=self._learning.law,
         )
 
     def _second(self) -> None:
@@ -110,6 +111,7 @@ class Session:
             if book.bid_ticks is not None and book.ask_ticks is not None:
                 px = (book.bid_ticks + book.ask_ticks) / 2
                 self._lead_bps = self._lead.lead_bps(now_ns, px, self.bench.fair_ticks)
+        self._learning.second(now_ns)
         self.model.second(now_ns, stage.mid_ticks, self.facts)
 
     # -- what a row does --------------------------------------------------------------------------
@@ -153,6 +155,18 @@ class Session:
         self.model.relinked()
         self.bench.seconds(2)
 
+    def informed(self, trades: int, reach_bps: float, move_bps: float) -> None:
+        """A trade a minute, each followed by the price; to and fro, so that it makes no trend."""
+        learning = self._learning
+        for number in range(trades):
+            side = Side.BUY if number % 2 == 0 else Side.SELL
+            self.stage.reach(side, reach_bps)
+            self.bench.exchange.settle()
+            learning.trade(self.bench.now_ns, move_bps)
+            # No window of the trend is a whole number of these.
+            self.ramp(side * move_bps / 10, 10)
+            self.bench.seconds(53)
+
     def sweep(self, side: Side) -> Sweep | None:
         """
         Somebody takes our orders of a side in one message, and the book stands there again.
@@ -177,7 +191,7 @@ class Session:
         """Depth of a burst that takes all of these, by the rule of four fills or of the share."""
         params, nearest, deepest = self.config.cascade, orders[0].px_ticks, orders[-1].px_ticks
         span = side * (nearest - deepest) / self.bench.fair_ticks * 1e4
-        decays = span * self.law.k_per_bp
+        decays = span * self._learning.law.k_per_bp
         is_span = len(orders) >= params.fills_min and decays >= params.span_decays_min
         is_wide = len(orders) >= params.share_orders_min or decays >= params.share_span_decays_min
         if not is_span and not is_wide:
@@ -187,9 +201,11 @@ class Session:
 
     # -- measuring --------------------------------------------------------------------------------
 
-    def measure(self, sides: tuple[Side, ...], points: int = _POINTS) -> dict[Side, Seen]:
+    def measure(
+        self, sides: tuple[Side, ...], points: int = _POINTS, open_bps: float = 0.0
+    ) -> dict[Side, Seen]:
         """Mean depth of each side over fair prices that tile the grid, beside the model's."""
-        wait_s = min(_WAIT_S_MAX, ceil(self.config.reconcile.hold_s) + 1)
+        wait_s = self._wait_s
         late = self.config.reconcile.hold_bps if self.config.reconcile.hold_s >= wait_s else 0.0
         spacing = self.spacing_bps(self.bench.shown())
         home, sent = self.stage.mid_steps, self.bench.wire.elements
@@ -199,6 +215,8 @@ class Session:
             self._walk(home + round(tile * spacing / self.stage.step_bps))
             self.bench.seconds(wait_s)
             self._refuse_churn(self.bench.wire.elements - sent, points)
+            if self.model.is_unsure:
+                raise Skip("an estimate lies too near to a threshold to know which side it is on")
             shown = self.bench.shown()
             for side, wanted in self.model.sides(self.facts):
                 if side in found:
@@ -207,6 +225,7 @@ class Session:
                     found[side].append((depth, wanted, self.spacing_bps(shown)))
         self._walk(home)
         fair = self.bench.fair_ticks
+        late += open_bps
         return {side: self._seen(rows, late, fair) for side, rows in found.items()}
 
     def _refuse_churn(self, sent: int, points: int) -> None:
@@ -225,12 +244,20 @@ class Session:
         return self.config.ladder.depth_bps_max
 
     def _walk(self, mid_steps: int) -> None:
-        """Take the mid there so slowly that it does not come through an order of ours."""
+        """Take the mid there so slowly that the touch does not come through an order of ours."""
         stage, stride = self.stage, self.steps(_STRIDE_BPS)
         while abs(mid_steps - stage.mid_steps) > stride:
             stage.mid_steps += stride if mid_steps > stage.mid_steps else -stride
-            self.bench.second()
+            shown = self.bench.shown()
+            depths = [shown.depth_bps(side) for side in Side]
+            is_near = any(depth is not None and depth < _NEAR_BPS for depth in depths)
+            self.bench.seconds(self._wait_s if is_near else 1)
         stage.mid_steps = mid_steps
+
+    @property
+    def _wait_s(self) -> int:
+        """Time after which orders have followed the price."""
+        return min(_WAIT_S_MAX, ceil(self.config.reconcile.hold_s) + 1)
 
     @staticmethod
     def _order(points: int) -> list[int]:

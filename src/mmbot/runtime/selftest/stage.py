@@ -257,9 +257,24 @@ class Stage:
         return self.venue.submit(self.user, order).filled_lots
 
     def hit(self, aggressor: Side, px_ticks: int, lots: int) -> None:
-        """Somebody else trades as far as a price, or until he has what he wants."""
+        """
+        Somebody else trades as far as a price, or until he has what he wants.
+
+        The touch stands there again in the same block: a trade that moves nothing.
+        """
         order = NewOrder(self.asset.asset_id, aggressor, px_ticks, lots, Tif.IOC)
         self.venue.submit(_TAKER, order)
+        self._quote()
+
+    def reach(self, aggressor: Side, reach_bps: float) -> None:
+        """Somebody else trades as far as `reach_bps` from the mid, where a lot rests for him."""
+        asset, mid = self.asset, self.mid_ticks
+        steps = round(reach_bps * 1e-4 * mid / self.step_ticks)
+        px = mid + aggressor * steps * self.step_ticks
+        self.venue.submit(_HOUSE, NewOrder(asset.asset_id, aggressor.opposite, px, 1, Tif.GTC))
+        level = next(iter(asset.book.levels(aggressor.opposite)))
+        lots = sum(order.sz_lots for order in level.orders.values())
+        self.hit(aggressor, px, lots + 1)
 
 
 def _step(asset: AssetState) -> int:
