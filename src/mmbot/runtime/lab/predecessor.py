@@ -54,15 +54,20 @@ class RecordedQuoter(Quoter):
     __slots__ = ("_filled", "_past", "_recorded", "_sampled_ns", "_swept_ns")
 
     def __init__(
-        self, params: QuoterParams, recorded: Recorded, *, ablate: frozenset[str] = frozenset()
+        self,
+        params: QuoterParams,
+        recorded: Recorded,
+        start_ticks: float,
+        *,
+        ablate: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__(params, ablate=ablate)
         self._recorded = recorded
         self._filled: tuple[deque[tuple[int, int]], ...] = (deque(), deque())
         """Time and order of the last fills, of the bids and of the asks."""
         self._swept_ns: list[int | None] = [None, None]
-        self._past: deque[tuple[int, float]] = deque()
-        """When fair was what, of the last 15 minutes."""
+        self._past: deque[tuple[int, float]] = deque([(0, start_ticks)])
+        """When fair was what, of the last 15 minutes; where the market started before that."""
         self._sampled_ns = 0
 
     def on_fill(self, fill: Fill) -> None:
@@ -117,7 +122,7 @@ class RecordedQuoter(Quoter):
     def _move_bps(self, fair_ticks: float, now_ns: int) -> float:
         """Move of the last 15 minutes, or since the start."""
         past = self._past
-        if not past or now_ns - self._sampled_ns >= _SAMPLE_NS:
+        if now_ns - self._sampled_ns >= _SAMPLE_NS:
             self._sampled_ns = now_ns
             past.append((now_ns, fair_ticks))
         while len(past) > 1 and past[1][0] <= now_ns - _DRIFT_NS:
@@ -136,10 +141,11 @@ class RecordedEngine(Engine):
         *,
         cloid_prefix: int,
         recorded: Recorded,
+        start_ticks: float,
         ablate: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__(params, instrument, cloid_prefix=cloid_prefix, ablate=ablate)
-        self._recorded = RecordedQuoter(params.quoter, recorded, ablate=ablate)
+        self._recorded = RecordedQuoter(params.quoter, recorded, start_ticks, ablate=ablate)
         self._quoter = self._recorded
 
     def _on_fill(self, fill: Fill) -> None:
