@@ -33,6 +33,8 @@ FIGURES: Final = _HERE / "prototype.json"
 CONFIG: Final = _HERE.parent / "configs" / "prototype.toml"
 VARIANTS: Final = ("base", "predecessor")
 SHIFTED: Final = ("emulator.queue=on", "emulator.latency_ms=50", "emulator.block_ms=68")
+_LIMIT_USD: Final = 500.0
+"""Position limit of the model."""
 _Z95: Final = 1.959963984540054
 
 Figure = tuple[float, float]
@@ -71,10 +73,10 @@ def outcomes(made: Setup, processes: int) -> dict[str, list[Outcome]]:
     return found
 
 
-def statistics(found: Sequence[Outcome]) -> dict[str, Figure]:
-    """What is compared, each with its standard error."""
+def statistics(found: Sequence[Outcome], limit_usd: float) -> dict[str, Figure]:
+    """What is compared, each with its standard error; profits as at the model's limit."""
     count = len(found)
-    pnl = np.array([it.pnl_usd for it in found])
+    pnl = np.array([it.pnl_usd for it in found]) * _LIMIT_USD / limit_usd
     fills = np.array([float(it.fills) for it in found])
     final = np.array([it.final_q_frac if it.final_lots > 0 else -it.final_q_frac for it in found])
     moved = np.array([it.fills * (it.markout_5s_bps or 0.0) for it in found])
@@ -119,6 +121,8 @@ def main() -> None:
         + " ".join(f"{it:>18s}" for it in columns)
     )
     inside = rows = 0
+    risk = load(CONFIG).risk
+    limit_usd = risk.position_limit_usd(risk.capital_usd)
     for world in asked.worlds.split(","):
         found = outcomes(setup(world, asked.seeds, asked.first_seed), cores())
         shifted = (
@@ -127,8 +131,8 @@ def main() -> None:
             else {}
         )
         for name in VARIANTS:
-            moved = statistics(shifted[name]) if asked.shift else {}
-            for key, ours in statistics(found[name]).items():
+            moved = statistics(shifted[name], limit_usd) if asked.shift else {}
+            for key, ours in statistics(found[name], limit_usd).items():
                 figure = their["worlds"][world][name][key]
                 theirs = figure["value"], figure["se"]
                 z = z_of(ours, theirs)

@@ -225,10 +225,19 @@ def test_no_look_knows_of_a_taker_who_is_still_to_come() -> None:
         sweeps_per_s=0.0,
         sweep_informed_frac=0.0,
         reaction_ms=0,
-        forced_sweeps=((10.0, 1, 12.0, True), (20.1, 1, 12.0, True)),
     )
-    steps, _ = Flow(params, 1).block()
-    by_ms = {step.at_ms: step.mid_bps for step in steps}
+    flow = Flow(params, 1)
+    flow._forced = [
+        Taker(at_ms, Side.BUY, 12.0, 8.4, 0.0, Cause.SWEEP) for at_ms in (10_000.0, 20_100.0)
+    ]
+    by_ms = {step.at_ms: step.mid_bps for step in flow.block()[0]}
     assert by_ms[10_000] == 0.0
     assert by_ms[10_250] == by_ms[20_000] == pytest.approx(8.4)
     assert by_ms[20_250] == pytest.approx(16.8)
+
+
+def test_a_sweep_at_a_given_time_falls_inside_the_step_that_begins_there() -> None:
+    """At the border a tie would decide whether the quoter it meets had seen the last look."""
+    sweeps = ((10.0, 1, 12.0, True), (20.1, -1, 9.0, False))
+    params = FlowParams(a_per_s=0.0, sweeps_per_s=0.0, forced_sweeps=sweeps)
+    assert [taker.at_ms for taker in Flow(params, 1).block()[1]] == [10_125.0, 20_225.0]

@@ -50,7 +50,8 @@ def test_forced_sweeps_come_at_their_times_and_on_their_sides() -> None:
     _, takers = drawn(WORLDS["feb24"][1], 5, 25)
     sweeps = [taker for taker in takers if taker.cause is not Cause.NOISE]
     found = [
-        (t.at_ms / 1000, int(t.side), t.reach_bps, t.cause is Cause.INFORMED_SWEEP) for t in sweeps
+        (t.at_ms / 1000 - 0.125, int(t.side), t.reach_bps, t.cause is Cause.INFORMED_SWEEP)
+        for t in sweeps
     ]
     assert found == list(FEB24_SWEEPS)
     assert sweeps[0].stay_bps == pytest.approx(0.7 * 16)

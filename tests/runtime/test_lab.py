@@ -51,7 +51,7 @@ SHIPPED = EngineParams.model_validate(
         "reconcile": {"requests_last_h": 2},
     }
 )
-GOLDEN = [(8, -450, 460), (8, -10, 415), (4, 168, 343)]
+GOLDEN = [(8, -450, 460), (8, -10, 417), (4, 168, 345)]
 """Fills, lots at the end and requests of the predecessor."""
 FIGURES = {"mean", "se", "p05", "p50", "p95"}
 
@@ -188,15 +188,15 @@ def test_the_predecessor_shifts_its_quotes_against_the_trend() -> None:
         plan = setup(scenario, minutes=14.9).plan(build("predecessor", SHIPPED, world(scenario)), 1)
         session = Session(plan)
         watched = session._watch
-        past: list[float] = []
+        exchange = session.exchange
+        start_ticks = exchange.instrument.ticks(exchange.start_px)
 
-        def watch(decision: Any, watched: Any = watched, past: list[float] = past) -> None:
+        def watch(decision: Any, watched: Any = watched, start_ticks: float = start_ticks) -> None:
             watched(decision)
             capture = decision.capture
             if capture is not None:
                 quote = capture.view.quote
-                past.append(quote.fair_ticks)
-                moved_bps = (quote.fair_ticks / past[0] - 1) * 1e4
+                moved_bps = (quote.fair_ticks / start_ticks - 1) * 1e4
                 seen.append((moved_bps, quote.shift_bps, quote.drift_bps))
 
         session._watch = watch  # type: ignore[method-assign]
@@ -222,7 +222,7 @@ def test_base_answers_a_sweep_as_the_recorded_quoter_did() -> None:
     """4 bps on the side that was swept, for 20 s, when four orders were filled at once."""
     variant = build("base", SHIPPED, world())
     assert variant.recorded is not None
-    quoter = RecordedQuoter(SHIPPED.quoter, variant.recorded, ablate=TERMS)
+    quoter = RecordedQuoter(SHIPPED.quoter, variant.recorded, 262_000.0, ablate=TERMS)
     fill = Fill(0, 1_000, 1, 1, None, Side.SELL, 262_000, 10, 0.0, 0.0, 0, False, False)
     for oid in (1, 1, 2, 3):
         quoter.on_fill(replace(fill, oid=oid))

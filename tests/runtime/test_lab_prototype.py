@@ -42,10 +42,11 @@ def test_the_recorded_session_is_traded_as_in_the_vectorised_model(name: str) ->
     plan = made.plan(build(name, made.shipped, world, law.floor_bps), 0)
     found = [run_session(msgspec.structs.replace(plan, seed=seed)) for seed in SEEDS]
     theirs = json.loads((ROOT / "benchmarks" / "prototype.json").read_text("utf-8"))
+    limit_usd = settings.risk.max_position_usd
     figures, paths = theirs["worlds"]["feb24"][name], theirs["paths"]
     ours = {
         "fills": [float(it.fills) for it in found],
-        "pnl_usd": [it.pnl_usd for it in found],
+        "pnl_usd": [it.pnl_usd * theirs["limit_usd"] / limit_usd for it in found],
         "final_q": [it.final_q_frac * (1 if it.final_lots > 0 else -1) for it in found],
     }
     for key, values in ours.items():

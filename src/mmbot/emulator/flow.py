@@ -227,9 +227,12 @@ class Flow:
 
     def _draw_forced(self, rng: np.random.Generator) -> list[Taker]:
         bound_s = self.params.sweep_jitter_s
+        # In the middle of the step that begins there. At its border a look, the sweep and a block
+        # of the venue would be due at once, and a tie would decide who had requoted before it.
+        middle_s = self.params.step_ms / MS_PER_S / 2
         forced = []
         for at_s, sign, reach_bps, is_informed in self.params.forced_sweeps:
-            moved_s = max(0.0, at_s + bound_s * float(rng.uniform(-1, 1)))
+            moved_s = max(0.0, at_s + bound_s * float(rng.uniform(-1, 1))) + middle_s
             cause = Cause.INFORMED_SWEEP if is_informed else Cause.SWEEP
             forced.append(self._sweep(moved_s, sign, reach_bps, cause))
         return forced

@@ -263,10 +263,13 @@ class Makers:
         asks.retreat(ask_top)
         book = self._book
         best_ask, best_bid = book.ask_ticks, book.bid_ticks
-        if best_ask is not None and best_ask <= mid_ticks:
-            self._clean(Side.BUY, valid_below(mid_ticks, self._sz_decimals), cleaner)
-        if best_bid is not None and best_bid >= mid_ticks:
-            self._clean(Side.SELL, valid_above(mid_ticks, self._sz_decimals), cleaner)
+        # The nearest valid price, as takers have it: to either side of the mid half a price step
+        # would be given to, or taken from, every quote that the price has passed.
+        passed = valid_near(mid_ticks, self._sz_decimals)
+        if best_ask is not None and best_ask <= passed:
+            self._clean(Side.BUY, passed, cleaner)
+        if best_bid is not None and best_bid >= passed:
+            self._clean(Side.SELL, passed, cleaner)
         bids.cover(bid_top, valid_above(mid_ticks * (1 - depth_bps * 1e-4), self._sz_decimals))
         asks.cover(ask_top, valid_below(mid_ticks * (1 + depth_bps * 1e-4), self._sz_decimals))
         return bid_top, ask_top

@@ -54,7 +54,12 @@ class RecordedQuoter(Quoter):
     __slots__ = ("_filled", "_past", "_recorded", "_sampled_ns", "_swept_ns")
 
     def __init__(
-        self, params: QuoterParams, recorded: Recorded, *, ablate: frozenset[str] = frozenset()
+        self,
+        params: QuoterParams,
+        recorded: Recorded,
+        start_ticks: float | None,
+        *,
+        ablate: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__(params, ablate=ablate)
         self._recorded = recorded
@@ -62,7 +67,9 @@ class RecordedQuoter(Quoter):
         """Time and order of the last fills, of the bids and of the asks."""
         self._swept_ns: list[int | None] = [None, None]
         self._past: deque[tuple[int, float]] = deque()
-        """When fair was what, of the last 15 minutes."""
+        """When fair was what, of the last 15 minutes; where the market started before that."""
+        if start_ticks is not None:
+            self._past.append((0, start_ticks))
         self._sampled_ns = 0
 
     def on_fill(self, fill: Fill) -> None:
@@ -136,13 +143,14 @@ class PredecessorEngine(Engine):
         *,
         cloid_prefix: int,
         recorded: Recorded,
+        start_ticks: float | None = None,
         own_in_book: bool = True,
         ablate: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__(
             params, instrument, cloid_prefix=cloid_prefix, own_in_book=own_in_book, ablate=ablate
         )
-        self._recorded = RecordedQuoter(params.quoter, recorded, ablate=ablate)
+        self._recorded = RecordedQuoter(params.quoter, recorded, start_ticks, ablate=ablate)
         self._quoter = self._recorded
 
     def _on_fill(self, fill: Fill) -> None:

@@ -132,6 +132,7 @@ class Session:
                 instrument,
                 cloid_prefix=_CLOID_PREFIX,
                 recorded=plan.recorded,
+                start_ticks=instrument.ticks(self.exchange.start_px),
                 ablate=ablate,
             )
         return Engine(params, instrument, cloid_prefix=_CLOID_PREFIX, ablate=ablate)
