@@ -117,7 +117,10 @@ def backtest(config: Config, here: Path) -> list[object]:
 
 
 def lab(config: Config, here: Path) -> list[object]:
-    """`mmbot lab` over a minute of a market; the configuration is read already."""
-    arguments = ("lab", "two-sided", "--seeds=1", "--minutes=1", "--variants=base", "--json")
-    with patch("mmbot.cli.lab.load", lambda *_: config):
+    """`mmbot lab` over six minutes of a market; the configuration is read already."""
+    arguments = ("lab", "feb24", "--seeds=1", "--minutes=6", "--variants=base", "--json")
+    with (
+        patch("mmbot.cli.lab.load", lambda *_: config),
+        patch("mmbot.runtime.lab.runner.cores", lambda: 1),
+    ):
         return _command(config, here, *arguments, env={})
