@@ -10,7 +10,9 @@ wider to save requests.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from math import sqrt
+from operator import add
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,6 +31,7 @@ _LOOK_NS = 60 * NS_PER_S
 _LOOKS = 15
 """The present churn is that of so many looks, one a minute."""
 _TICK_EPS = 1e-6
+_GRANT_NS = 10 * NS_PER_S
 
 
 class ReconcileParams(BaseModel):
@@ -203,6 +206,7 @@ class Reconciler:
     __slots__ = (
         "_changed_ns",
         "_done",
+        "_due_ns",
         "_hold",
         "_hold_max",
         "_hold_ns",
@@ -221,6 +225,8 @@ class Reconciler:
         self._keep_frac = params.keep_size_frac
         self._changed_ns = [0, 0]
         """When each side last changed, bids before asks."""
+        self._due_ns = [int(self._hold_ns_max)] * 2
+        """How long after that a side may change one order without a token."""
         self._done: list[tuple[object, ...]] = [(), ()]
         """Of each side, table and target between which no difference was found."""
         self.requests = Requests(params)
@@ -233,7 +239,7 @@ class Reconciler:
         """When a change left out for want of requests can be made."""
         if not self.is_waiting or self.requests.is_spent:
             return None
-        due_ns = min(self._changed_ns) + int(self._hold_ns_max) + 1
+        due_ns = min(map(add, self._changed_ns, self._due_ns)) + 1
         token_ns = self.requests.ready_at_ns(now_ns)
         return due_ns if token_ns is None or now_ns < due_ns < token_ns else token_ns
 
@@ -332,9 +338,27 @@ class Reconciler:
         if not doomed and self._done[is_ask] == key:
             return
         before = len(plan)
+        self._due_ns[is_ask] = self._due(orders.side(view.side), rungs[0])
         self._compare(orders, view, doomed, plan)
         if not doomed and len(plan) == before:
             self._done[is_ask] = key
+
+    def _due(self, slots: Sequence[Slot], nearest: Rung) -> int:
+        """
+        After what time a side may change one order with an empty bucket, ns.
+
+        As long as a price that diffuses takes on average to wander where the nearest order is now:
+        the time goes with the square of the distance. Ten seconds at least, for which the venue
+        lets an address without any request left send one (Hyperliquid docs, "Rate limits and user
+        limits").
+        """
+        longest = int(self._hold_ns_max)
+        if not slots:
+            return longest
+        off_bps = abs(nearest.px_ticks / slots[0].target_px_ticks - 1) * 1e4
+        if off_bps <= self._hold_max:
+            return longest
+        return max(min(longest, _GRANT_NS), int(longest * (self._hold_max / off_bps) ** 2))
 
     def _compare(self, orders: Orders, view: SideView, doomed: set[int], plan: _Plan) -> None:
         side = view.side
@@ -412,8 +436,8 @@ class Reconciler:
         """
         What the bucket pays for: lone sides, then retreats and reduction, then the rest.
 
-        With an empty bucket a side may still change one order every `hold_s_max`: a quote that
-        follows slowly is a quote, one left behind is only wide.
+        With an empty bucket a side may still change one order every `hold_s_max`, and sooner the
+        farther it is off: a quote that follows slowly is a quote, one left behind is only wide.
         """
         requests = self.requests
         tokens = requests.tokens - len(plan.cancels)
@@ -433,7 +457,8 @@ class Reconciler:
         ranked.sort(key=_urgency)
         bought: set[int] = set()
         for rank, order in ranked:
-            is_due = now_ns - self._changed_ns[order.side < 0] >= self._hold_ns_max
+            is_ask = order.side < 0
+            is_due = now_ns - self._changed_ns[is_ask] >= self._due_ns[is_ask]
             if tokens >= 1 or rank == _LONE or is_due:
                 bought.add(order.cloid)
                 tokens -= 1
