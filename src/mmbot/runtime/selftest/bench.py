@@ -32,6 +32,8 @@ _BLOCK_MS: Final = 50
 _KEY: Final = b"\x07" * 32
 """A key of no value: the accounts it signs for exist in memory alone."""
 _CLOID_PREFIX: Final = CLOID_MAGIC << 48 | 1
+_TAKEN: Final = _CLOID_PREFIX << 64 | 1 << 63
+"""First number of the orders that bring the position to where a row wants it."""
 _ROOM: Final = 0.5
 _SOFT_ROOM: Final = 0.4
 """Loss limits of the bench, fractions: a term is to be seen, not what a loss does."""
@@ -144,6 +146,7 @@ class Bench:
         tamper: Tamper | None = None,
     ) -> None:
         self.config = _with_room(config)
+        self._taken = 0
         signer = Signer(_KEY, is_mainnet=False)
         self.user = signer.address
         coin = config.instrument.wire_coin
@@ -271,13 +274,14 @@ class Bench:
 
     def hold(self, x: float) -> None:
         """
-        Bring the position to `x` limits by an order by hand.
+        Bring the position to `x` limits by a taker order of this run.
 
         Raises:
             CheckError: The emulated venue refuses it.
         """
         missing = round(x * self.q_max_lots()) - self.stage.position_lots()
-        filled = self.stage.take(missing)
+        self._taken += 1
+        filled = self.stage.take(missing, _TAKEN + self._taken)
         self.exchange.settle()
         if filled != abs(missing):
             raise CheckError(f"self-test: the position could not be brought to {x:+.2f} limits")

@@ -247,13 +247,20 @@ class Stage:
         self.venue.set_rates(self.user, maker=rate, taker=_BASE_TAKER)
         self.fee_bps = rate * factor * 1e4
 
-    def take(self, lots: int) -> int:
-        """An order on the account by hand, as an operator would: positive buys; lots filled."""
+    def take(self, lots: int, cloid: int) -> int:
+        """
+        A taker order on the account under a number of the program's run: positive buys.
+
+        Under any other number the position would grow by an order the program does not know, which
+        is a reason to trip. Returns lots filled.
+        """
         if not lots:
             return 0
         side = Side.BUY if lots > 0 else Side.SELL
         bound = self.mid_ticks + side * 40 * self.half_steps * self.step_ticks
-        order = NewOrder(self.asset.asset_id, side, bound, abs(lots), Tif.IOC)
+        order = NewOrder(
+            self.asset.asset_id, side, bound, abs(lots), Tif.IOC, cloid=f"{cloid:#034x}"
+        )
         return self.venue.submit(self.user, order).filled_lots
 
     def hit(self, aggressor: Side, px_ticks: int, lots: int) -> None:
