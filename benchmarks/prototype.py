@@ -3,7 +3,7 @@ Our laboratory beside the vectorised market model: is it the same market?
 
 `prototype.json` holds what the model of the project's notes (8.1, 8.2) gave in 2,000 paths: the
 recorded quoter without its drift term (`base`) and with it, of the wrong sign (`predecessor`).
-Here the engine trades the same worlds as that quoter (`configs/prototype.toml`), and every
+Here the engine trades the same worlds as that quoter (`benchmarks/prototype.toml`), and every
 statistic is compared: z is the difference over the errors of both. With `--shift` the queue and
 the latency of the venue are switched on, and the table tells by how much each statistic moves.
 
@@ -30,7 +30,7 @@ from mmbot.runtime.lab.variants import at_law, build, law_of
 
 _HERE: Final = Path(__file__).parent
 FIGURES: Final = _HERE / "prototype.json"
-CONFIG: Final = _HERE.parent / "configs" / "prototype.toml"
+CONFIG: Final = _HERE / "prototype.toml"
 VARIANTS: Final = ("base", "predecessor")
 SHIFTED: Final = ("emulator.queue=on", "emulator.latency_ms=50", "emulator.block_ms=68")
 _LIMIT_USD: Final = 500.0

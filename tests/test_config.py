@@ -41,16 +41,10 @@ def complaint(folder: Path, text: str, *overrides: str) -> str:
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.name)
 def test_every_shipped_configuration_is_valid(path: Path) -> None:
-    """
-    A template that does not load teaches a newcomer the wrong thing first.
-
-    The limits of the one that repeats a model are the model's.
-    """
+    """A template that does not load teaches a newcomer the wrong thing first."""
     config = load(path)
 
     assert config.risk.leverage == 10
-    if path.name == "prototype.toml":
-        return
     assert config.risk.capital_usd == 100
     limit_usd = config.risk.position_limit_usd(100)
     assert limit_usd == (400 if config.mode == "emulator" else 200)

@@ -23,7 +23,7 @@ _Z = 4.0
 @pytest.mark.parametrize("name", ["base", "predecessor"])
 def test_the_recorded_session_is_traded_as_in_the_vectorised_model(name: str) -> None:
     """`benchmarks/prototype.py` compares every world; here four sessions of one."""
-    settings = load(ROOT / "configs" / "prototype.toml")
+    settings = load(ROOT / "benchmarks" / "prototype.toml")
     emulator = settings.emulator
     made = Setup(
         "feb24",
