@@ -52,13 +52,17 @@ class Window:
         """Take `amount` if it fits, and say whether it did; a refused request costs nothing."""
         if self._limit is None:
             return True
-        while self._spent and self._spent[0][0] <= now_ms - MINUTE_MS:
-            self._total -= self._spent.popleft()[1]
-        if self._total + amount > self._limit:
+        if self.used(now_ms) + amount > self._limit:
             return False
         self._spent.append((now_ms, amount))
         self._total += amount
         return True
+
+    def used(self, now_ms: int) -> int:
+        """What was spent in the minute that ends now."""
+        while self._spent and self._spent[0][0] <= now_ms - MINUTE_MS:
+            self._total -= self._spent.popleft()[1]
+        return self._total
 
     def charge(self, amount: int, now_ms: int) -> None:
         """Add what is known only afterwards (rows of an answer); it may overdraw."""

@@ -18,7 +18,8 @@ from mmbot.core.events import Rejection
 from mmbot.core.types import NS_PER_S
 
 WEIGHT_PER_MIN: Final = 1200
-_MINUTE_NS: Final = 60 * NS_PER_S
+_MINUTE_NS: Final = 61 * NS_PER_S
+"""The venue counts from its arrival, so we forget a request a little later than it left."""
 _READ_SHARE: Final = 0.8
 """Reads leave a fifth of the weight to actions, which go over HTTP when no socket is open."""
 
