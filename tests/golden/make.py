@@ -30,9 +30,13 @@ def make(folder: Path) -> None:
     run.run(7)
     run.dialer.cut()
     run.run(5)
-    run.faults(is_post_only=True, delay_ms=200)
-    run.run(4)
-    run.faults(is_post_only=False, delay_ms=0, drop=2)
+    run.faults(delay_ms=600)
+    px, _ = run.touch()
+    for step in range(8):
+        # Up and down faster than orders arrive: some cross the book when they do.
+        run.market.force_px(px * (1.003 if step % 2 else 0.997))
+        run.run(0.5)
+    run.faults(delay_ms=0, drop=2)
     run.run(9)
     run.trader.kill("operator: golden")
     ending = run.ended()

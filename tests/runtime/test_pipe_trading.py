@@ -23,6 +23,15 @@ PX_SLACK = 0.005
 """How far the price may have moved since an order that still rests was decided, fraction."""
 WIDE = ("risk.loss_limit_frac=0.5", "risk.drawdown_limit_frac=0.5", "risk.soft_limit_frac=0.5")
 
+CLOSE = (
+    "risk.warm_s=0",
+    "risk.loss_limit_frac=0.01",
+    "risk.drawdown_limit_frac=0.01",
+    "risk.soft_limit_frac=0.009",
+    "risk.soft_release_frac=0.005",
+)
+"""Limits so close that the soft one, which gets out in time, does not."""
+
 
 def assert_consistent(run: PipeRun) -> None:
     """Whatever happened: nothing rests, every order had an owner, the ledger is the venue's."""
@@ -272,7 +281,7 @@ def test_prices_that_come_late_but_steadily_are_left_for_a_new_connection() -> N
 
 def test_falling_prices_trip_the_switch_in_simulated_time() -> None:
     """Loss limit: everything is cancelled, the latch is written first, the code is 3."""
-    run = PipeRun("demo", seed=1)
+    run = PipeRun("demo", seed=1, sets=CLOSE)
     run.start()
     run.run(5)
     px, _ = run.touch()
@@ -413,7 +422,8 @@ def test_cancels_lost_for_seconds_are_repeated_until_the_venue_confirms(
     lost_s: int, *, is_broken: bool
 ) -> None:
     """Whatever became of the first ones, and whether or not the engine can still be asked."""
-    run = PipeRun("demo", seed=6, sets=WIDE)
+    still = {"a_per_s": 0, "sweeps_per_s": 0, "sigma_bps_rt_s": 0}
+    run = PipeRun("demo", seed=6, sets=WIDE, market=still)
     run.ghost_s = 60
     run.start()
     run.run(20)

@@ -33,6 +33,13 @@ from mmbot.runtime.replayed import render
 from runtime.pipe_rig import START_MS, PipeRun
 
 WIDE = ("risk.loss_limit_frac=0.5", "risk.drawdown_limit_frac=0.5", "risk.soft_limit_frac=0.5")
+CLOSE = (
+    "risk.warm_s=0",
+    "risk.loss_limit_frac=0.01",
+    "risk.drawdown_limit_frac=0.01",
+    "risk.soft_limit_frac=0.009",
+    "risk.soft_release_frac=0.005",
+)
 MEMORY = CascadeMemory(
     bid=SideMemory(
         at_ns=(START_MS - 20_000) * NS_PER_MS, extra_bps=18.0, hold_ticks=261_000.0, log_odds=1.5
@@ -91,7 +98,7 @@ def with_a_kill(run: PipeRun) -> None:
 
 def with_a_loss(run: PipeRun) -> None:
     """The market trips it, by falling and falling."""
-    run.run(5)
+    run.run(20)
     px, _ = run.touch()
     for _ in range(200):
         if run.endings or run.trader.closing:
@@ -122,7 +129,7 @@ def eventful(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (with_reconnects, {"scenario": "demo", "seed": 5}),
         (with_rejects, {"scenario": "demo", "seed": 2}),
         (with_a_kill, {"scenario": "hype", "seed": 3}),
-        (with_a_loss, {"scenario": "demo", "seed": 1, "sets": ()}),
+        (with_a_loss, {"scenario": "demo", "seed": 1, "sets": CLOSE}),
         (briefly, {"scenario": "demo", "seed": 6, "memory": MEMORY}),
     ],
     ids=["reconnects", "rejects", "kill", "loss", "memory"],

@@ -155,6 +155,7 @@ def test_help_lists_exactly_the_commands_there_are() -> None:
         "flatten",
         "kill",
         "lab",
+        "replay",
         "reset",
         "run",
         "selftest",
