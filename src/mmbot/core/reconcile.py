@@ -347,8 +347,8 @@ class Reconciler:
         """
         After what time a side may change one order with an empty bucket, ns.
 
-        As long as a price that diffuses takes on average to wander where the nearest order is now:
-        the time goes with the square of the distance. Ten seconds at least, for which the venue
+        Beyond twice the widest hold the time goes down with the square of the distance, as that in
+        which a price that diffuses wanders so far goes up. Ten seconds at least, for which the venue
         lets an address without any request left send one (Hyperliquid docs, "Rate limits and user
         limits").
         """
@@ -356,9 +356,10 @@ class Reconciler:
         if not slots:
             return longest
         off_bps = abs(nearest.px_ticks / slots[0].target_px_ticks - 1) * 1e4
-        if off_bps <= self._hold_max:
+        far_bps = 2 * self._hold_max
+        if off_bps <= far_bps:
             return longest
-        return max(min(longest, _GRANT_NS), int(longest * (self._hold_max / off_bps) ** 2))
+        return max(min(longest, _GRANT_NS), int(longest * (far_bps / off_bps) ** 2))
 
     def _compare(self, orders: Orders, view: SideView, doomed: set[int], plan: _Plan) -> None:
         side = view.side
