@@ -54,6 +54,24 @@ def test_a_row_that_fails_ends_with_5_and_is_named(
     assert told["rows"][0]["status"] == "FAILED"
 
 
+def test_a_term_plays_all_rows_of_it(mmbot: Run) -> None:
+    """The table shows terms, so they are what a person types after it."""
+    code, out, _ = mmbot("selftest", f"--config={CONFIG}", "--row=fee", "--row=funding", "--json")
+
+    assert code == 0
+    rows = [row["name"] for row in json.loads(out)["rows"]]
+    assert rows == ["fee/up", "funding/paid", "funding/earned"]
+
+
+def test_rows_that_are_all_off_condemn_nothing(mmbot: Run) -> None:
+    """Exit 5, for nothing is known; but no row found anything wrong."""
+    code, out, _ = mmbot("selftest", f"--config={CONFIG}", "--row=reference/above")
+
+    assert code == 5
+    assert "nothing was shown" in out
+    assert "must not trade" not in out
+
+
 def test_check_names_the_terms_that_are_off(mmbot: Run) -> None:
     """A protection that was switched off and forgotten is a protection that is missed."""
     off = ("--offline", "--set", "cascade.gain=0")

@@ -55,6 +55,7 @@ def test_kill_trips_a_running_daemon_at_once_and_reset_shows_who_did(tmp_path: P
             assert venue.open_orders() == []
         assert (killing.returncode, err, code) == (3, "", 3), out
         assert "confirms" in out
+        assert f"process {bot.process.pid} has ended" in out
         trip = next(r for r in bot.records() if r["event"] == "killswitch.tripped")
         assert trip["trigger"] == "operator"
         assert "mmbot kill" in trip["text"]
@@ -115,8 +116,9 @@ def test_the_service_manager_clears_up_behind_a_dead_daemon_and_never_under_a_li
         assert venue.resting() == []
         seen = venue.read("status")["requests_seen"]
         again = start("watchdog", *chosen)
-        again.communicate(timeout=PATIENCE_S)
+        out, _ = again.communicate(timeout=PATIENCE_S)
         assert again.returncode == 0
+        assert "left nothing resting" in out
         assert venue.read("status")["requests_seen"] == seen
 
 

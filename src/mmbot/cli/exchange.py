@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, TextIO
 
 import typer
 
-from mmbot.cli.options import AsJson, Overrides, echo
+from mmbot.cli.options import AsJson, echo
 from mmbot.emulator.scenarios import SCENARIOS, build_venue
 from mmbot.emulator.server import Running, serve, wall_clock_ms
 from mmbot.emulator.specs import VenueParams
@@ -48,7 +48,14 @@ def exchange(
     requests: Annotated[
         int, typer.Option(min=0, max=10**9, help="Requests of an address before any volume.")
     ] = 10_000,
-    overrides: Overrides = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override one key of [market], for example market.sigma_bps_rt_s=2.",
+        ),
+    ] = None,
     *,
     queue: Annotated[
         bool, typer.Option(help="Who came last at a price of the market is filled last.")

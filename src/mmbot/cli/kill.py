@@ -11,9 +11,9 @@ from pathlib import Path
 import typer
 
 from mmbot.cli.keys import find_key
-from mmbot.cli.options import ConfigFile, Overrides, RunDir, echo, folder
+from mmbot.cli.options import ConfigFile, NewestRunDir, Overrides, echo, folder
 from mmbot.config import Config, load, require_available
-from mmbot.errors import Exit, StateError
+from mmbot.errors import Exit, MmbotError, StateError
 from mmbot.hyperliquid.signing import Signer
 from mmbot.logs import LogWriter, Record, make_logger
 from mmbot.runtime.aio import wall_clock_ns
@@ -23,7 +23,7 @@ from mmbot.runtime.tripping import trip
 from mmbot.runtime.venues import open_venue, state_path
 
 
-def kill(config: ConfigFile, overrides: Overrides = None, run_dir: RunDir = None) -> None:
+def kill(config: ConfigFile, overrides: Overrides = None, run_dir: NewestRunDir = None) -> None:
     """
     Trip the kill switch: cancel everything of ours, have the venue confirm it, latch. Exits 3.
 
@@ -36,25 +36,37 @@ def kill(config: ConfigFile, overrides: Overrides = None, run_dir: RunDir = None
     chosen = folder(run_dir, "--run-dir")
     writer = LogWriter(None, sys.stdout, _line)
     try:
-        lines = asyncio.run(_kill(settings, chosen, writer))
+        unsaid = asyncio.run(_kill(settings, chosen, writer))
     finally:
         writer.close()
-    for line in lines:
-        echo(line)
+    if unsaid is not None:
+        raise unsaid
     raise typer.Exit(Exit.KILLED)
 
 
-async def _kill(settings: Config, chosen: Path | None, writer: LogWriter) -> tuple[str, ...]:
+async def _kill(settings: Config, chosen: Path | None, writer: LogWriter) -> Exception | None:
+    """Trip the switch; returns why a line could not be said, which holds up no cancel."""
     log = make_logger(writer, wall_clock_ns, "warning")
+    unsaid: Exception | None = None
+
+    def tell(line: str) -> None:
+        nonlocal unsaid
+        try:
+            echo(line)
+        except (BrokenPipeError, MmbotError) as error:
+            unsaid = error
+
     if settings.is_embedded:
         path = state_path(settings, chosen, "")
         if not path.exists():
             raise StateError(f"no safety state at {path}: nothing has run there")
-        return await trip(settings, path, "", None, time.time_ns(), log)
+        await trip(settings, path, "", None, time.time_ns(), log=log, tell=tell)
+        return unsaid
     async with open_venue(settings, find_key(settings, os.environ)) as venue:
         user = account_of(settings, Signer(venue.key, is_mainnet=False))
         path = state_path(settings, None, user)
-        return await trip(settings, path, user, venue, time.time_ns(), log)
+        await trip(settings, path, user, venue, time.time_ns(), log=log, tell=tell)
+    return unsaid
 
 
 def _line(record: Record) -> str:

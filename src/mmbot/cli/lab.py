@@ -48,7 +48,11 @@ def lab(
     overrides: Overrides = None,
     seeds: Annotated[
         int | None,
-        typer.Option(min=1, max=1_000_000, help="Sessions of each variant; paths of the theory."),
+        typer.Option(
+            min=1,
+            max=1_000_000,
+            help=f"Sessions of each variant (default {_SEEDS}); paths of the theory ({_PATHS}).",
+        ),
     ] = None,
     first_seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the first.")] = 1,
     minutes: Annotated[

@@ -30,6 +30,14 @@ RunDir = Annotated[
         "--run-dir", metavar="DIR", help="Folder of this run; default: a new one below log.dir."
     ),
 ]
+NewestRunDir = Annotated[
+    str | None,
+    typer.Option(
+        "--run-dir",
+        metavar="DIR",
+        help="Folder of the run, with the embedded exchange only; default: the newest.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 
 _SPAN_S_MAX: Final = 366 * 86_400.0

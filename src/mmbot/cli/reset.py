@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from mmbot.cli.keys import find_key
-from mmbot.cli.options import AsJson, ConfigFile, Overrides, echo, folder
+from mmbot.cli.options import AsJson, ConfigFile, NewestRunDir, Overrides, echo, folder
 from mmbot.config import Config, load
 from mmbot.errors import StateError
 from mmbot.hyperliquid.signing import Signer
@@ -19,19 +19,13 @@ from mmbot.logs import utc
 from mmbot.runtime.venues import market_lock, open_venue, state_path
 from mmbot.state.store import Store
 
-StateDir = Annotated[
-    str | None,
-    typer.Option(
-        "--run-dir", metavar="DIR", help="Folder of the run, with the embedded exchange only."
-    ),
-]
 _RUNNING: Final = "a switch is not reset under a run; stop it first (kill {pid}), then reset"
 
 
 def reset(
     config: ConfigFile,
     overrides: Overrides = None,
-    run_dir: StateDir = None,
+    run_dir: NewestRunDir = None,
     *,
     show: Annotated[bool, typer.Option("--show", help="Only show why; clear nothing.")] = False,
     sweeps: Annotated[

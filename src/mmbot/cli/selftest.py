@@ -19,7 +19,7 @@ def selftest(
     *,
     rows: Annotated[
         list[str] | None,
-        typer.Option("--row", metavar="NAME", help="Play this row alone; may be repeated."),
+        typer.Option("--row", metavar="NAME", help="Play this row or term alone; may be repeated."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

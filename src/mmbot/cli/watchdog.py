@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from mmbot.cli.keys import find_key, find_watchdog_key
-from mmbot.cli.options import ConfigFile, Overrides, RunDir, folder
+from mmbot.cli.options import ConfigFile, NewestRunDir, Overrides, folder
 from mmbot.config import Config, load, require_available
 from mmbot.errors import CheckError, ConfigError, StateError
 from mmbot.hyperliquid.signing import Signer
@@ -27,7 +27,7 @@ from mmbot.runtime.watchdog import Watchdog
 def watchdog(
     config: ConfigFile,
     overrides: Overrides = None,
-    run_dir: RunDir = None,
+    run_dir: NewestRunDir = None,
     *,
     once: Annotated[
         bool,

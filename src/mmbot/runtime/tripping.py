@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -41,14 +42,22 @@ _HELD: Final = "process {pid} trades it"
 
 
 async def trip(
-    config: Config, state: Path, user: str, venue: Venue | None, now_ns: int, log: Log
-) -> tuple[str, ...]:
+    config: Config,
+    state: Path,
+    user: str,
+    venue: Venue | None,
+    now_ns: int,
+    *,
+    log: Log,
+    tell: Callable[[str], None],
+) -> None:
     """
-    Latch the switch, and return in lines for a person what became of the orders.
+    Latch the switch, have every order cancelled, and say so line by line.
 
     Args:
         state: Safety state of the account and market.
         venue: Where it is traded; None where only its daemon knows (the embedded exchange).
+        tell: Takes each line as soon as it is true: a busy venue makes the last one late.
 
     Raises:
         StateError: The switch could not be latched.
@@ -58,38 +67,45 @@ async def trip(
     with Store(state) as store:
         before = store.latched()
         store.latch(KillReason("operator", 1.0, 1.0, "command", text, now_ns))
-    lines = [f"latched   {state}"]
+    tell(f"latched   {state}")
     if before is not None:
-        lines.append(f"already   latched before: {before.text}")
+        tell(f"already   latched before: {before.text}")
     beat = read_beat(beat_path(state))
-    lock = await _when_ended(config, state, user, beat)
+    lock, was_held = await _when_ended(config, state, user, beat)
     try:
         if lock is None:
             pid = beat.pid if beat is not None else 0
-            lines.append(f"daemon    does not answer (process {pid}): end it with kill -9 {pid}")
+            tell(f"daemon    does not answer (process {pid}): end it with kill -9 {pid}")
         elif beat is not None:
-            lines.append("daemon    has ended, or did not run")
-        lines.append(await _clear(config, state, user, venue, beat, lock, log))
+            tell(f"daemon    process {beat.pid} has ended" if was_held else "daemon    none runs")
+        tell(await _clear(config, state, user, venue, beat, lock, log))
     finally:
         if lock is not None:
             lock.release()
-    return tuple(lines)
 
 
-async def _when_ended(config: Config, state: Path, user: str, beat: Beat | None) -> RunLock | None:
-    """The lock of the market, once its daemon has ended; None if that one does not answer."""
+async def _when_ended(
+    config: Config, state: Path, user: str, beat: Beat | None
+) -> tuple[RunLock | None, bool]:
+    """
+    The lock of the market, once its daemon has ended, and whether there was one to wait for.
+
+    No lock if that daemon does not answer.
+    """
     began_ns = steady_clock_ns()
     pulse = Pulse(_ANSWER_S, began_ns)
     pulse.see(beat, began_ns)
+    was_held = False
     while True:
         try:
-            return market_lock(config, state, user, _HELD)
+            return market_lock(config, state, user, _HELD), was_held
         except CheckError:
+            was_held = True
             now_ns = steady_clock_ns()
         pulse.see(read_beat(beat_path(state)), now_ns)
         is_mute = pulse.silence_ns(now_ns) >= _ANSWER_S * NS_PER_S
         if is_mute or now_ns - began_ns >= _END_S * NS_PER_S:
-            return None
+            return None, was_held
         await asyncio.sleep(_LOOK_S)
 
 

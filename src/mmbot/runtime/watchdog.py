@@ -154,6 +154,8 @@ class Watchdog:
         """
         beat = read_beat(self._beat_path())
         if beat is None or not beat.may_rest:
+            why = "no daemon has run" if beat is None else "the last daemon left nothing resting"
+            self._log.info("watchdog.not_needed", why=why)
             return 0
         pulse = Pulse(self._config.watchdog.silent_s, steady_clock_ns())
         pulse.see(beat, steady_clock_ns())

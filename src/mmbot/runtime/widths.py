@@ -30,7 +30,7 @@ _FOR_EVER_S: Final = 1e9
 _MOVE_BPS_MAX: Final = 1000.0
 _Z95: Final = 1.96
 _BPS: Final = 1e-4
-NO_WIDTH_PAYS: Final = "no width pays on this market at this fee"
+NO_WIDTH_PAYS: Final = "no width is shown to pay on this market at this fee"
 
 
 class WidthRow(msgspec.Struct, frozen=True):

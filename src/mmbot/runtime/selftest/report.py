@@ -110,8 +110,11 @@ def lines(report: Report) -> list[str]:
         for row in report.rows
         if row.status is not Status.OK
     )
-    verdict = "every term does what it must" if report.is_well else "the program must not trade"
     failed = len(report.failed)
+    if report.is_well:
+        verdict = "every term does what it must"
+    else:
+        verdict = "the program must not trade" if failed else "nothing was shown of this program"
     text.append(f"{report.coin}: {played} rows, {failed} failed, {report.cpu_s:.0f} s: {verdict}")
     return text
 

@@ -28,7 +28,7 @@ def run_selftest(
     Args:
         config: The configuration of the run.
         instrument: What the real venue says of the perp; unset: as the emulated one lists it.
-        rows: Names of the rows to play, all by default.
+        rows: Names of the rows to play, or terms for all rows of theirs; all by default.
         tamper: Breaks the program before it starts; for tests.
         on_row: Hears of every row as it is judged.
 
@@ -36,12 +36,12 @@ def run_selftest(
         ConfigError: An unknown row.
     """
     names = {row.name for row in ROWS}
-    if rows is not None and (strangers := sorted(set(rows) - names)):
+    if rows is not None and (strangers := sorted(set(rows) - names - {r.term for r in ROWS})):
         raise ConfigError(f"self-test: no row {strangers[0]!r}; use {', '.join(sorted(names))}")
     began_s = process_time()
     results = []
     for row in ROWS:
-        if rows is not None and row.name not in rows:
+        if rows is not None and row.name not in rows and row.term not in rows:
             continue
         result = play(row, config, instrument=instrument, tamper=tamper)
         results.append(result)
