@@ -30,7 +30,7 @@ _FOR_EVER_S: Final = 1e9
 _MOVE_BPS_MAX: Final = 1000.0
 _Z95: Final = 1.96
 _BPS: Final = 1e-4
-NO_WIDTH_PAYS: Final = "no width is shown to pay on this market at this fee"
+NO_WIDTH_PAYS: Final = "no width pays on this market at this fee"
 
 
 class WidthRow(msgspec.Struct, frozen=True):
@@ -237,6 +237,8 @@ def lines(widths: Widths) -> list[str]:
             f"{_figure(row.usd_per_day, '+.3f'):>10}{_figure(row.earned_per_h, '.0f'):>10}"
             f"{_figure(row.requests_per_h, '.0f'):>8}"
         )
+    if widths.best is None:
+        out.append("no interval of a net edge lies above zero:")
     out.append(widths.verdict)
     return out
 
