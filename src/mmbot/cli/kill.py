@@ -19,7 +19,7 @@ from mmbot.logs import LogWriter, Record, make_logger
 from mmbot.runtime.aio import wall_clock_ns
 from mmbot.runtime.preflight import account_of
 from mmbot.runtime.screen import plain
-from mmbot.runtime.tripping import trip
+from mmbot.runtime.tripping import Tripped, trip
 from mmbot.runtime.venues import open_venue, state_path
 
 
@@ -29,22 +29,24 @@ def kill(config: ConfigFile, overrides: Overrides = None, run_dir: RunDir = None
 
     A running daemon does it itself, at once; without one, or where it does not answer, this command
     does. The position stays. With the embedded exchange --run-dir names the run, by default the
-    newest. Exit 4: latched, but the venue did not confirm.
+    newest. Exit 4: the venue did not confirm. Exit 1: confirmed, but the latch cannot be written.
     """
     settings = load(config, overrides or ())
     require_available(settings)
     chosen = folder(run_dir, "--run-dir")
     writer = LogWriter(None, sys.stdout, _line)
     try:
-        lines = asyncio.run(_kill(settings, chosen, writer))
+        done = asyncio.run(_kill(settings, chosen, writer))
     finally:
         writer.close()
-    for line in lines:
+    for line in done.lines:
         echo(line)
+    if done.unlatched is not None:
+        raise StateError(f"the kill switch is NOT latched: {done.unlatched}")
     raise typer.Exit(Exit.KILLED)
 
 
-async def _kill(settings: Config, chosen: Path | None, writer: LogWriter) -> tuple[str, ...]:
+async def _kill(settings: Config, chosen: Path | None, writer: LogWriter) -> Tripped:
     log = make_logger(writer, wall_clock_ns, "warning")
     if settings.is_embedded:
         path = state_path(settings, chosen, "")
