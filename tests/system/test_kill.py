@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sqlite3
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -174,3 +176,28 @@ def test_kill_cancels_also_where_it_cannot_latch(tmp_path: Path, is_alive: bool)
     assert killing.returncode == 1
     assert "NOT latched" in err
     assert "the venue confirms that none of ours rests" in out
+
+
+@pytest.mark.parametrize("command", ["kill", "flatten"])
+def test_a_command_that_is_interrupted_says_that_nothing_was_verified(
+    tmp_path: Path, command: str
+) -> None:
+    """It has begun, orders rest, and whoever pressed Ctrl+C must not think them gone."""
+    with exchange(sets=STILL) as venue:
+        sets = [f"emulator.url={venue.url}", f"state_dir={tmp_path / 'state'}"]
+        with daemon(tmp_path / "run", config=CONFIG, sets=sets) as bot:
+            bot.wait_for("a ladder", lambda _: len(venue.resting()) >= 4)
+            bot.process.kill()
+            bot.process.wait()
+        venue.control("faults", refuse=[500] * 500)
+        asked = venue.read("status")["requests_seen"]
+        begun = start(command, f"--config={CONFIG}", *(f"--set={item}" for item in sets))
+        until = monotonic() + PATIENCE_S
+        while venue.read("status")["requests_seen"] == asked and monotonic() < until:
+            select.select([], [], [], 0.02)
+        begun.send_signal(signal.SIGINT)
+        _, err = begun.communicate(timeout=PATIENCE_S)
+        assert len(venue.resting()) >= 4
+    assert begun.returncode in (1, 4)
+    assert "interrupted" in err
+    assert "look at the account" in err

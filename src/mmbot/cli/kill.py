@@ -37,6 +37,11 @@ def kill(config: ConfigFile, overrides: Overrides = None, run_dir: RunDir = None
     writer = LogWriter(None, sys.stdout, _line)
     try:
         done = asyncio.run(_kill(settings, chosen, writer))
+    except KeyboardInterrupt:
+        raise StateError(
+            "interrupted: the venue has not confirmed that nothing rests; `mmbot reset --show` "
+            "says whether the switch is latched, look at the account for the orders"
+        ) from None
     finally:
         writer.close()
     for line in done.lines:
