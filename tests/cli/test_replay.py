@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from mmbot.cli.app import build
 from mmbot.errors import ConfigError
-from mmbot.journal.records import Ended
+from mmbot.journal.blocks import Packer, file_head, row_bytes
+from mmbot.journal.reader import Journal
+from mmbot.journal.records import Ended, JournalError, Kind
 from mmbot.journal.writer import JournalParams, Writer
+from mmbot.runtime.replay import replay
 from mmbot.runtime.rundir import find_run, point_latest
 from runtime.pipe_rig import PipeRun
 
@@ -74,3 +79,57 @@ def test_a_run_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         find_run("latest")
     with pytest.raises(ConfigError, match="no run at absent"):
         find_run("absent")
+
+
+def test_a_journal_without_a_decision_proves_nothing(tmp_path: Path) -> None:
+    """An empty file is what a full disk leaves; it must not read as a perfect replay."""
+    (tmp_path / "journal-0001.mmj").touch()
+    done = RUNNER.invoke(build(["replay"]), ["replay", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "IDENTICAL" not in done.output
+    assert "no decision in it" in done.output
+
+
+@pytest.mark.parametrize("what", ["folder", "nowhere", "pipe"])
+def test_what_only_has_the_name_of_a_journal_is_none(tmp_path: Path, what: str) -> None:
+    """A wrong copy of a folder is an error in words, and no pipe is waited for."""
+    path = tmp_path / "journal-0001.mmj"
+    if what == "folder":
+        path.mkdir()
+    elif what == "nowhere":
+        path.symlink_to(tmp_path / "gone")
+    else:
+        os.mkfifo(path)
+    with pytest.raises(JournalError, match="no journal"):
+        replay(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("drop", "change", "said"),
+    [
+        (None, {"loss_limits": 1}, "risk.loss_limits: Extra inputs are not permitted"),
+        (None, {"capital_usd": -3}, "risk.capital_usd: Input should be greater"),
+        (Kind.STARTED, {}, "does not begin with the record of a start"),
+        (Kind.DECIDE, {}, "an output without its decision"),
+    ],
+)
+def test_a_journal_of_another_build_is_refused_in_words(
+    run_dir: Path, tmp_path: Path, drop: Kind | None, change: dict[str, int], said: str
+) -> None:
+    """Parameters come and go between versions; that is no bug of this one."""
+    rows = [(entry.kind, entry.payload) for entry in Journal.of(run_dir).entries()]
+    raw, count = b"", 0
+    for kind, payload in rows:
+        if kind == drop:
+            continue
+        if kind == Kind.STARTED:
+            tree = msgspec.msgpack.decode(payload)
+            tree["params"]["risk"] |= change
+            raw += row_bytes(kind, msgspec.msgpack.encode(tree))
+        else:
+            raw += row_bytes(kind, payload)
+        count += 1
+    head = file_head(0, bytes(8), 0)
+    (tmp_path / "journal-0001.mmj").write_bytes(head + Packer().block(raw, 0, count))
+    with pytest.raises(JournalError, match=said):
+        replay(tmp_path)

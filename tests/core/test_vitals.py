@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import msgspec
@@ -11,8 +12,10 @@ from core.driven import END_S, Driven
 from core.mutants import Border, Change, Mutant, plant, session_for
 from core.watched import MarketSession, Watch, facts_of
 from mmbot.core.diagnostics import Diagnostics
+from mmbot.core.estimators.volatility import Volatility, VolatilityParams
 from mmbot.core.types import NS_PER_S
 from mmbot.core.vitals import EXPECTATIONS, Facts, Kind, Violation, Vitals
+from mmbot.core.vitals.shadow import ShadowVolatility
 from mmbot.emulator.worlds import WORLDS
 
 SESSION_S = 600.0
@@ -360,3 +363,20 @@ def test_the_vitals_answer_the_same_to_the_same_records() -> None:
     again = [each for record, facts in told for each in watch.vitals.observe(record, facts)]
     assert again == driven.watch.violations
     assert again
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_market_twelve_times_as_wild_as_the_prior_is_inside_the_bound_from_the_start(
+    seed: int,
+) -> None:
+    """A coin that is new to us must not be held for a broken estimate in its first minutes."""
+    rng, params = random.Random(seed), VolatilityParams()
+    estimate, shadow = Volatility(params), ShadowVolatility(params)
+    now_ns, mid = 0, 100.0
+    for _ in range(600):
+        now_ns += NS_PER_S
+        mid *= 1 + rng.gauss(0, 12 * params.prior_bps_rt_s) * 1e-4
+        estimate.sample(now_ns, mid)
+        shadow.sample(now_ns, mid)
+        bound = min(params.vol_bps_rt_s_max, 2.5 * shadow.largest_bps_rt_s)
+        assert estimate.robust_bps_rt_s <= bound + EXPECTATIONS["volatility_robust"].slack

@@ -11,7 +11,7 @@ from mmbot.core.types import NS_PER_S
 from mmbot.errors import Exit
 from mmbot.hyperliquid.ports import HttpReply
 from mmbot.runtime.flatten import closed_line
-from mmbot.runtime.screen import last_line
+from mmbot.runtime.screen import last_line, summary_lines
 from runtime.pipe_rig import PipeRun
 from runtime.test_pipe_trading import WIDE
 
@@ -257,3 +257,22 @@ def test_a_run_that_is_to_be_left_ends_flat_though_positions_are_held_at_other_e
     assert run.position_sz() == 0
     assert run.resting() == []
     assert {order["t"]["limit"]["tif"] for order in takers(run)} == {"Ioc"}
+
+
+def test_an_account_that_was_never_read_is_given_no_position() -> None:
+    """A ledger that never began says 0, and the account may hold anything."""
+    run = PipeRun("demo", seed=1)
+    run.faults(refuse_info=[500] * 1000)
+    run.trader.start()
+    run.run(3)
+    run.trader.kill("operator: test")
+    ending = run.ended(120)
+    summary = run.summary()
+
+    assert ending.exit_code == Exit.KILLED
+    assert ending.final is None
+    assert summary["position_sz"] is None
+    said = last_line(summary, None, coin="HYPE", command="x", is_embedded=False)
+    assert said is not None
+    assert "HYPE is NOT known" in said
+    assert any("not known" in line for line in summary_lines(summary))

@@ -23,6 +23,17 @@ def test_ten_healthy_minutes_raise_no_alarm(scenario: str, seed: int) -> None:
     assert [record["text"] for record in run.log.named("vitals.violated")] == []
 
 
+@pytest.mark.parametrize("sets", [("ladder.spacing_bps=5",), ("ladder.rungs=1",)])
+def test_wide_lines_and_lone_orders_are_no_fault(sets: tuple[str, ...]) -> None:
+    """Valid settings: where orders rest a line from what is wanted, no term is broken."""
+    run = PipeRun("demo", seed=5, sets=(*WIDE, *sets))
+    run.start()
+    run.run(300, every_s=5)
+    run.stop()
+
+    assert [record["text"] for record in run.log.named("vitals.violated")] == []
+
+
 @pytest.mark.parametrize(
     ("term", "factor"), [("inventory_skew_bps", 0.0), ("inventory_skew_bps", -1.0)]
 )

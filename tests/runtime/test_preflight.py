@@ -358,3 +358,28 @@ async def test_an_equity_whose_limit_holds_no_order_is_refused() -> None:
 
     assert failed(facts) == ["equity"]
     assert "deposit more or set risk.max_position_usd" in row(facts, "equity").text
+
+
+@pytest.mark.parametrize(
+    ("sets", "is_enough"),
+    [
+        (("risk.side_budget_frac=0.2", "risk.max_position_usd=57"), True),
+        (("risk.side_budget_frac=0.2", "risk.max_position_usd=54.2"), False),
+    ],
+)
+async def test_a_run_begins_exactly_where_its_side_holds_an_order(
+    sets: tuple[str, ...], is_enough: bool
+) -> None:
+    """Between the venue's 10 USD and the least order of ours it would start and never quote."""
+    async with venue_with(equity_usd=100.0) as (_, rest):
+        facts = await facts_of(rest, *sets)
+        config = load(CONFIG, ["emulator.scenario=hype", *sets])
+        ladder = await preview(config, rest, facts)
+    assert (failed(facts) == []) is is_enough
+    assert bool(ladder.rungs) is is_enough
+
+
+async def test_a_side_too_small_for_an_order_anywhere_is_no_configuration() -> None:
+    """The head-room of a side counts: 10 USD a side never held an order of 10.5."""
+    with pytest.raises(ConfigError, match="order_usd_min"):
+        load(CONFIG, ["risk.capital_usd=10", "risk.max_position_usd=50"])

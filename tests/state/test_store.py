@@ -162,3 +162,22 @@ def test_a_latch_from_another_process_is_seen_also_in_a_file_that_is_new(tmp_pat
             assert held.peek() is None
             other.latch(LOSS)
         assert held.peek() == LOSS
+
+
+def test_a_file_replaced_by_rubbish_is_an_error_each_time_and_no_crash(tmp_path: Path) -> None:
+    """Found at a heartbeat, it must not end the run whose switch trips later; mended, it serves."""
+    path = tmp_path / "state.sqlite"
+    with Store(path) as store:
+        for file in tmp_path.iterdir():
+            file.unlink()
+        path.write_bytes(b"rubbish" * 999)
+        for _ in range(2):
+            with pytest.raises(StateError, match="file is not a database"):
+                store.peek()
+        with pytest.raises(StateError, match="file is not a database"):
+            store.latch(LOSS)
+        with pytest.raises(StateError, match="safety state"):
+            store.latched()
+        path.unlink()
+        store.latch(LOSS)
+        assert store.peek() == LOSS

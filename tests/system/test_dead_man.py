@@ -122,6 +122,32 @@ def test_the_service_manager_clears_up_behind_a_dead_daemon_and_never_under_a_li
         assert venue.read("status")["requests_seen"] == seen
 
 
+@pytest.mark.parametrize("is_once", [True, False])
+def test_a_heartbeat_that_cannot_be_read_counts_as_orders_that_may_rest(
+    tmp_path: Path, is_once: bool
+) -> None:
+    """A machine that lost its power leaves rubbish there, and the orders at the venue."""
+    with exchange(sets=STILL) as venue:
+        sets = sets_of(venue, tmp_path)
+        with daemon(tmp_path / "run", config=CONFIG, sets=sets) as bot:
+            bot.wait_for("a ladder", lambda _: len(venue.resting()) >= 4)
+            bot.process.kill()
+            bot.process.wait()
+        (beat,) = (tmp_path / "state").glob("*.beat")
+        beat.write_bytes(bytes(1024))
+        chosen = [f"--config={CONFIG}", *(f"--set={item}" for item in sets)]
+        if is_once:
+            once = start("watchdog", *chosen, "--once")
+            out, err = once.communicate(timeout=PATIENCE_S)
+            assert (once.returncode, err) == (0, "")
+            assert "beat_unreadable" in out
+        else:
+            with killing.watchdog(sets, "") as dog:
+                assert dog.stdout is not None
+                assert any("watchdog.verified" in line for line in dog.stdout)
+        assert venue.open_orders() == []
+
+
 def test_the_service_manager_hears_of_the_whole_life_of_a_daemon(tmp_path: Path) -> None:
     """sd_notify(3): ready when it trades, alive as long as its loop turns, stopping at the end."""
     heard: list[str] = []

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sqlite3
 from pathlib import Path
+from time import monotonic
 
-from system.harness import STILL, daemon, exchange, start
+import pytest
+
+from system.harness import PATIENCE_S, STILL, daemon, exchange, start
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
 
@@ -124,3 +128,76 @@ def test_a_kill_that_cannot_be_latched_still_ends_as_a_kill_and_says_so(tmp_path
     assert code == 3
     assert "NOT latched" in err
     assert bot.summary()["kill"]["trigger"] == "operator"
+
+
+def _spoil(state: Path) -> None:
+    """Put rubbish in the place of a safety state, as a dying disk or a wrong `cp` does."""
+    (store,) = state.glob("*.sqlite")
+    for file in state.glob("*.sqlite*"):
+        if file.name.endswith((".sqlite", "-wal", "-shm")):
+            file.unlink()
+    store.write_bytes(b"rubbish" * 999)
+
+
+def test_a_switch_that_trips_on_a_spoilt_state_ends_verified_and_summed_up(tmp_path: Path) -> None:
+    """What cannot be latched is said; it must cost neither the verification nor the exit code."""
+    state = tmp_path / "state"
+    with exchange(sets=STILL) as venue:
+        sets = [f"emulator.url={venue.url}", f"state_dir={state}"]
+        with daemon(tmp_path / "run", config=CONFIG, sets=sets) as bot:
+            bot.wait_for("a ladder", lambda _: len(venue.resting()) >= 4)
+            _spoil(state)
+            bot.wait_event("heart.hindered")
+            code, _, err = bot.stop(signal.SIGUSR1)
+        assert venue.open_orders() == []
+    assert code == 3
+    assert "NOT latched" in err
+    assert any(record["event"] == "run.verified" for record in bot.records())
+    assert bot.summary()["kill"]["trigger"] == "operator"
+
+
+@pytest.mark.parametrize("is_alive", [True, False])
+def test_kill_cancels_also_where_it_cannot_latch(tmp_path: Path, is_alive: bool) -> None:
+    """Orders cost money, a missing latch only lets a next run begin: so those go in any case."""
+    state = tmp_path / "state"
+    with exchange(sets=STILL) as venue:
+        sets = [f"emulator.url={venue.url}", f"state_dir={state}"]
+        with daemon(tmp_path / "run", config=CONFIG, sets=sets) as bot:
+            bot.wait_for("a ladder", lambda _: len(venue.resting()) >= 4)
+            if not is_alive:
+                bot.process.kill()
+                bot.process.wait()
+            _spoil(state)
+            killing = start("kill", f"--config={CONFIG}", *(f"--set={item}" for item in sets))
+            out, err = killing.communicate(timeout=PATIENCE_S)
+            assert venue.open_orders() == []
+            if is_alive:
+                assert bot.end()[0] == 3
+    assert killing.returncode == 1
+    assert "NOT latched" in err
+    assert "the venue confirms that none of ours rests" in out
+
+
+@pytest.mark.parametrize("command", ["kill", "flatten"])
+def test_a_command_that_is_interrupted_says_that_nothing_was_verified(
+    tmp_path: Path, command: str
+) -> None:
+    """It has begun, orders rest, and whoever pressed Ctrl+C must not think them gone."""
+    with exchange(sets=STILL) as venue:
+        sets = [f"emulator.url={venue.url}", f"state_dir={tmp_path / 'state'}"]
+        with daemon(tmp_path / "run", config=CONFIG, sets=sets) as bot:
+            bot.wait_for("a ladder", lambda _: len(venue.resting()) >= 4)
+            bot.process.kill()
+            bot.process.wait()
+        venue.control("faults", refuse=[500] * 500)
+        asked = venue.read("status")["requests_seen"]
+        begun = start(command, f"--config={CONFIG}", *(f"--set={item}" for item in sets))
+        until = monotonic() + PATIENCE_S
+        while venue.read("status")["requests_seen"] == asked and monotonic() < until:
+            select.select([], [], [], 0.02)
+        begun.send_signal(signal.SIGINT)
+        _, err = begun.communicate(timeout=PATIENCE_S)
+        assert len(venue.resting()) >= 4
+    assert begun.returncode in (1, 4)
+    assert "interrupted" in err
+    assert "look at the account" in err

@@ -329,6 +329,28 @@ def test_closed_descriptors_do_not_matter(tmp_path: Path, closed: str) -> None:
 # -- interrupts at the wrong moment ----------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("fault", "sign", "said"),
+    [
+        ({"refuse": [429] * 500}, "of an earlier run still rest", "orders of an earlier run may"),
+        ({"refuse_info": [500] * 500}, "HTTP 500", "nothing was sent; orders of an earlier run"),
+    ],
+)
+def test_an_interrupt_before_old_orders_are_gone_is_no_clean_end(
+    tmp_path: Path, fault: dict[str, list[int]], sign: str, said: str
+) -> None:
+    """Whoever reads 0 believes that nothing rests; these do, and nobody watches them."""
+    with abandoned(tmp_path) as (venue, sets):
+        venue.control("faults", **fault)
+        with daemon(tmp_path / "second", config=CONFIG, sets=sets) as second:
+            assert second.process.stdout is not None
+            assert any(sign in line for line in second.process.stdout)
+            code, _, err = second.stop()
+        assert len(venue.resting()) > 0
+    assert code == 1
+    assert said in err
+
+
 @pytest.mark.parametrize("after_s", [0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5])
 def test_an_interrupt_while_the_program_loads_is_no_traceback(
     tmp_path: Path, after_s: float

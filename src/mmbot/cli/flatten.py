@@ -62,7 +62,13 @@ def flatten(
             'mode = "emulator": the embedded exchange ended with its run, and the position with '
             "it; name one that runs (mmbot exchange) with --set emulator.url=http://..."
         )
-    told = asyncio.run(_flatten(settings, as_json=as_json))
+    try:
+        told = asyncio.run(_flatten(settings, as_json=as_json))
+    except KeyboardInterrupt:
+        raise VenueError(
+            "interrupted: what was sent last may still take effect, and nothing was verified; "
+            "look at the account, or run it again"
+        ) from None
     if as_json:
         echo(msgspec.json.encode(told).decode())
     else:

@@ -29,23 +29,36 @@ def kill(config: ConfigFile, overrides: Overrides = None, run_dir: NewestRunDir 
 
     A running daemon does it itself, at once; without one, or where it does not answer, this command
     does. The position stays. With the embedded exchange --run-dir names the run, by default the
-    newest. Exit 4: latched, but the venue did not confirm.
+    newest. Exit 4: the venue did not confirm. Exit 1: confirmed, but the latch cannot be written.
     """
     settings = load(config, overrides or ())
     require_available(settings)
     chosen = folder(run_dir, "--run-dir")
     writer = LogWriter(None, sys.stdout, _line)
     try:
-        unsaid = asyncio.run(_kill(settings, chosen, writer))
+        unsaid, unlatched = asyncio.run(_kill(settings, chosen, writer))
+    except KeyboardInterrupt:
+        raise StateError(
+            "interrupted: the venue has not confirmed that nothing rests; `mmbot reset --show` "
+            "says whether the switch is latched, look at the account for the orders"
+        ) from None
     finally:
         writer.close()
+    if unlatched is not None:
+        raise StateError(f"the kill switch is NOT latched: {unlatched}")
     if unsaid is not None:
         raise unsaid
     raise typer.Exit(Exit.KILLED)
 
 
-async def _kill(settings: Config, chosen: Path | None, writer: LogWriter) -> Exception | None:
-    """Trip the switch; returns why a line could not be said, which holds up no cancel."""
+async def _kill(
+    settings: Config, chosen: Path | None, writer: LogWriter
+) -> tuple[Exception | None, str | None]:
+    """
+    Trip the switch.
+
+    Returns why a line could not be said, which holds up no cancel, and why nothing is latched.
+    """
     log = make_logger(writer, wall_clock_ns, "warning")
     unsaid: Exception | None = None
 
@@ -60,13 +73,13 @@ async def _kill(settings: Config, chosen: Path | None, writer: LogWriter) -> Exc
         path = state_path(settings, chosen, "")
         if not path.exists():
             raise StateError(f"no safety state at {path}: nothing has run there")
-        await trip(settings, path, "", None, time.time_ns(), log=log, tell=tell)
-        return unsaid
+        unlatched = await trip(settings, path, "", None, time.time_ns(), log=log, tell=tell)
+        return unsaid, unlatched
     async with open_venue(settings, find_key(settings, os.environ)) as venue:
         user = account_of(settings, Signer(venue.key, is_mainnet=False))
         path = state_path(settings, None, user)
-        await trip(settings, path, user, venue, time.time_ns(), log=log, tell=tell)
-    return unsaid
+        unlatched = await trip(settings, path, user, venue, time.time_ns(), log=log, tell=tell)
+    return unsaid, unlatched
 
 
 def _line(record: Record) -> str:

@@ -39,7 +39,7 @@ from mmbot.core.estimators.trend import TrendParams
 from mmbot.core.estimators.volatility import VolatilityParams
 from mmbot.core.flatten import FlattenParams
 from mmbot.core.guards import GuardParams
-from mmbot.core.ladder import MIN_NOTIONAL_USD, LadderParams
+from mmbot.core.ladder import LadderParams, side_usd_min
 from mmbot.core.quoter import QuoterParams
 from mmbot.core.reconcile import ReconcileParams
 from mmbot.core.risk import RiskParams
@@ -400,12 +400,13 @@ class Config(BaseModel):
                 "lower it or raise risk.leverage",
             )
         side_usd = risk.side_budget_frac * limit_usd
-        if side_usd < MIN_NOTIONAL_USD:
+        least_usd = side_usd_min(self.ladder)
+        if side_usd < least_usd:
             refuse(
                 "risk.side_budget_frac",
                 risk.side_budget_frac,
-                f"leaves {side_usd:g} USD a side, below the venue's minimum order of "
-                f"{MIN_NOTIONAL_USD:g} USD",
+                f"leaves {side_usd:g} USD a side, below the minimum order with its head-room, "
+                f"{least_usd:.2f} USD (ladder.order_usd_min = {self.ladder.order_usd_min:g})",
                 "raise it or risk.max_position_usd",
             )
         return self

@@ -75,6 +75,20 @@ class LadderParams(BaseModel):
     )
 
 
+def side_usd_min(params: LadderParams, lot_usd: float = 0.0) -> float:
+    """
+    Least budget of a side that holds one order, USD; without a lot the least for any market.
+
+    Args:
+        lot_usd: Value of the smallest size.
+    """
+    if lot_usd <= 0:
+        return params.order_usd_min / _BUDGET_USE
+    least = ceil(params.order_usd_min / lot_usd)
+    lots = ceil(least / _BUDGET_USE)
+    return lots * lot_usd
+
+
 class Rung(msgspec.Struct, frozen=True, gc=False):
     """One wanted order."""
 

@@ -348,9 +348,9 @@ class Reconciler:
         After what time a side may change one order with an empty bucket, ns.
 
         Beyond twice the widest hold the time goes down with the square of the distance, as that in
-        which a price that diffuses wanders so far goes up. Ten seconds at least, for which the venue
-        lets an address without any request left send one (Hyperliquid docs, "Rate limits and user
-        limits").
+        which a price that diffuses wanders so far goes up. Ten seconds at least: once in that time
+        the venue takes an action of an address without any request left (Hyperliquid docs, "Rate
+        limits and user limits").
         """
         longest = int(self._hold_ns_max)
         if not slots:

@@ -88,6 +88,8 @@ class Journal:
                 (int(found[1]), path)
                 for path in run_dir.iterdir()
                 if (found := re.fullmatch(rf"journal-(\d+)\{SUFFIX}", path.name))
+                # What is no file is no journal, whatever its name; a pipe would be waited for.
+                and path.is_file()
             )
         except OSError as error:
             raise JournalError(f"{run_dir}: {error.strerror}; name the folder of a run") from None
@@ -180,5 +182,8 @@ class Journal:
 
 
 def _start_of(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(FILE_HEAD_BYTES)
+    try:
+        with path.open("rb") as file:
+            return file.read(FILE_HEAD_BYTES)
+    except OSError as error:
+        raise JournalError(f"{path}: {error.strerror}; mend that first") from None

@@ -61,6 +61,8 @@ class Leftovers:
         self._answered = asyncio.Event()
         self.has_sent = False
         """Whether a cancel has left."""
+        self.still_rest = 0
+        """How many the venue last showed that have not been confirmed as gone."""
         self._gateway = Gateway(
             instrument,
             signer,
@@ -82,7 +84,7 @@ class Leftovers:
             VenueError: The venue could not be read, or orders still rest.
         """
         resting = await self._resting()
-        found = len(resting)
+        found = self.still_rest = len(resting)
         until_ns = self._clock() + round(max(self._retry_s, 5.0) * NS_PER_S)
         try:
             while resting:
@@ -102,6 +104,7 @@ class Leftovers:
                     )
         finally:
             self._gateway.close()
+        self.still_rest = 0
         if found:
             self._log.info("orders.left_over_cancelled", orders=found)
         return found

@@ -117,8 +117,9 @@ async def _run(config: Config, options: Options, writer: LogWriter, child: Child
         if state.interrupted is None:
             raise
         sent = state.what_was_sent()
-        stderr_line(f"mmbot: {state.interrupted} before the first order; {sent}")
-        return Exit.OK
+        left = state.left_over()
+        stderr_line(f"mmbot: {state.interrupted} before the first order; {sent}{left}")
+        return Exit.FAILED if left else Exit.OK
     except MmbotError as error:
         state.log.error("run.refused", error=str(error), exit_code=int(error.exit_code))
         raise
@@ -142,6 +143,8 @@ class _Run:
         self.journal: Writer | None = None
         self._leftovers: Leftovers | None = None
         self._is_leverage_sent = False
+        self._is_in_doubt = False
+        """Whether an earlier run left it open what rests, and the venue was not asked yet."""
         self._latches: list[Future[None]] = []
         self._is_stopping = False
         self._is_kill_ordered = False
@@ -213,6 +216,14 @@ class _Run:
             sent.append("the leverage")
         return f"only {' and '.join(sent)} went out" if sent else "nothing was sent"
 
+    def left_over(self) -> str:
+        """What a person must know of orders that an earlier run left; empty where none may rest."""
+        count = self._leftovers.still_rest if self._leftovers is not None else 0
+        if not count and not self._is_in_doubt:
+            return ""
+        orders = f"up to {count} orders" if count else "orders"
+        return f"; {orders} of an earlier run may still rest: look at the account, or start again"
+
     # -- from start to end ------------------------------------------------------------------
 
     async def trade(self, stack: AsyncExitStack, child: Child | None) -> Exit:
@@ -237,6 +248,7 @@ class _Run:
         rest = await stack.enter_async_context(Rest(venue.url))
         reads = PatientRest(rest, venue.url, retry_s=config.start.retry_s, on_wait=self._on_wait)
         reads.orders_may_rest = lock.may_rest
+        self._is_in_doubt = lock.may_rest and not config.is_embedded
         instrument = await read_instrument(config, reads)
         await self._clear(reads, rest, instrument, signer, user)
         if lock.problem is not None:
@@ -291,6 +303,7 @@ class _Run:
             log=self.log,
         )
         await self._leftovers.cancel()
+        self._is_in_doubt = False
 
     def _open_log(self, run_dir: Path) -> None:
         describe_run(self.config, run_dir)

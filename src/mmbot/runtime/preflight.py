@@ -16,7 +16,7 @@ import msgspec
 from mmbot.config import Config
 from mmbot.core.engine import Engine
 from mmbot.core.events import Bbo, Level, LinkUp, Snapshot
-from mmbot.core.ladder import MIN_NOTIONAL_USD
+from mmbot.core.ladder import side_usd_min
 from mmbot.core.risk import POSITION_PER_CAPITAL_MAX, Limits
 from mmbot.core.sizing import TRIP_P_MAX, NoiseTrips, noise_trips, range_vol_bps_rt_s
 from mmbot.core.types import NS_PER_MS, Fees, Instrument, notional_usd
@@ -131,7 +131,7 @@ async def read_facts(
         _signer_row(signer, user, role),
         Row("account mode", mode in STANDARD_MODES, _mode_text(mode)),
         _fine("fees", f"maker {rates.maker_bps:.3f} bps, taker {rates.taker_bps:.3f} bps"),
-        _equity_row(config, account.equity_usd, instrument),
+        _equity_row(config, account.equity_usd, instrument, asset.mark_px),
         noise_row,
         _leverage_row(config, asset.leverage, instrument),
         _fine("position", f"{instrument.sz(account.position_lots):+g} {coin}"),
@@ -330,7 +330,7 @@ def _mode_text(mode: str) -> str:
     return f"{mode}: its per-dex balances mean nothing; switch the account to standard mode"
 
 
-def _equity_row(config: Config, equity_usd: float, instrument: Instrument) -> Row:
+def _equity_row(config: Config, equity_usd: float, instrument: Instrument, mark_px: float) -> Row:
     risk = config.risk
     capital_usd = min(risk.capital_usd, equity_usd)
     highest_usd = POSITION_PER_CAPITAL_MAX * capital_usd
@@ -346,10 +346,11 @@ def _equity_row(config: Config, equity_usd: float, instrument: Instrument) -> Ro
         )
         return _bad("equity", text)
     side_usd = risk.side_budget_frac * limit_usd
-    if side_usd < MIN_NOTIONAL_USD:
+    least_usd = side_usd_min(config.ladder, mark_px * instrument.sz(1))
+    if side_usd < least_usd:
         text += (
             f": a position limit of {limit_usd:g} USD leaves {side_usd:g} USD a side, below the "
-            f"venue's minimum order of {MIN_NOTIONAL_USD:g} USD; deposit more or set "
+            f"{least_usd:.2f} USD of one order with its head-room; deposit more or set "
             "risk.max_position_usd"
         )
         return _bad("equity", text)

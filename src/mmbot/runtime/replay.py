@@ -16,6 +16,7 @@ from time import perf_counter
 from typing import Any, Final
 
 import msgspec
+from pydantic import ValidationError
 
 from mmbot.core.engine import Decision, Engine, EngineParams
 from mmbot.core.types import NS_PER_S
@@ -25,6 +26,7 @@ from mmbot.journal.records import (
     Broke,
     Build,
     Ended,
+    JournalError,
     Judged,
     Kind,
     Lost,
@@ -102,8 +104,9 @@ class Replay:
         if self._change is not None:
             event = self._change(Kind(entry.kind), event)
         self.events += 1
+        engine = self._running
         try:
-            self._running.apply(event)
+            engine.apply(event)
         except Exception as error:  # noqa: BLE001 - it is an outcome, and compared as such
             self._raised = broke_text(error)
 
@@ -113,8 +116,9 @@ class Replay:
         if self._change is not None:
             now_ns = self._change(Kind.DECIDE, now_ns)
         self.last_ns = now_ns
+        engine = self._running
         try:
-            decision = self._running.decide(now_ns)
+            decision = engine.decide(now_ns)
         except Exception as error:  # noqa: BLE001 - as above
             self._raised = broke_text(error)
             return
@@ -150,13 +154,19 @@ class Replay:
         if self._change is not None:
             started = self._change(Kind.STARTED, started)
         self.started = started
-        self.engine = Engine(
-            EngineParams.model_validate(started.params),
-            started.instrument,
-            cloid_prefix=started.cloid_prefix,
-            own_in_book=started.own_in_book,
-            ablate=frozenset(started.ablate),
-        )
+        try:
+            self.engine = Engine(
+                EngineParams.model_validate(started.params),
+                started.instrument,
+                cloid_prefix=started.cloid_prefix,
+                own_in_book=started.own_in_book,
+                ablate=frozenset(started.ablate),
+            )
+        except ValueError as error:  # pydantic's is one
+            raise JournalError(
+                f"the parameters of the run are none of this version: {_first_line(error)}; use "
+                f"the version that wrote it{self._written_by()}"
+            ) from None
         self.engine.orders.settle_ns = started.settle_ns
 
     def _on_judged(self, entry: Entry, number: int) -> None:
@@ -172,14 +182,24 @@ class Replay:
     @property
     def _running(self) -> Engine:
         """The engine, which the journal must have begun with."""
-        assert self.engine is not None, "a journal begins with the record of its start"
+        if self.engine is None:
+            raise JournalError("it does not begin with the record of a start: not a run's journal")
         return self.engine
+
+    def _written_by(self) -> str:
+        build = self.build
+        if build is None:
+            return ""
+        return f", mmbot {build.version}" + (
+            f", commit {build.commit[:12]}" if build.commit else ""
+        )
 
     # -- outputs --------------------------------------------------------------------------------
 
     def _on_output(self, entry: Entry) -> None:
         decision = self._decision
-        assert decision is not None, "an output follows the time of its decision"
+        if decision is None:
+            raise JournalError(f"an output without its decision at {entry.at}: not a run's journal")
         engine = self._running
         payload = encode_output(outcome(engine, decision))
         if payload != entry.payload:
@@ -219,6 +239,14 @@ class Replay:
         )
 
 
+def _first_line(error: ValueError) -> str:
+    """What is wrong in one line; a model's errors come with the address of a manual."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    return str(error)
+
+
 def _same(one: Any, other: Any) -> bool:
     """Equality in which what is not a number is equal to itself."""
     return msgspec.msgpack.encode(one) == msgspec.msgpack.encode(other)
@@ -236,7 +264,7 @@ def replay(
         change: Gives another input in place of one.
 
     Raises:
-        JournalError: There is no journal, or a later version wrote it.
+        JournalError: There is no journal, or none that this version can play.
     """
     journal = Journal.of(run_dir)
     playing = Replay(journal, observer=observer, change=change)

@@ -63,8 +63,13 @@ class ReplayResult(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_good(self) -> bool:
-        """Whether every decision was the same and no byte of the journal was found changed."""
-        return self.is_identical and self.state != State.DAMAGED.value
+        """
+        Whether every decision was the same and no byte of the journal was found changed.
+
+        Of a journal that was cut before its first decision nothing can be said.
+        """
+        is_shown = self.decisions > 0 or self.state == State.WHOLE.value
+        return self.is_identical and self.state != State.DAMAGED.value and is_shown
 
 
 def readable(output: Output) -> dict[str, Any]:
@@ -134,6 +139,9 @@ def render(result: ReplayResult) -> list[str]:
         f"{result.market_h_per_s:.2f} market hours a second"
     )
     difference = result.difference
+    if difference is None and not result.decisions:
+        lines.append("NOTHING   there is no decision in it to compare")
+        return lines
     if difference is None:
         lines.append("IDENTICAL every decision is the one of the run")
         return lines

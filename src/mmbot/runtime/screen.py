@@ -189,10 +189,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
             "fills",
             f"{summary['fills']}: bought {summary['bought_sz']:g}, sold {summary['sold_sz']:g}",
         ),
-        (
-            "position",
-            f"{summary['position_sz']:+g}{', still open' if summary['position_sz'] else ''}",
-        ),
+        ("position", _position(summary["position_sz"])),
         ("realised", usd("realised_usd")),
         ("unrealised", usd("unrealised_usd")),
         ("fees", f"{0.0 - summary['fees_usd']:+.4f} USD"),
@@ -230,6 +227,8 @@ def last_line(
     """
     said = None if closed is None else closed_line(closed, coin)
     held_sz = summary["position_sz"]
+    if held_sz is None:
+        return f"what is held of {coin} is NOT known, the account was never read: look at it"
     if closed is not None and (closed.is_flat or not held_sz):
         return said
     if not held_sz:
@@ -241,6 +240,12 @@ def last_line(
     where = "; the embedded exchange has ended, elsewhere" if is_embedded else "; it is"
     text = f"holding {held_sz:+g} {coin}, {known}{where} closed by: {command}"
     return text if said is None else f"{said}; {text}"
+
+
+def _position(held_sz: float | None) -> str:
+    if held_sz is None:
+        return "not known"
+    return f"{held_sz:+g}{', still open' if held_sz else ''}"
 
 
 def _requests(summary: dict[str, Any]) -> str:

@@ -43,12 +43,16 @@ def summarise(
     The run summary: the ledger from fills alone, checked against the venue's own account.
 
     `ledger_gap_usd` is the change of the venue's equity less the sum of the ledger at the same
-    mark; it is None when the venue could not be asked. `on_exit` is what was to become of the
+    mark; it is None when the venue could not be asked. `position_sz` is None when it never could,
+    so that nobody reads a position of 0. `on_exit` is what was to become of the
     position, `closed` what became of it where it was to be closed.
     """
     engine = trader.engine
     figures = msgspec.structs.asdict(engine.summary())
     final = ending.final
+    if final is None and trader.start_equity_usd is None:
+        # The account was never read: a ledger that begins at 0 says nothing of what it holds.
+        figures["position_sz"] = None
     gap_usd: float | None = None
     if final is not None and trader.start_equity_usd is not None:
         ledger_usd = engine.position.pnl_usd(trader.instrument.ticks(final.mark_px))

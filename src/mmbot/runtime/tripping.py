@@ -2,14 +2,18 @@
 The operator trips the kill switch from outside: latch, wait for the daemon or act in its place.
 
 The latch comes first and is the message: a daemon that runs finds it within a beat of its heart
-(`runtime.heart`) and trips, one that does not run is refused its next start.
+(`runtime.heart`) and trips, one that does not run is refused its next start. Where it cannot be
+written (a full disk, a damaged file) the daemon is told by signal, and what rests is cancelled all
+the same: the orders are what costs money, and only the next start depends on the latch.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +23,7 @@ from mmbot.config import Config
 from mmbot.core.intents import KillReason
 from mmbot.core.orders import READ_LAG_NS
 from mmbot.core.types import NS_PER_S
-from mmbot.errors import CheckError, VenueError
+from mmbot.errors import CheckError, StateError, VenueError
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.runtime.aio import steady_clock_ns, wall_clock_ns
@@ -28,9 +32,9 @@ from mmbot.runtime.patience import PatientRest
 from mmbot.runtime.preflight import read_instrument
 from mmbot.runtime.sweep import Sweep
 from mmbot.runtime.telling import Log
-from mmbot.runtime.venues import Venue, lent_key, market_lock
+from mmbot.runtime.venues import Venue, lent_key, lock_path, market_lock
 from mmbot.runtime.watchdog import Pulse
-from mmbot.state.lock import RunLock
+from mmbot.state.lock import RunLock, is_holder
 from mmbot.state.store import Store
 
 _LOOK_S: Final = 0.1
@@ -50,7 +54,7 @@ async def trip(
     *,
     log: Log,
     tell: Callable[[str], None],
-) -> None:
+) -> str | None:
     """
     Latch the switch, have every order cancelled, and say so line by line.
 
@@ -59,33 +63,60 @@ async def trip(
         venue: Where it is traded; None where only its daemon knows (the embedded exchange).
         tell: Takes each line as soon as it is true: a busy venue makes the last one late.
 
+    Returns:
+        Why the switch is not latched; None if it is.
+
     Raises:
-        StateError: The switch could not be latched.
-        VenueError: It is latched, but the venue did not confirm that nothing rests.
+        VenueError: The venue did not confirm that nothing rests; the message says whether the
+            switch is latched.
     """
     text = f"operator: mmbot kill, process {os.getpid()}"
-    with Store(state) as store:
-        before = store.latched()
-        store.latch(KillReason("operator", 1.0, 1.0, "command", text, now_ns))
-    tell(f"latched   {state}")
-    if before is not None:
-        tell(f"already   latched before: {before.text}")
+    unlatched: str | None = None
+    try:
+        with Store(state) as store:
+            before = store.latched()
+            store.latch(KillReason("operator", 1.0, 1.0, "command", text, now_ns))
+    except StateError as error:
+        unlatched = str(error)
+    else:
+        tell(f"latched   {state}")
+        if before is not None:
+            tell(f"already   latched before: {before.text}")
     beat = read_beat(beat_path(state))
-    lock, was_held = await _when_ended(config, state, user, beat)
+    # It looks for the latch, so without one it hears of nothing.
+    is_told = unlatched is None or _signal(state, beat)
+    lock, was_held = await _when_ended(config, state, user, beat, is_told=is_told)
     try:
         if lock is None:
             pid = beat.pid if beat is not None else 0
-            tell(f"daemon    does not answer (process {pid}): end it with kill -9 {pid}")
+            how = f"end it with kill -9 {pid}" if is_told else f"stop it with kill -USR1 {pid}"
+            tell(f"daemon    does not answer (process {pid}): {how}")
         elif beat is not None:
             tell(f"daemon    process {beat.pid} has ended" if was_held else "daemon    none runs")
-        tell(await _clear(config, state, user, venue, beat, lock, log))
+        try:
+            tell(await _clear(config, state, user, venue, beat, lock, log))
+        except VenueError as error:
+            what = "is latched" if unlatched is None else f"is NOT latched ({unlatched})"
+            raise VenueError(f"the kill switch {what}, but: {error}") from None
     finally:
         if lock is not None:
             lock.release()
+    return unlatched
+
+
+def _signal(state: Path, beat: Beat | None) -> bool:
+    """Tell a running daemon by SIGUSR1; False where no process is known to be one."""
+    if beat is None or not is_holder(lock_path(state), beat.pid):
+        return False
+    try:
+        os.kill(beat.pid, signal.SIGUSR1)
+    except OSError:
+        return False
+    return True
 
 
 async def _when_ended(
-    config: Config, state: Path, user: str, beat: Beat | None
+    config: Config, state: Path, user: str, beat: Beat | None, *, is_told: bool
 ) -> tuple[RunLock | None, bool]:
     """
     The lock of the market, once its daemon has ended, and whether there was one to wait for.
@@ -104,7 +135,7 @@ async def _when_ended(
             now_ns = steady_clock_ns()
         pulse.see(read_beat(beat_path(state)), now_ns)
         is_mute = pulse.silence_ns(now_ns) >= _ANSWER_S * NS_PER_S
-        if is_mute or now_ns - began_ns >= _END_S * NS_PER_S:
+        if not is_told or is_mute or now_ns - began_ns >= _END_S * NS_PER_S:
             return None, was_held
         await asyncio.sleep(_LOOK_S)
 
@@ -131,18 +162,16 @@ async def _clear(
     if not is_settled:
         quiet_at_ns += round(lands_s * NS_PER_S) + READ_LAG_NS
     retry_s = max(5.0, config.start.retry_s)
-    try:
-        async with Rest(venue.url) as rest:
-            reads = PatientRest(rest, venue.url, retry_s=retry_s, on_wait=None)
-            instrument = await read_instrument(config, reads)
-            sweep = Sweep(rest, instrument, signer=signer, user=user, clock=wall_clock_ns, log=log)
-            found = await sweep.run(quiet_at_ns, patience_s=retry_s)
-    except VenueError as error:
-        raise VenueError(f"the kill switch is latched, but: {error}") from None
+    async with Rest(venue.url) as rest:
+        reads = PatientRest(rest, venue.url, retry_s=retry_s, on_wait=None)
+        instrument = await read_instrument(config, reads)
+        sweep = Sweep(rest, instrument, signer=signer, user=user, clock=wall_clock_ns, log=log)
+        found = await sweep.run(quiet_at_ns, patience_s=retry_s)
     if lock is not None:
         lock.orders_may_rest(may_rest=False)
         if beat is not None:
             last = read_beat(beat_path(state)) or beat
             done = msgspec.structs.replace(last, count=last.count + 1, may_rest=False)
-            write_beat(beat_path(state), done)
+            with suppress(OSError):  # said for the next one who asks; the orders are gone
+                write_beat(beat_path(state), done)
     return f"orders    {found} cancelled here; the venue confirms that none of ours rests"

@@ -170,8 +170,12 @@ def market_lock(config: Config, state: Path, user: str, remedy: str) -> RunLock:
     else:
         name = f"{environment(config)} {user.lower()} {coin}"
         what = f"{coin} of account {user} ({environment(config)})"
-    path = state.with_name(state.name + ".lock")
-    return RunLock(path, name, what=what, remedy=remedy)
+    return RunLock(lock_path(state), name, what=what, remedy=remedy)
+
+
+def lock_path(state: Path) -> Path:
+    """File of the lock of who trades with this safety state."""
+    return state.with_name(state.name + ".lock")
 
 
 def environment(config: Config) -> str:

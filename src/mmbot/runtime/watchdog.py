@@ -152,7 +152,7 @@ class Watchdog:
             CheckError: The daemon lives, so its orders are its own matter.
             VenueError: The venue did not confirm that nothing rests.
         """
-        beat = read_beat(self._beat_path())
+        beat = read_beat(self._beat_path()) or self._doubt()
         if beat is None or not beat.may_rest:
             why = "no daemon has run" if beat is None else "the last daemon left nothing resting"
             self._log.info("watchdog.not_needed", why=why)
@@ -162,9 +162,10 @@ class Watchdog:
         while not pulse.is_silent(steady_clock_ns()):
             await asyncio.sleep(POLL_S)
             if pulse.see(read_beat(self._beat_path()), steady_clock_ns()):
+                assert pulse.last is not None
                 raise CheckError(
-                    f"the daemon lives (process {beat.pid}), nothing was cancelled: stop it first, "
-                    "or trip its switch with mmbot kill"
+                    f"the daemon lives (process {pulse.last.pid}), nothing was cancelled: stop it "
+                    "first, or trip its switch with mmbot kill"
                 )
         async with AsyncExitStack() as stack:
             url, user = self._place(beat)
@@ -185,10 +186,25 @@ class Watchdog:
     def _beat_path(self) -> Path:
         return beat_path(self._state())
 
+    def _doubt(self) -> Beat | None:
+        """
+        What a file stands for that cannot be read: a daemon was here, and left who knows what.
+
+        None where there is no file, or where nothing but the beat tells which exchange it was.
+        """
+        path = self._beat_path()
+        if self._config.is_embedded or not path.exists():
+            return None
+        self._log.warning("watchdog.beat_unreadable", file=str(path))
+        return Beat(pid=0, lands_s=self._config.gateway.expires_after_s)
+
     async def _look(self, stack: AsyncExitStack, pulse: Pulse) -> None:
         """One look; what must be done about it is done before the next."""
         now_ns = steady_clock_ns()
-        if pulse.see(read_beat(self._beat_path()), now_ns) and self._is_silent:
+        read = read_beat(self._beat_path())
+        if read is None and pulse.last is None:
+            read = self._doubt()
+        if pulse.see(read, now_ns) and self._is_silent:
             self._is_silent = False
             assert pulse.last is not None
             event = "watchdog.daemon_beats" if pulse.last.may_rest else "watchdog.settled"

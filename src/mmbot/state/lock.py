@@ -162,6 +162,25 @@ class RunLock:
         self.release()
 
 
+def is_holder(path: Path, pid: int) -> bool:
+    """
+    Whether the lock is held, and by the process of this number on this machine.
+
+    A number that was given to somebody else since is none: its lock ended with the process.
+    """
+    mark = _read(path)
+    if mark.pid != pid or mark.space != _pid_space():
+        return False
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def _read(path: Path) -> _Mark:
     """What the file says; nobody's where there is none, and doubt where it cannot be read."""
     try:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
@@ -78,6 +78,7 @@ class Store:
 
     def _open(self) -> None:
         path = self.path
+        self._file: tuple[int, int] | None = None  # until it has proved to be ours
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if not path.exists():
@@ -86,7 +87,7 @@ class Store:
             self._db = sqlite3.connect(
                 path, timeout=5, isolation_level=None, check_same_thread=False
             )
-            self._file = _identity(path)
+            found = _identity(path)
         except (OSError, sqlite3.Error) as error:
             raise StateError(_unusable(path, str(error))) from error
         try:
@@ -97,6 +98,7 @@ class Store:
         except StateError:
             self._db.close()
             raise
+        self._file = found
 
     def _verify(self) -> None:
         self._db.execute("PRAGMA synchronous = FULL")
@@ -127,8 +129,11 @@ class Store:
 
     def latched(self) -> KillReason | None:
         """Why the kill switch is latched, or None."""
-        with self._lock:
-            row = self._db.execute("SELECT reason FROM kill_latch").fetchone()
+        try:
+            with self._lock:
+                row = self._db.execute("SELECT reason FROM kill_latch").fetchone()
+        except sqlite3.Error as error:
+            raise StateError(_unusable(self.path, str(error))) from error
         if row is None:
             return None
         try:
@@ -152,8 +157,6 @@ class Store:
                 self._db.close()
                 self._open()
             return self.latched()
-        except sqlite3.Error as error:
-            raise StateError(_unusable(self.path, str(error))) from error
         finally:
             self._lock.release()
 
@@ -239,8 +242,9 @@ class Store:
                 yield self._db
                 self._db.execute("COMMIT")
             except sqlite3.Error as error:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+                with suppress(sqlite3.Error):  # a database that is closed or lost has none
+                    if self._db.in_transaction:
+                        self._db.execute("ROLLBACK")
                 raise StateError(_unusable(self.path, str(error))) from error
 
     def close(self) -> None:

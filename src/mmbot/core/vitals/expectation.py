@@ -233,7 +233,8 @@ _ALL = (
     ),
     _expect(
         "hold", "a sweep in the last 120 s and fair near it again", ">= 0",
-        "what keeps the quote behind the deepest price taken", 1.4, 1.5, 10.0,
+        "what keeps the quote behind the deepest price taken, to a line of the ladder",
+        1.4, 1.5, 10.0,
     ),
     _expect(
         "touch", "to be reduced", "<= 0 on the reducing side, else 0", "one step - depth",

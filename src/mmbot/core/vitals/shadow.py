@@ -17,6 +17,8 @@ from mmbot.core.estimators.volatility import VolatilityParams
 from mmbot.core.types import NS_PER_S
 
 _WINSOR = 25.0
+_PRIOR_S = 30.0
+"""What the prior weighs beside the moves of a window."""
 _SLACK = 256
 _TOLD = 9
 """Records that what came before them is taken from."""
@@ -31,7 +33,7 @@ def _s(ns: int) -> float:
 class ShadowVolatility:
     """EWMA of the squared one-second move, winsorised; the two-scale factor is left out."""
 
-    __slots__ = ("_half_s", "_last", "_max", "_min", "_recent", "_var")
+    __slots__ = ("_half_s", "_last", "_max", "_min", "_prior_var", "_recent", "_steps", "_var")
 
     def __init__(self, params: VolatilityParams) -> None:
         self._half_s = params.half_life_s
@@ -40,6 +42,8 @@ class ShadowVolatility:
         self._last: tuple[int, float] | None = None
         window_s = params.window_samples * params.sample_s
         self._recent: deque[float] = deque([params.prior_bps_rt_s], maxlen=int(window_s) + 60)
+        self._prior_var = self._var
+        self._steps: deque[tuple[float, float]] = deque(maxlen=self._recent.maxlen)
 
     def sample(self, now_ns: int, mid: float) -> None:
         """Take a mid, about once a second."""
@@ -52,6 +56,7 @@ class ShadowVolatility:
         self._var += -expm1(-dt_s * log(2) / self._half_s) * (rate - self._var)
         self._var = max(self._var, self._min**2)
         self._recent.append(self.bps_rt_s)
+        self._steps.append((dt_s, move_bps**2))
 
     @property
     def bps_rt_s(self) -> float:
@@ -60,8 +65,16 @@ class ShadowVolatility:
 
     @property
     def largest_bps_rt_s(self) -> float:
-        """Largest of the window from which jumps are told apart."""
-        return max(self._recent)
+        """
+        Largest of the window from which jumps are told apart, by the average or by its plain sum.
+
+        The average is slow to leave a prior that was far too small, what is told from the window
+        is not: it counts the prior as thirty samples, and so does the sum.
+        """
+        spans = fsum(dt_s for dt_s, _ in self._steps)
+        total = fsum(square for _, square in self._steps)
+        plain = sqrt((_PRIOR_S * self._prior_var + total) / (_PRIOR_S + spans))
+        return max(plain, *self._recent)
 
 
 class ShadowReturns:

@@ -333,7 +333,11 @@ class Vitals:
             before_bps = self._quoted.before_hold_bps(record, base, side)
             wanted = max(0.0, held_bps - before_bps) * weight
         hold = record.hold_bid_bps if is_bid else record.hold_ask_bps
-        yield Reading("hold", hold, wanted, name)
+        # What rested was up to a line from what was wanted, which is all that the records show.
+        ladder = self._settings.ladder
+        line_bps = max(ladder.spacing_bps, record.sigma_bps_rt_s * sqrt(ladder.spacing_vol_s))
+        slack = max(0.0, line_bps * weight - EXPECTATIONS["hold"].slack)
+        yield Reading("hold", hold, wanted, name, slack)
 
 
 def _violation(now_ns: int, reading: Reading, kind: Kind, since_ns: int) -> Violation:
