@@ -141,13 +141,75 @@ def test_sides_of_one_block_are_apart_and_late_trades_of_a_finished_order_are_le
     old_ms = it.venue_ms
     it.wait(0.2)
     done = seen.take(trade(it, 5, Side.BUY, 262_600))
-    assert [(each.side, each.px_ticks) for each in done] == [(Side.BUY, 262_500)]
-    assert seen.take(trade(it, 6, Side.BUY, 269_000, venue_ms=old_ms)) == []
-    rest = seen.settle(it.now_ns + NS_PER_S)
-    assert sorted((each.side, each.px_ticks) for each in rest) == [
+    assert sorted((each.side, each.px_ticks) for each in done) == [
         (Side.SELL, 261_000),
-        (Side.BUY, 262_600),
+        (Side.BUY, 262_500),
     ]
+    assert seen.take(trade(it, 6, Side.BUY, 269_000, venue_ms=old_ms)) == []
+    assert seen.take(trade(it, 7, Side.SELL, 255_000, venue_ms=old_ms)) == []
+    rest = seen.settle(it.now_ns + NS_PER_S)
+    assert [(each.side, each.px_ticks) for each in rest] == [(Side.BUY, 262_600)]
+    it.wait(0.5)
+    assert seen.take(trade(it, 8, Side.BUY, 270_000, venue_ms=rest[0].venue_ms)) == []
+    assert seen.settle(it.now_ns + NS_PER_S) == []
+
+
+def test_a_busy_tape_is_counted_whole_however_its_sides_alternate() -> None:
+    """One buyer before two sellers of the same second was refused as late: a quarter of a tape."""
+    it = Rig()
+    for _ in range(5):
+        read(it)
+    orders = 0
+    for n in range(180):
+        for side in (Side.BUY, Side.SELL, Side.SELL):
+            it.wait(0.1)
+            px = round(mid(it) * (1 + side * 3e-4) / 10) * 10
+            it.apply(trade(it, orders, side, px))
+            orders += 1
+        if n == 119:
+            counted = orders
+        it.wait(0.7)
+        it.tell_book()
+        it.decide()
+    signals = it.engine.signals
+    # Evidence joins after a minute and is forgotten by half in an hour.
+    assert signals.intensity.served.events == pytest.approx(counted, rel=0.03)
+    assert signals.adverse.quotes.joined == pytest.approx(counted, abs=6)
+    assert signals.intensity.ignored == 0
+
+
+def test_the_order_that_filled_us_is_heard_on_the_tape_as_well() -> None:
+    """Its trade comes before our fill and counts as whole after it: neither makes it late."""
+    it = Rig()
+    for _ in range(5):
+        read(it)
+    order = next(order for order in it.resting.values() if order.side is Side.BUY)
+    it.apply(trade(it, 1, Side.SELL, order.px_ticks))
+    it.wait(0.02)
+    it.fill(order, order.sz_lots)
+    it.decide()
+    for _ in range(65):
+        read(it)
+    quotes = it.engine.signals.adverse.quotes
+    assert quotes.own[0] == pytest.approx(1.0)
+    assert quotes.joined == 2
+    assert quotes.rows()[0].events == pytest.approx(1.0, rel=0.02)
+
+
+def test_what_was_open_on_the_tape_when_the_link_was_lost_is_not_judged_across_the_gap() -> None:
+    """The move of an outage would be taken for what the last order before it knew."""
+    it = Rig()
+    for _ in range(5):
+        read(it)
+    it.apply(trade(it, 1, Side.BUY, round(mid(it) * (1 + 5e-4) / 10) * 10))
+    it.apply(LinkLost(it.now_ns, "cut"))
+    it.wait(2.0)
+    it.apply(LinkUp(it.now_ns))
+    it.tell_book()
+    it.apply(it.snapshot())
+    for _ in range(70):
+        read(it)
+    assert it.engine.signals.adverse.quotes.joined == 0
 
 
 def test_our_own_fills_are_no_trend() -> None:

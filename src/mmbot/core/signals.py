@@ -221,6 +221,7 @@ class Signals:
         self.intensity.reset_gap()
         self.adverse.reset_gap()
         self.ofi.reset_gap()
+        self._aggressors.forget()
         self._looked_ns = None
 
     # -- memory -----------------------------------------------------------------------------------
