@@ -114,6 +114,8 @@ class Watch(Intake):
             taker_fills=self.position.taker_fills,
             live_bid_px=instrument.px(max(bids)) if bids else None,
             live_ask_px=instrument.px(min(asks)) if asks else None,
+            is_k_bounded=signals.intensity.is_bounded,
+            is_law_bounded=signals.adverse.is_bounded,
         )
 
     def _guard(self, x: float, now_ns: int) -> Trip | None:

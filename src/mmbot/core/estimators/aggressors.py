@@ -78,8 +78,8 @@ class Aggressors:
                 continue
             if venue_ms <= self._ended_ms[side] or (last is not None and venue_ms < last.venue_ms):
                 continue  # an old one that came late: its market is history
-            for other in [it for it, each in opened.items() if each.venue_ms < venue_ms]:
-                done.append(self._end(other))
+            over = [it for it, each in opened.items() if each.venue_ms < venue_ms]
+            done.extend([self._end(it) for it in over])
             last = opened[side] = _Open(trades.recv_ns, venue_ms, px_ticks)
         return sorted(done)
 
