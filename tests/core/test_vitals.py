@@ -307,6 +307,17 @@ def test_a_term_whose_estimate_is_absent_is_exempt() -> None:
     assert not {"reference", "funding", "drift", "drift_rate"} & {it.term for it in replay.found}
 
 
+def test_a_market_that_led_is_judged_by_its_premium_from_before_it_fell_silent() -> None:
+    """Ours moved meanwhile: that is no premium of a price that nobody has told since."""
+    replay = Replay(64.0)
+    replay.tell(5)
+
+    replay.tell(240, reference_bps=None, fair_px=replay.record.fair_px * 1.003)
+    replay.tell(30)
+
+    assert replay.of("reference") == []
+
+
 def test_nothing_is_judged_once_a_second_twice() -> None:
     """The records of one burst of decisions count for the second that they fell in."""
     replay = Replay(64.0)
