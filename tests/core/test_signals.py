@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from core.rig import Rig, params
@@ -27,6 +28,15 @@ def read(it: Rig) -> Diagnostics:
     decision = it.decide()
     assert decision.diagnostics is not None
     return decision.diagnostics
+
+
+def judged(it: Rig, seconds: int) -> None:
+    """Let the vitals see every decision."""
+    for _ in range(seconds):
+        it.wait(1.0)
+        it.tell_book()
+        it.engine.judge(it.decide())
+    it.decide()
 
 
 def mid(it: Rig) -> float:
@@ -286,3 +296,38 @@ def test_flow_at_the_touch_is_told_after_a_minute_of_book() -> None:
     assert signs[0] is None
     assert signs[-1] is not None
     assert signs[-1] > 1.0
+
+
+@pytest.mark.parametrize(
+    ("away_s", "share"), [(20.0, 1.0), (150.0, 0.707), (180.0, 0.5), (1200.0, 0.0)]
+)
+def test_a_sweep_while_the_link_was_lost_is_remembered_as_old_as_it_is(
+    away_s: float, share: float
+) -> None:
+    """The history tells of it: the side that was swept stays back as after any other sweep."""
+    wide = params(ladder={"gap_growth": 1.6}, risk={"stale_kill_s": 3000.0})
+    swept, calm = Rig(wide), Rig(wide)
+    for it in (swept, calm):
+        it.settle()
+        judged(it, 5)
+        it.apply(LinkLost(it.now_ns, "cut"))
+        it.wait(1.0)
+        orders = it.side(Side.BUY) if it is swept else []
+        fills = [it.fill_event(order, order.sz_lots) for order in orders]
+        it.wait(away_s)
+        it.apply(LinkUp(it.now_ns))
+        for fill in fills:
+            it.apply(msgspec.structs.replace(fill, recv_ns=it.now_ns, is_snapshot=True))
+        it.tell_book()
+        it.apply(it.snapshot())
+        it.settle()
+    record = read(swept)
+    assert record.position_sz > 0
+    depth_bps = read(calm).bids[-1].depth_bps - read(calm).bids[0].depth_bps
+    assert record.cascade_bid_bps == pytest.approx(share * depth_bps, rel=0.1, abs=0.05)
+    assert record.cascade_ask_bps == 0.0
+    if share == 1.0:
+        assert swept.depth_bps(Side.BUY) > calm.depth_bps(Side.BUY) + depth_bps - 1.0
+    assert swept.engine.signals.adverse.quotes.own[0] == 0.0
+    judged(swept, 60)
+    assert swept.events_named("vitals.violated") == []

@@ -25,7 +25,7 @@ from mmbot.core.estimators.volatility import Volatility, VolatilityParams
 from mmbot.core.events import Fill, Trades
 from mmbot.core.quoter import MarketView, QuoterParams
 from mmbot.core.stance import Stance, StanceParams
-from mmbot.core.types import BUY, NS_PER_S, SELL, USD_PER_TICK_LOT
+from mmbot.core.types import BUY, NS_PER_MS, NS_PER_S, SELL, USD_PER_TICK_LOT
 
 _BPS_PER_FRACTION = 1e4
 _REST_S_MAX = 5.0
@@ -140,8 +140,8 @@ class Signals:
         self.funding_bps_per_h = funding_per_h * _BPS_PER_FRACTION
 
     def on_fill(self, fill: Fill) -> None:
-        """Keep a fill of ours until all of its message are here; replayed history is none."""
-        if not fill.is_snapshot and not fill.is_taker:
+        """Keep a fill of ours until all of its message are here."""
+        if not fill.is_taker:
             self._fills.append(fill)
 
     @property
@@ -174,11 +174,18 @@ class Signals:
             while end < len(fills) and _message(fills[end]) == _message(fills[at]):
                 end += 1
             message = fills[at:end]
-            side = message[0].side
-            self._learn(message, book)
+            first = message[0]
+            side = first.side
+            age_ns = 0
+            if first.is_snapshot:
+                # Told by the history after a lost link: a sweep like any other, and as old as it
+                # is, but nobody watched how long our orders rested and what the price did then.
+                age_ns = max(0, first.recv_ns - first.venue_ms * NS_PER_MS)
+            else:
+                self._learn(message, book)
             burst = self.cascade.on_own_fills(
-                now_ns,
-                message[0].venue_ms,
+                now_ns - age_ns,
+                first.venue_ms,
                 side,
                 [OwnFill(f.px_ticks, f.sz_lots, f.oid, f.tid) for f in message],
                 resting_lots=left[side],

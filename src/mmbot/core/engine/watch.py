@@ -71,7 +71,7 @@ class Watch(Intake):
             )
             if self._guards is None or burst.is_extension or burst.trigger is Trigger.EVENTS:
                 continue  # many small fills are no sweep
-            note = self._guards.on_sweep(now_ns, burst.side)
+            note = self._guards.on_sweep(burst.at_ns, burst.side)
             if note is not None:
                 self._notes.append(note)
 

@@ -107,6 +107,7 @@ class Vitals:
         """The link was lost: what the estimators forget is forgotten here as well."""
         self._drift.reset()
         self._returns.reset()
+        self._sweeps.reset_gap()
         self._tracks = {key: track for key, track in self._tracks.items() if track.is_raised}
         self._gap_ns = self._checked_ns
 
