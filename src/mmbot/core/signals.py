@@ -51,6 +51,8 @@ class Signals:
     """All estimators of one instrument."""
 
     def __init__(self, params: SignalsParams, quoter: QuoterParams) -> None:
+        self._params = params
+        self._quoter = quoter
         self.volatility = Volatility(params.volatility)
         self.drift = Drift(params.drift)
         self.trend = Trend(params.trend)
@@ -230,6 +232,19 @@ class Signals:
         self.ofi.reset_gap()
         self._aggressors.forget()
         self._looked_ns = None
+
+    def restarted(self, now_ns: int, step_ns: int) -> Signals:
+        """
+        The same from its beginning, after our clock was set forward by `step_ns` (back if < 0).
+
+        No estimate takes what is older than its last, so all of them would stand still for as long
+        as a clock was set back. Sweeps and what the venue says are remembered, at their new times.
+        """
+        fresh = Signals(self._params, self._quoter)
+        fresh.cascade.restore(self.memory().shifted(step_ns, now_ns), now_ns)
+        fresh.funding_bps_per_h = self.funding_bps_per_h
+        fresh._fills = self._fills
+        return fresh
 
     # -- memory -----------------------------------------------------------------------------------
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from mmbot.core.engine.decision import Decision
 from mmbot.core.engine.digest import Digest
-from mmbot.core.engine.intake import Intake
+from mmbot.core.engine.intake import RESTART_STEP_NS, Intake
 from mmbot.core.engine.params import EngineParams
 from mmbot.core.estimators.burst import Trigger
-from mmbot.core.events import LinkLost
+from mmbot.core.events import ClockStepped, LinkLost
 from mmbot.core.guards import Guards
 from mmbot.core.guards import Position as Guarded
 from mmbot.core.markout import RecentEdge
@@ -41,7 +41,8 @@ class Watch(Intake):
         super().__init__(params, instrument, cloid_prefix=cloid_prefix, own_in_book=own_in_book)
         self._digest = Digest()
         self._guards = None if "guards" in ablate else Guards(params.guards)
-        self._vitals = Vitals(params, instrument, off=_off(ablate))
+        self._watched = params, _off(ablate)
+        self._vitals = Vitals(params, instrument, off=self._watched[1])
         self._stance: StanceView | None = None
         self._edge: RecentEdge | None = None
         self._edge_events = 0
@@ -49,6 +50,13 @@ class Watch(Intake):
     def _on_link_lost(self, event: LinkLost) -> None:
         super()._on_link_lost(event)
         self._vitals.reset_gap()
+
+    def _on_clock(self, event: ClockStepped) -> None:
+        super()._on_clock(event)
+        if abs(event.step_ns) >= RESTART_STEP_NS:
+            # What they recompute begins anew, and they judge no record older than their last.
+            params, off = self._watched
+            self._vitals = Vitals(params, self.instrument, off=off)
 
     @property
     def is_opposed(self) -> bool:
