@@ -212,6 +212,7 @@ class Reconciler:
         "_hold_ns",
         "_hold_ns_max",
         "_keep_frac",
+        "_least",
         "inside",
         "is_waiting",
         "requests",
@@ -223,6 +224,8 @@ class Reconciler:
         self._hold_ns = params.hold_s * NS_PER_S
         self._hold_ns_max = max(params.hold_s, params.hold_s_max) * NS_PER_S
         self._keep_frac = params.keep_size_frac
+        self._least = -params.requests_burst / 4
+        """Tokens down to which a side that is far off may go before its turn."""
         self._changed_ns = [0, 0]
         """When each side last changed, bids before asks."""
         self._due_ns = [int(self._hold_ns_max)] * 2
@@ -438,6 +441,8 @@ class Reconciler:
 
         With an empty bucket a side may still change one order every `hold_s_max`, and sooner the
         farther it is off: a quote that follows slowly is a quote, one left behind is only wide.
+        What goes sooner is borrowed, a quarter of a burst at most: without a bound a market that
+        never rests would spend the day's requests in hours.
         """
         requests = self.requests
         tokens = requests.tokens - len(plan.cancels)
@@ -458,7 +463,9 @@ class Reconciler:
         bought: set[int] = set()
         for rank, order in ranked:
             is_ask = order.side < 0
-            is_due = now_ns - self._changed_ns[is_ask] >= self._due_ns[is_ask]
+            waited_ns = now_ns - self._changed_ns[is_ask]
+            due_ns = self._due_ns[is_ask] if tokens > self._least else self._hold_ns_max
+            is_due = waited_ns >= due_ns
             if tokens >= 1 or rank == _LONE or is_due:
                 bought.add(order.cloid)
                 tokens -= 1
