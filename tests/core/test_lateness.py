@@ -10,7 +10,7 @@ import pytest
 from core.rig import Rig, params
 from mmbot.core.events import Bbo, ClockStepped, Level, LinkLost, LinkUp
 from mmbot.core.lateness import Lateness
-from mmbot.core.types import NS_PER_MS, NS_PER_S
+from mmbot.core.types import NS_PER_MS, NS_PER_S, Side
 
 TRAVEL_MS = 80
 
@@ -70,6 +70,48 @@ def test_a_clock_that_is_set_makes_nothing_late(step_ms: int) -> None:
         assert it.decide().status.reasons == ()
     assert it.resting
     assert any(note.event == "clock.stepped" for note in it.notes)
+
+
+@pytest.mark.parametrize("step_s", [-3600, 3600])
+def test_estimates_go_on_after_the_clock_was_set(step_s: int) -> None:
+    """Set back by an hour, every estimate took the next hour for history and stood still."""
+    it = steady(ladder={"gap_growth": 1.6})
+    it.decide()
+    it.sweep(Side.BUY)
+    it.decide()
+    for _ in range(30):
+        it.wait(1.0)
+        say(it)
+        it.decide()
+    before = it.engine.memory.bid
+    assert before is not None
+    it.now_ns += step_s * NS_PER_S
+    it.apply(ClockStepped(it.now_ns, step_s * NS_PER_S))
+    after = it.engine.memory.bid
+    assert after is not None
+    assert (after.at_ns - before.at_ns, after.extra_bps) == (step_s * NS_PER_S, before.extra_bps)
+    records = []
+    for n in range(60):
+        it.wait(1.0)
+        move = -40 if n % 2 else 80
+        it.bid_ticks += move
+        it.ask_ticks += move
+        touch = Level(it.bid_ticks, 1000), Level(it.ask_ticks, 1000)
+        it.apply(Bbo(it.now_ns, it.venue_ms - TRAVEL_MS - step_s * 1000, *touch))
+        decision = it.decide()
+        it.engine.judge(decision)
+        it.settle()
+        if decision.diagnostics is not None:
+            records.append(decision.diagnostics)
+        assert n < 3 or it.resting
+    assert len(records) > 55, "a record a second, as before"
+    last = records[-1]
+    assert last.sigma_bps_rt_s > 1.2 * records[0].sigma_bps_rt_s
+    assert last.trend_short_bps == pytest.approx(30 * 20 / it.bid_ticks * 1e4, rel=0.1)
+    assert last.drift_bps_per_s is not None
+    assert last.drift_bps_per_s > 0
+    assert last.cascade_bid_bps == pytest.approx(before.extra_bps)
+    assert it.events_named("vitals.violated") == []
 
 
 def test_prices_that_have_become_late_for_good_are_not_quoted_from_on_any_connection() -> None:

@@ -85,3 +85,20 @@ def test_a_fill_without_a_mid_is_counted_not_guessed() -> None:
     assert markouts.on_fill(fill(1, Side.BUY, 100), BookState(HYPE)) is None
     assert markouts.unmarked == 1
     assert markouts.spread_capture_usd == 0.0
+
+
+def test_a_horizon_that_nobody_watched_is_counted_not_guessed() -> None:
+    """Across a lost link the last mid before it would say that the market stood still."""
+    book, markouts = BookState(HYPE), Markouts()
+    tell(book, 1000, 1_000_000)
+    markouts.on_fill(fill(1500, Side.BUY, 1_000_000), book)
+    book.forget()
+    tell(book, 400_000, 950_000)
+    assert markouts.on_fill(fill(300_000, Side.SELL, 960_000), book) is None
+    markouts.advance(book)
+    assert markouts.adverse_bps(1) == pytest.approx(0.0)
+    assert markouts.adverse_bps(30) is None
+    assert markouts.adverse_bps(300) is None
+    assert markouts.unmarked == 5
+    # Equity is not guessed either: both fills are in the ledger, to the cent.
+    assert markouts.ledger(950_000).edge_usd == pytest.approx(100 * (960_000 - 1_000_000) * 1e-6)

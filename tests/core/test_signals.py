@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from core.rig import Rig, params
@@ -27,6 +28,15 @@ def read(it: Rig) -> Diagnostics:
     decision = it.decide()
     assert decision.diagnostics is not None
     return decision.diagnostics
+
+
+def judged(it: Rig, seconds: int) -> None:
+    """Let the vitals see every decision."""
+    for _ in range(seconds):
+        it.wait(1.0)
+        it.tell_book()
+        it.engine.judge(it.decide())
+    it.decide()
 
 
 def mid(it: Rig) -> float:
@@ -141,13 +151,75 @@ def test_sides_of_one_block_are_apart_and_late_trades_of_a_finished_order_are_le
     old_ms = it.venue_ms
     it.wait(0.2)
     done = seen.take(trade(it, 5, Side.BUY, 262_600))
-    assert [(each.side, each.px_ticks) for each in done] == [(Side.BUY, 262_500)]
-    assert seen.take(trade(it, 6, Side.BUY, 269_000, venue_ms=old_ms)) == []
-    rest = seen.settle(it.now_ns + NS_PER_S)
-    assert sorted((each.side, each.px_ticks) for each in rest) == [
+    assert sorted((each.side, each.px_ticks) for each in done) == [
         (Side.SELL, 261_000),
-        (Side.BUY, 262_600),
+        (Side.BUY, 262_500),
     ]
+    assert seen.take(trade(it, 6, Side.BUY, 269_000, venue_ms=old_ms)) == []
+    assert seen.take(trade(it, 7, Side.SELL, 255_000, venue_ms=old_ms)) == []
+    rest = seen.settle(it.now_ns + NS_PER_S)
+    assert [(each.side, each.px_ticks) for each in rest] == [(Side.BUY, 262_600)]
+    it.wait(0.5)
+    assert seen.take(trade(it, 8, Side.BUY, 270_000, venue_ms=rest[0].venue_ms)) == []
+    assert seen.settle(it.now_ns + NS_PER_S) == []
+
+
+def test_a_busy_tape_is_counted_whole_however_its_sides_alternate() -> None:
+    """One buyer before two sellers of the same second was refused as late: a quarter of a tape."""
+    it = Rig()
+    for _ in range(5):
+        read(it)
+    orders = 0
+    for n in range(180):
+        for side in (Side.BUY, Side.SELL, Side.SELL):
+            it.wait(0.1)
+            px = round(mid(it) * (1 + side * 3e-4) / 10) * 10
+            it.apply(trade(it, orders, side, px))
+            orders += 1
+        if n == 119:
+            counted = orders
+        it.wait(0.7)
+        it.tell_book()
+        it.decide()
+    signals = it.engine.signals
+    # Evidence joins after a minute and is forgotten by half in an hour.
+    assert signals.intensity.served.events == pytest.approx(counted, rel=0.03)
+    assert signals.adverse.quotes.joined == pytest.approx(counted, abs=6)
+    assert signals.intensity.ignored == 0
+
+
+def test_the_order_that_filled_us_is_heard_on_the_tape_as_well() -> None:
+    """Its trade comes before our fill and counts as whole after it: neither makes it late."""
+    it = Rig()
+    for _ in range(5):
+        read(it)
+    order = next(order for order in it.resting.values() if order.side is Side.BUY)
+    it.apply(trade(it, 1, Side.SELL, order.px_ticks))
+    it.wait(0.02)
+    it.fill(order, order.sz_lots)
+    it.decide()
+    for _ in range(65):
+        read(it)
+    quotes = it.engine.signals.adverse.quotes
+    assert quotes.own[0] == pytest.approx(1.0)
+    assert quotes.joined == 2
+    assert quotes.rows()[0].events == pytest.approx(1.0, rel=0.02)
+
+
+def test_what_was_open_on_the_tape_when_the_link_was_lost_is_not_judged_across_the_gap() -> None:
+    """The move of an outage would be taken for what the last order before it knew."""
+    it = Rig()
+    for _ in range(5):
+        read(it)
+    it.apply(trade(it, 1, Side.BUY, round(mid(it) * (1 + 5e-4) / 10) * 10))
+    it.apply(LinkLost(it.now_ns, "cut"))
+    it.wait(2.0)
+    it.apply(LinkUp(it.now_ns))
+    it.tell_book()
+    it.apply(it.snapshot())
+    for _ in range(70):
+        read(it)
+    assert it.engine.signals.adverse.quotes.joined == 0
 
 
 def test_our_own_fills_are_no_trend() -> None:
@@ -224,3 +296,38 @@ def test_flow_at_the_touch_is_told_after_a_minute_of_book() -> None:
     assert signs[0] is None
     assert signs[-1] is not None
     assert signs[-1] > 1.0
+
+
+@pytest.mark.parametrize(
+    ("away_s", "share"), [(20.0, 1.0), (150.0, 0.707), (180.0, 0.5), (1200.0, 0.0)]
+)
+def test_a_sweep_while_the_link_was_lost_is_remembered_as_old_as_it_is(
+    away_s: float, share: float
+) -> None:
+    """The history tells of it: the side that was swept stays back as after any other sweep."""
+    wide = params(ladder={"gap_growth": 1.6}, risk={"stale_kill_s": 3000.0})
+    swept, calm = Rig(wide), Rig(wide)
+    for it in (swept, calm):
+        it.settle()
+        judged(it, 5)
+        it.apply(LinkLost(it.now_ns, "cut"))
+        it.wait(1.0)
+        orders = it.side(Side.BUY) if it is swept else []
+        fills = [it.fill_event(order, order.sz_lots) for order in orders]
+        it.wait(away_s)
+        it.apply(LinkUp(it.now_ns))
+        for fill in fills:
+            it.apply(msgspec.structs.replace(fill, recv_ns=it.now_ns, is_snapshot=True))
+        it.tell_book()
+        it.apply(it.snapshot())
+        it.settle()
+    record = read(swept)
+    assert record.position_sz > 0
+    depth_bps = read(calm).bids[-1].depth_bps - read(calm).bids[0].depth_bps
+    assert record.cascade_bid_bps == pytest.approx(share * depth_bps, rel=0.1, abs=0.05)
+    assert record.cascade_ask_bps == 0.0
+    if share == 1.0:
+        assert swept.depth_bps(Side.BUY) > calm.depth_bps(Side.BUY) + depth_bps - 1.0
+    assert swept.engine.signals.adverse.quotes.own[0] == 0.0
+    judged(swept, 60)
+    assert swept.events_named("vitals.violated") == []

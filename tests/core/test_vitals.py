@@ -39,6 +39,19 @@ def test_healthy_trading_raises_no_alarm(world: str, seed: int) -> None:
     assert len(records) > 0.9 * SESSION_S
 
 
+def test_a_market_beyond_the_bound_of_a_day_raises_no_alarm() -> None:
+    """k may move by a factor of two a day: where it stands meanwhile is no deafness to the tape."""
+    world = WORLDS["native"][1].model_copy(update={"k_per_bp": 0.15})
+    session = MarketSession(world, 1)
+
+    session.run(1800.0)
+
+    assert session.watch.last is not None
+    assert session.watch.last.k_per_bp == 0.25
+    assert facts_of(session.engine).tape_events >= 10
+    assert [each.text for each in session.watch.violations] == []
+
+
 def test_the_markets_are_traded_in() -> None:
     """Silence would be cheap if nothing were filled: fills, opposition and tape are all there."""
     session = MarketSession(WORLDS["thin"][1], 2)
@@ -221,6 +234,17 @@ def test_intensity_and_adverse_law_that_never_learn_are_found() -> None:
     assert {("intensity", "rate"), ("intensity", "decay"), ("adverse", "law")} <= still
 
 
+def test_at_their_bounds_they_may_stand_still() -> None:
+    """A gentle market lies below the floor of the law for hours; that is no reason to stop."""
+    replay = Replay(64.0)
+
+    replay.tell(400, {"tape_events": 12.0, "is_k_bounded": True, "is_law_bounded": True})
+
+    still = {(each.term, each.at) for each in replay.found if each.kind is Kind.CONSTANT}
+    assert ("intensity", "rate") in still
+    assert not still & {("intensity", "decay"), ("adverse", "law")}
+
+
 def test_without_a_tape_they_may_stand_still() -> None:
     """No evidence is no reason to move."""
     replay = Replay(64.0)
@@ -284,6 +308,17 @@ def test_a_term_whose_estimate_is_absent_is_exempt() -> None:
     )
 
     assert not {"reference", "funding", "drift", "drift_rate"} & {it.term for it in replay.found}
+
+
+def test_a_market_that_led_is_judged_by_its_premium_from_before_it_fell_silent() -> None:
+    """Ours moved meanwhile: that is no premium of a price that nobody has told since."""
+    replay = Replay(64.0)
+    replay.tell(5)
+
+    replay.tell(240, reference_bps=None, fair_px=replay.record.fair_px * 1.003)
+    replay.tell(30)
+
+    assert replay.of("reference") == []
 
 
 def test_nothing_is_judged_once_a_second_twice() -> None:

@@ -55,6 +55,8 @@ def facts_of(engine: Engine) -> Facts:
         taker_fills=engine.position.taker_fills,
         live_bid_px=instrument.px(max(bids)) if bids else None,
         live_ask_px=instrument.px(min(asks)) if asks else None,
+        is_k_bounded=signals.intensity.is_bounded,
+        is_law_bounded=signals.adverse.is_bounded,
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from mmbot.core.diagnostics import Capture, Diagnostics, diagnose
 from mmbot.core.engine import Decision
+from mmbot.core.types import NS_PER_S
 from mmbot.hyperliquid.websocket import WsSocket
 from mmbot.runtime.simulation import SimHandle
 from runtime.pipe_rig import PipeRun
@@ -85,3 +87,19 @@ def test_nothing_is_lost_and_nothing_is_out_of_order() -> None:
     assert events[: events.index("run.stopping")].count("quote.moved") == before
     instants = [record["at"] for record in records]
     assert instants == sorted(instants)
+
+
+def test_the_numbers_behind_a_quote_are_told_once_a_second_at_the_least() -> None:
+    """In the stillest market too: what the drift or a memory of a sweep did must be seen later."""
+    still = ["market.sigma_bps_rt_s=0.1", "market.a_per_s=0.0", "market.sweeps_per_s=0.0"]
+    run = PipeRun(seed=3, sets=["log.level=info", *still])
+    run.start()
+    run.run(40)
+
+    records = [r for r in run.log.all if r["event"] in ("quote.moved", "quote.held")]
+    told = [r["at_ns"] for r in records]
+    assert sum(r["event"] == "quote.held" for r in records) > 20
+    assert max(after - at for at, after in pairwise(told)) <= 1.1 * NS_PER_S
+    for record in records:
+        assert record["level"] == "info"
+        assert {"z_t", "cascade_bid_bps", "danger_up", "touch_ask_bps"} <= record.keys()

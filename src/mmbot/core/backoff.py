@@ -63,6 +63,12 @@ class Backoff:
         pause_s = min(self._pause_s_max, self._pause_s * 2.0 ** min(excess - 1, 16))
         self.until_ns = event.recv_ns + int(pause_s * NS_PER_S)
 
+    def shift_clock(self, step_ns: int) -> None:
+        """Our clock was set, forward by `step_ns`."""
+        self.until_ns += step_ns
+        self._refused_ns += step_ns
+        self._sent_ns += step_ns
+
     def is_active(self, book_version: int, now_ns: int) -> bool:
         """Whether a refusal is still being waited out."""
         return now_ns < self.until_ns or (self._count > 0 and book_version <= self.book_version)

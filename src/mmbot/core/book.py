@@ -16,8 +16,11 @@ from mmbot.core.types import BUY, NS_PER_MS, SELL, Instrument, Side
 
 _DEPTH_MS = 10_000
 """Age against the touch from which the levels of an older book are not used: two slow books."""
+_GAP_MS = 5_000
+"""How long after a lost link the last mid before it still tells what the market is."""
 _MIDS_KEPT = 8192
 """Mids remembered for markouts: nine minutes at one touch per block (68 ms)."""
+_GAPS_KEPT = 256
 
 
 class BookParams(BaseModel):
@@ -47,6 +50,7 @@ class BookState:
         "_bbo_ms",
         "_books",
         "_fast_ms",
+        "_gaps_ms",
         "_is_deep",
         "_lateness",
         "_micro_max",
@@ -100,6 +104,8 @@ class BookState:
         self.version = 0
         """Grows with every touch taken, so that "a newer book than this one" can be asked."""
         self.mids: deque[tuple[int, float]] = deque(maxlen=_MIDS_KEPT)
+        self._gaps_ms: deque[int] = deque(maxlen=_GAPS_KEPT)
+        """Venue times of the last mids before a lost link."""
 
     def apply(self, frame: Bbo | Book, ours: OwnLevels = NO_ORDERS) -> bool:
         """Fold one frame, which may show `ours`; True if it changed the touch in hand."""
@@ -216,6 +222,8 @@ class BookState:
         The newest times go with it, so that one wrong time cannot blind the next connection.
         """
         self._bbo_ms = self._fast_ms = self._slow_ms = self.venue_ms = -1
+        if self.mids:
+            self._gaps_ms.append(self.mids[-1][0])
         self._lateness.reconnect()
         self.bid = self.ask = self.others_bid = self.others_ask = None
         self.mid_ticks = self.fair_ticks = None
@@ -249,18 +257,22 @@ class BookState:
         return max(0, now_ns - self._valid_ms * NS_PER_MS - least_ns)
 
     def mid_before(self, venue_ms: int) -> float | None:
-        """Last mid with a venue time strictly before `venue_ms`, in ticks."""
+        """Last mid with a venue time strictly before `venue_ms`, in ticks; None in a gap."""
         for ms, mid in reversed(self.mids):
             if ms < venue_ms:
-                return mid
+                return None if self._is_gap(ms, venue_ms) else mid
         return None
 
     def mid_at(self, venue_ms: int) -> float | None:
-        """Last mid with a venue time of at most `venue_ms`, in ticks."""
+        """Last mid with a venue time of at most `venue_ms`, in ticks; None in a gap."""
         for ms, mid in reversed(self.mids):
             if ms <= venue_ms:
-                return mid
+                return None if self._is_gap(ms, venue_ms) else mid
         return None
+
+    def _is_gap(self, mid_ms: int, venue_ms: int) -> bool:
+        """Whether the link was lost just after that mid, and that moment is not just after it."""
+        return venue_ms - mid_ms > _GAP_MS and mid_ms in self._gaps_ms
 
 
 def _newest_first(item: tuple[Book, OwnLevels]) -> int:

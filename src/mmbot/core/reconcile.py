@@ -143,6 +143,11 @@ class Requests:
         return self.left <= self._reserve
 
     @property
+    def loan(self) -> float:
+        """Requests a side that is far off may take before the bucket has them."""
+        return max(0, self.left - self._reserve) / 4
+
+    @property
     def rate_per_s(self) -> float:
         """Requests a second that make the rest last."""
         return max(0, self.left - self._reserve) / self._last_s
@@ -439,6 +444,8 @@ class Reconciler:
 
         With an empty bucket a side may still change one order every `hold_s_max`, and sooner the
         farther it is off: a quote that follows slowly is a quote, one left behind is only wide.
+        What goes sooner is borrowed, a quarter of the rest at most: without a bound a market that
+        never stands still would spend a day's requests in hours.
         """
         requests = self.requests
         tokens = requests.tokens - len(plan.cancels)
@@ -459,7 +466,9 @@ class Reconciler:
         bought: set[int] = set()
         for rank, order in ranked:
             is_ask = order.side < 0
-            is_due = now_ns - self._changed_ns[is_ask] >= self._due_ns[is_ask]
+            waited_ns = now_ns - self._changed_ns[is_ask]
+            due_ns = self._due_ns[is_ask] if tokens > -requests.loan else self._hold_ns_max
+            is_due = waited_ns >= due_ns
             if tokens >= 1 or rank == _LONE or is_due:
                 bought.add(order.cloid)
                 tokens -= 1

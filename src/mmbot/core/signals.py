@@ -25,7 +25,7 @@ from mmbot.core.estimators.volatility import Volatility, VolatilityParams
 from mmbot.core.events import Fill, Trades
 from mmbot.core.quoter import MarketView, QuoterParams
 from mmbot.core.stance import Stance, StanceParams
-from mmbot.core.types import BUY, NS_PER_S, SELL, USD_PER_TICK_LOT
+from mmbot.core.types import BUY, NS_PER_MS, NS_PER_S, SELL, USD_PER_TICK_LOT
 
 _BPS_PER_FRACTION = 1e4
 _REST_S_MAX = 5.0
@@ -51,6 +51,8 @@ class Signals:
     """All estimators of one instrument."""
 
     def __init__(self, params: SignalsParams, quoter: QuoterParams) -> None:
+        self._params = params
+        self._quoter = quoter
         self.volatility = Volatility(params.volatility)
         self.drift = Drift(params.drift)
         self.trend = Trend(params.trend)
@@ -140,8 +142,8 @@ class Signals:
         self.funding_bps_per_h = funding_per_h * _BPS_PER_FRACTION
 
     def on_fill(self, fill: Fill) -> None:
-        """Keep a fill of ours until all of its message are here; replayed history is none."""
-        if not fill.is_snapshot and not fill.is_taker:
+        """Keep a fill of ours until all of its message are here."""
+        if not fill.is_taker:
             self._fills.append(fill)
 
     @property
@@ -174,11 +176,18 @@ class Signals:
             while end < len(fills) and _message(fills[end]) == _message(fills[at]):
                 end += 1
             message = fills[at:end]
-            side = message[0].side
-            self._learn(message, book)
+            first = message[0]
+            side = first.side
+            age_ns = 0
+            if first.is_snapshot:
+                # Told by the history after a lost link: a sweep like any other, and as old as it
+                # is, but nobody watched how long our orders rested and what the price did then.
+                age_ns = max(0, first.recv_ns - first.venue_ms * NS_PER_MS)
+            else:
+                self._learn(message, book)
             burst = self.cascade.on_own_fills(
-                now_ns,
-                message[0].venue_ms,
+                now_ns - age_ns,
+                first.venue_ms,
                 side,
                 [OwnFill(f.px_ticks, f.sz_lots, f.oid, f.tid) for f in message],
                 resting_lots=left[side],
@@ -221,7 +230,21 @@ class Signals:
         self.intensity.reset_gap()
         self.adverse.reset_gap()
         self.ofi.reset_gap()
+        self._aggressors.forget()
         self._looked_ns = None
+
+    def restarted(self, now_ns: int, step_ns: int) -> Signals:
+        """
+        The same from its beginning, after our clock was set forward by `step_ns` (back if < 0).
+
+        No estimate takes what is older than its last, so all of them would stand still for as long
+        as a clock was set back. Sweeps and what the venue says are remembered, at their new times.
+        """
+        fresh = Signals(self._params, self._quoter)
+        fresh.cascade.restore(self.memory().shifted(step_ns, now_ns), now_ns)
+        fresh.funding_bps_per_h = self.funding_bps_per_h
+        fresh._fills = self._fills
+        return fresh
 
     # -- memory -----------------------------------------------------------------------------------
 

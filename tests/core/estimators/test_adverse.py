@@ -323,3 +323,16 @@ def test_settings_out_of_bounds_are_refused(settings_: dict[str, float]) -> None
     """At a1 = 1 no depth would ever break even."""
     with pytest.raises(ValidationError):
         AdverseParams(**settings_)
+
+
+def test_a_gentle_market_lies_at_the_floor_and_the_law_says_so() -> None:
+    """Whoever watches for an estimate that stands still must know that this one has to."""
+    gentle, harsh = Adverse(PARAMS), Adverse(PARAMS)
+    # The farther an order reaches, the more of its move comes back.
+    moves = [((-1) ** (n // 2), *((1.5, 0.0), (12.5, -20.0))[n % 2]) for n in range(120)]
+    last = feed(gentle, [(sign, depth, 0.0, hold) for sign, depth, hold in moves])
+    settle(gentle, last, 70)
+    settle(harsh, feed(harsh, [(sign, depth, 8.0, 8.0) for sign, depth, _ in moves]), 70)
+    assert gentle.is_bounded
+    assert gentle.target() == pytest.approx((0.5 * (1.8 + 0.3 * 12.0), 0.0))
+    assert not harsh.is_bounded

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 
 from mmbot.core.diagnostics import Capture, Summary, View, summarise
 from mmbot.core.engine.decision import Decision
+from mmbot.core.engine.intake import RESTART_STEP_NS
 from mmbot.core.engine.params import EngineParams
 from mmbot.core.engine.tally import Tally
 from mmbot.core.engine.watch import Watch
-from mmbot.core.events import Event
+from mmbot.core.events import ClockStepped, Event
 from mmbot.core.intents import Cancel, Diff, Note, Status
 from mmbot.core.ladder import Ladder, SideInputs, SideTarget
 from mmbot.core.quoter import MarketView, Quote, Quoter
@@ -110,6 +111,13 @@ class Engine(Watch):
         """Position as a fraction of its limit, long positive; 0 before the limits are known."""
         q_max = self._q_max_lots()
         return self.position.lots / q_max if q_max > 0 else 0.0
+
+    def _on_clock(self, event: ClockStepped) -> None:
+        super()._on_clock(event)
+        self._diagnosed_ns = self._late_since_ns = None
+        self._dropped_ns.clear()
+        if abs(event.step_ns) >= RESTART_STEP_NS:
+            self._warm_at_ns = None
 
     def forecast(self, now_ns: int) -> Forecast:
         """How long the request budget lasts at the present churn."""

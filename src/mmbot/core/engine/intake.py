@@ -50,6 +50,9 @@ from mmbot.core.signals import Signals
 from mmbot.core.slots import SlotState
 from mmbot.core.types import NS_PER_S, Instrument, Mode
 
+RESTART_STEP_NS = 5 * NS_PER_S
+"""Step of our clock from which estimates begin anew. A smaller one costs them as much time."""
+
 
 class Intake:
     """
@@ -276,6 +279,10 @@ class Intake:
 
     def _on_clock(self, event: ClockStepped) -> None:
         self.book.shift_clock(event.step_ns)
+        for backoff in self._backoff:
+            backoff.shift_clock(event.step_ns)
+        if abs(event.step_ns) >= RESTART_STEP_NS:
+            self.signals = self.signals.restarted(event.recv_ns, event.step_ns)
         self._note("clock.stepped", "warning", step_s=event.step_ns / NS_PER_S)
 
     def _on_link_up(self, event: LinkUp) -> None:

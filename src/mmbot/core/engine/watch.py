@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from mmbot.core.engine.decision import Decision
 from mmbot.core.engine.digest import Digest
-from mmbot.core.engine.intake import Intake
+from mmbot.core.engine.intake import RESTART_STEP_NS, Intake
 from mmbot.core.engine.params import EngineParams
 from mmbot.core.estimators.burst import Trigger
-from mmbot.core.events import LinkLost
+from mmbot.core.events import ClockStepped, LinkLost
 from mmbot.core.guards import Guards
 from mmbot.core.guards import Position as Guarded
 from mmbot.core.markout import RecentEdge
@@ -41,7 +41,8 @@ class Watch(Intake):
         super().__init__(params, instrument, cloid_prefix=cloid_prefix, own_in_book=own_in_book)
         self._digest = Digest()
         self._guards = None if "guards" in ablate else Guards(params.guards)
-        self._vitals = Vitals(params, instrument, off=_off(ablate))
+        self._watched = params, _off(ablate)
+        self._vitals = Vitals(params, instrument, off=self._watched[1])
         self._stance: StanceView | None = None
         self._edge: RecentEdge | None = None
         self._edge_events = 0
@@ -49,6 +50,13 @@ class Watch(Intake):
     def _on_link_lost(self, event: LinkLost) -> None:
         super()._on_link_lost(event)
         self._vitals.reset_gap()
+
+    def _on_clock(self, event: ClockStepped) -> None:
+        super()._on_clock(event)
+        if abs(event.step_ns) >= RESTART_STEP_NS:
+            # What they recompute begins anew, and they judge no record older than their last.
+            params, off = self._watched
+            self._vitals = Vitals(params, self.instrument, off=off)
 
     @property
     def is_opposed(self) -> bool:
@@ -71,7 +79,7 @@ class Watch(Intake):
             )
             if self._guards is None or burst.is_extension or burst.trigger is Trigger.EVENTS:
                 continue  # many small fills are no sweep
-            note = self._guards.on_sweep(now_ns, burst.side)
+            note = self._guards.on_sweep(burst.at_ns, burst.side)
             if note is not None:
                 self._notes.append(note)
 
@@ -114,6 +122,8 @@ class Watch(Intake):
             taker_fills=self.position.taker_fills,
             live_bid_px=instrument.px(max(bids)) if bids else None,
             live_ask_px=instrument.px(min(asks)) if asks else None,
+            is_k_bounded=signals.intensity.is_bounded,
+            is_law_bounded=signals.adverse.is_bounded,
         )
 
     def _guard(self, x: float, now_ns: int) -> Trip | None:

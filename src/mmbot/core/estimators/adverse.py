@@ -108,6 +108,7 @@ class Adverse:
         "_stepped_ns",
         "_target",
         "_view",
+        "is_bounded",
         "quotes",
     )
 
@@ -121,6 +122,8 @@ class Adverse:
             move_bps_max=params.move_bps_max,
         )
         """The evidence."""
+        self.is_bounded = False
+        """Whether the law asked for stands still because the evidence lies beyond its bounds."""
         self._stepped_ns: int | None = None
         self._fitted_ns = 0
         self._fitted_joined = 0
@@ -200,13 +203,12 @@ class Adverse:
 
     def _law(self) -> Line:
         """The law that the evidence asks for, with its floors and bounds."""
-        params, near = self._params, self._fit(_NEAR)
-        hold = raised(
-            self._fit(_HOLD),
-            Line(0.5 * near.a0_bps, 0.5 * near.a1),
-            Line(0.5 * params.a0_bps, 0.5 * params.a1),
-            to_bps=DEPTHS_BPS[-1],
-        )
+        params, near, fit = self._params, self._fit(_NEAR), self._fit(_HOLD)
+        prior = Line(0.5 * params.a0_bps, 0.5 * params.a1)
+        moving = raised(fit, Line(0.5 * near.a0_bps, 0.5 * near.a1), to_bps=DEPTHS_BPS[-1])
+        hold = raised(moving, prior, to_bps=DEPTHS_BPS[-1])
+        is_level_bound = hold.a0_bps > moving.a0_bps or hold.a0_bps >= params.a0_bps_max
+        self.is_bounded = is_level_bound and hold.a1 in (0.0, params.a1_max)
         return Line(min(params.a0_bps_max, hold.a0_bps), hold.a1)
 
     def _fit(self, horizon: int) -> Line:

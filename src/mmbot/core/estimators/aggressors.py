@@ -36,15 +36,21 @@ class Aggressors:
     """
     Merge trades of one venue time and side: a sweep through five levels is one event, not five.
 
+    The tape is told in order of time, so a trade of a later block ends whatever is open, on either
+    side: orders leave here in the order they came, however the sides alternate. Whoever counts
+    them refuses what is older than the last.
+
     Source: Hyperliquid docs, "Subscriptions", trades name the aggressor's side and a unique `tid`.
     """
 
-    __slots__ = ("_open", "_seen", "_tids", "repeated")
+    __slots__ = ("_ended_ms", "_open", "_seen", "_tids", "repeated")
 
     def __init__(self) -> None:
         self._seen: set[int] = set()
         self._tids: deque[int] = deque()
         self._open: dict[Side, _Open] = {}
+        self._ended_ms = dict.fromkeys(Side, -1)
+        """Venue time of the newest order of each side that counts as whole."""
         self.repeated = 0
         """Trades told again, by number; they count once."""
 
@@ -66,14 +72,14 @@ class Aggressors:
                 seen.discard(tids.popleft())
             if side is not last_side:
                 last, last_side = opened.get(side), side
-            if last is not None:
-                if last.venue_ms == venue_ms:
-                    if side * (px_ticks - last.px_ticks) > 0:
-                        last.px_ticks = px_ticks
-                    continue
-                if venue_ms < last.venue_ms:
-                    continue  # an old one that came late: its market is history
-                done.append(_whole(side, last))
+            if last is not None and last.venue_ms == venue_ms:
+                if side * (px_ticks - last.px_ticks) > 0:
+                    last.px_ticks = px_ticks
+                continue
+            if venue_ms <= self._ended_ms[side] or (last is not None and venue_ms < last.venue_ms):
+                continue  # an old one that came late: its market is history
+            over = [it for it, each in opened.items() if each.venue_ms < venue_ms]
+            done.extend([self._end(it) for it in over])
             last = opened[side] = _Open(trades.recv_ns, venue_ms, px_ticks)
         return sorted(done)
 
@@ -81,13 +87,19 @@ class Aggressors:
         """The orders to which nothing was added for a while."""
         if not self._open:
             return []
-        ripe = [
-            (side, each) for side, each in self._open.items() if now_ns - each.recv_ns >= _OPEN_NS
-        ]
-        for side, _ in ripe:
-            del self._open[side]
-        return sorted(_whole(side, each) for side, each in ripe)
+        ripe = [side for side, each in self._open.items() if now_ns - each.recv_ns >= _OPEN_NS]
+        return sorted(self._end(side) for side in ripe)
 
+    def forget(self) -> None:
+        """
+        Drop what is open after a lost link: what came of it was not watched.
 
-def _whole(side: Side, each: _Open) -> Aggressor:
-    return Aggressor(each.recv_ns, each.venue_ms, side, each.px_ticks)
+        The newest times go with it, so that one wrong time cannot blind the next connection.
+        """
+        self._open.clear()
+        self._ended_ms = dict.fromkeys(Side, -1)
+
+    def _end(self, side: Side) -> Aggressor:
+        each = self._open.pop(side)
+        self._ended_ms[side] = each.venue_ms
+        return Aggressor(each.recv_ns, each.venue_ms, side, each.px_ticks)

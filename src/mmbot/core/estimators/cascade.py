@@ -109,6 +109,16 @@ class CascadeMemory(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields
     bid: SideMemory | None = None
     ask: SideMemory | None = None
 
+    def shifted(self, step_ns: int, now_ns: int) -> CascadeMemory:
+        """The same by a clock that was set forward by `step_ns` and now says `now_ns`."""
+        bid, ask = (
+            None
+            if it is None
+            else msgspec.structs.replace(it, at_ns=min(now_ns, max(0, it.at_ns + step_ns)))
+            for it in (self.bid, self.ask)
+        )
+        return CascadeMemory(bid, ask)
+
     def fault(self, now_ns: int) -> str | None:
         """What makes this impossible as a memory at `now_ns`, or None."""
         for name, it in (("bid", self.bid), ("ask", self.ask)):

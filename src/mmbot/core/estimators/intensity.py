@@ -181,6 +181,7 @@ class Intensity:
         "_weight",
         "_widen_s",
         "ignored",
+        "is_bounded",
         "prior",
     )
 
@@ -216,6 +217,8 @@ class Intensity:
         self._view = IntensityView(self._a, self._k, self._k / sqrt(weight), 0.0, 0.0)
         self.ignored = 0
         """Inputs refused: not a positive finite figure, late, or told before."""
+        self.is_bounded = False
+        """Whether the served k stands still because it may not move farther within the day."""
 
     # -- evidence ---------------------------------------------------------------------------------
 
@@ -346,7 +349,9 @@ class Intensity:
         a, k = self.target()
         # A long silence of ours must not let a figure jump by all it could have moved in it.
         dt_s = min(dt_s, _GAP_NS / NS_PER_S)
-        self._k = self._bounded_day(self._approach(self._k, k, dt_s, self._rate_per_s / 2))
+        wanted = self._approach(self._k, k, dt_s, self._rate_per_s / 2)
+        self._k = self._bounded_day(wanted)
+        self.is_bounded = self._k != wanted
         self._a = self._approach(self._a, a, dt_s, self._rate_per_s)
         self._remember(now_ns)
         self._view = IntensityView(

@@ -90,7 +90,6 @@ class VirtualQuotes:
         "_move_max",
         "_own_keep",
         "_told",
-        "_told_ns",
         "_unit",
         "_unit_ns",
         "_watched_s",
@@ -120,9 +119,11 @@ class VirtualQuotes:
         self._clocked_ns: int | None = None
         self._mid: float | None = None
         self._mid_ns = -1
-        self._told_ns = -1
-        self._told: set[tuple[bool, Side, float]] = set()
-        """Events of the newest receive time: told twice, they count once."""
+        self._told: list[tuple[int, set[tuple[Side, float]]]] = [(-1, set()), (-1, set())]
+        """
+        Newest receive time, and events of it: told twice, they count once. Of the tape and of our
+        own fills, which come in frames of their own: neither makes the other one late.
+        """
         self.dropped = 0
         """Events that never got their moves: no mid at a horizon, or too many at once."""
         self.ignored = 0
@@ -216,24 +217,30 @@ class VirtualQuotes:
     def _is_news(
         self, recv_ns: int, side: Side, depth_bps: float, mid: float, *, is_own: bool
     ) -> bool:
-        key = (is_own, side, depth_bps)
+        key = (side, depth_bps)
+        told_ns, told = self._told[is_own]
         if (
             not (isfinite(depth_bps) and 0.0 < mid < inf)
-            or recv_ns < self._told_ns
-            or (recv_ns == self._told_ns and key in self._told)
+            or recv_ns < told_ns
+            or (recv_ns == told_ns and key in told)
         ):
             return False
-        if recv_ns > self._told_ns:
-            self._told_ns = recv_ns
-            self._told.clear()
-        self._told.add(key)
+        if recv_ns > told_ns:
+            told = set()
+            self._told[is_own] = recv_ns, told
+        told.add(key)
         return True
 
     def _pend(self, event: _Pending) -> None:
         if sum(map(len, self._due)) >= _PENDING:
             self.dropped += 1
             return
-        self._due[0].append(event)
+        queue = self._due[0]
+        # An order counts as whole a moment after our fill by it: the queue is one of time.
+        place = len(queue)
+        while place and queue[place - 1].at_ns > event.at_ns:
+            place -= 1
+        queue.insert(place, event)
 
     def _watch(self, now_ns: int) -> None:
         """Let time pass for the rates; forgetting is applied once a second."""

@@ -74,6 +74,10 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     """Fills of ours so far that took: an order of somebody else on the account is no sweep."""
     live_bid_px: float | None
     live_ask_px: float | None
+    is_k_bounded: bool = False
+    """The decay stands at the bound of what it may move within a day."""
+    is_law_bounded: bool = False
+    """The adverse law stands at its floor, or at its upper bounds."""
 
 
 class Violation(msgspec.Struct, frozen=True):

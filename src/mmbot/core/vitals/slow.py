@@ -124,20 +124,20 @@ class Slow:
         """What has stood still or at its bound for too long, with this record."""
         found: list[Violation] = []
         now_ns = record.at_ns
-        # Without news a figure may stand still: the clock begins with the news.
+        # Without news a figure may stand still: the clock begins with the news. So it may at its
+        # bound, where a market may lie for hours: no bound of these is a failure of the term.
         is_taped = facts.tape_events >= _EVENTS_MIN
         moved = self._mid is not None and record.mid_px != self._mid
         self._mid = record.mid_px
-        for term, at, value, is_news in (
-            ("intensity", "rate", record.a_per_s, is_taped),
-            ("intensity", "decay", record.k_per_bp, is_taped),
-            ("adverse", "law", record.a0_bps + record.a1, is_taped),
-            ("volatility", "", record.sigma_bps_rt_s, moved),
+        for term, at, value, is_news, at_bound in (
+            ("intensity", "rate", record.a_per_s, is_taped, False),
+            ("intensity", "decay", record.k_per_bp, is_taped, facts.is_k_bounded),
+            ("adverse", "law", record.a0_bps + record.a1, is_taped, facts.is_law_bounded),
+            ("volatility", "", record.sigma_bps_rt_s, moved, self._is_volatility_bound(record)),
         ):
             limit_s = EXPECTATIONS[term].constant_s or inf
             each = self._still.setdefault((term, at), _Still())
-            still_s = each.still_s(now_ns, (value, is_taped))
-            at_bound = term == "volatility" and self._is_volatility_bound(record)
+            still_s = each.still_s(now_ns, (value, is_taped, at_bound))
             if still_s < limit_s or not is_news or at_bound or each.is_raised or term in off:
                 continue
             each.is_raised = True

@@ -47,6 +47,7 @@ class Sweeps:
         "_base",
         "_filled",
         "_inherited_ns",
+        "_is_gap",
         "_last",
         "_odds",
         "_params",
@@ -61,6 +62,7 @@ class Sweeps:
         self._filled: tuple[int, Side] | None = None
         self._odds: tuple[int, float] | None = None
         self._inherited_ns = 0
+        self._is_gap = False
         self._taker_fills = 0
         self.memories: dict[Side, Memory] = {}
 
@@ -106,13 +108,19 @@ class Sweeps:
             return False, None
         return True, memory.hold_px
 
+    def reset_gap(self) -> None:
+        """The link was lost: what filled meanwhile was told at once, and no record shows it."""
+        self._is_gap = True
+
     def see(self, record: Diagnostics, taker_fills: int) -> None:
         """Take every record, in order, and how many fills so far were no maker's."""
         is_ours = taker_fills == self._taker_fills
         self._taker_fills = taker_fills
         now_ns, last, self._last = record.at_ns, self._last, record
         observed = self.observed_odds(record)
-        if last is None or self._odds is None:
+        is_gap, self._is_gap = self._is_gap, False
+        is_unseen = is_gap and last is not None and record.position_sz != last.position_sz
+        if last is None or self._odds is None or is_unseen:
             self._odds = (now_ns, max(0.0, observed))
             if observed > 0.1 or max(record.cascade_bid_bps, record.cascade_ask_bps) > 0:
                 self._inherited_ns = now_ns + int(15 * 60 * NS_PER_S)

@@ -107,6 +107,7 @@ class Vitals:
         """The link was lost: what the estimators forget is forgotten here as well."""
         self._drift.reset()
         self._returns.reset()
+        self._sweeps.reset_gap()
         self._tracks = {key: track for key, track in self._tracks.items() if track.is_raised}
         self._gap_ns = self._checked_ns
 
@@ -163,10 +164,10 @@ class Vitals:
         yield from self._stance(record, base, dt_s)
         yield from quoted.drift(record, base, self._fade)
         yield from quoted.risk(record, base)
-        if facts.reference_px is not None:
+        if facts.reference_px is not None and record.reference_bps is not None:
+            # Not from a price that has become old: the usual premium would follow our own market.
             lead = self._reference.lead_bps(record.at_ns, facts.reference_px, record.fair_px)
-            if record.reference_bps is not None:
-                yield Reading("reference", record.reference_bps, lead)
+            yield Reading("reference", record.reference_bps, lead)
         yield Reading(
             "danger",
             self._sweeps.observed_odds(record),
