@@ -270,3 +270,11 @@ def test_on_the_grid_gaps_grow_by_whole_lines() -> None:
     lines = [(prices[0] - px) / ladder.spacing_ticks for px in prices]
     # 0, 1, 2.5, 4.75, 8.125 spacings
     assert lines == [0, 1, 2, 5, 8]
+
+
+def test_a_ladder_that_reaches_below_zero_is_refused() -> None:
+    """Nineteen gaps that grow by 1.8 each once made a daemon that never quoted."""
+    LadderParams(rungs=7, gap_growth=1.265)
+    LadderParams(rungs=20)
+    with pytest.raises(ValidationError, match="lower gap_growth or rungs"):
+        LadderParams(rungs=19, gap_growth=1.8)

@@ -318,3 +318,10 @@ def test_a_young_trend_is_not_carried_further_than_it_has_been_watched() -> None
     assert young.urgency == pytest.approx(0.2 * 3.0 / 6.3)
     assert young.action is Action.HOLD
     assert old.urgency == pytest.approx(0.2 * 3.0 / 900 * 800 / 6.3)
+
+
+def test_reducing_begins_at_45_percent_of_the_limit_in_every_valid_configuration() -> None:
+    """Above that, with a light skew, no order of the reducing side would be at the touch."""
+    StanceParams(reduce_x=0.45)
+    with pytest.raises(ValidationError, match="reduce_x"):
+        StanceParams(reduce_x=0.46)

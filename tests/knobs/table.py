@@ -214,7 +214,7 @@ TABLE: Final[dict[str, Knob]] = {
     "stance.fade_s": Knob(60, core.leaning, PATIENT),
     "stance.reduce_urgency": Knob(20, core.leaning, PATIENT),
     "stance.reduce_urgency_leave": Knob(0.01, core.leaning, (*PATIENT, ("stance.reduce_p", 1.0))),
-    "stance.reduce_x": Knob(0.49, lean.burdened, LIGHT_SKEW),
+    "stance.reduce_x": Knob(0.41, lean.burdened, LIGHT_SKEW),
     "stance.reduce_x_leave": Knob(0.3, lean.burdened, LIGHT_SKEW),
     "stance.reduce_p": Knob(0.95, core.leaning, PATIENT),
     "stance.reduce_p_leave": Knob(0.5, core.leaning, PATIENT),

@@ -15,7 +15,7 @@ from itertools import pairwise
 from math import ceil, floor, sqrt
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mmbot.core.quoter import Quote
 from mmbot.core.types import BUY, USD_PER_TICK_LOT, Instrument, Side
@@ -28,6 +28,8 @@ Source: Hyperliquid docs, "Error responses" (MinTradeNtl) and the exemption for 
 
 _LINE_EPS = 1e-6
 _BUDGET_USE = 0.97
+_GAPS_MAX = 40
+"""Spacings from the first order to the last: with more of them a price would not be positive."""
 _STEP_MARGIN = 1.01
 """The spacing suits the price step one percent above fair, where the farthest ask may rest."""
 
@@ -73,6 +75,17 @@ class LadderParams(BaseModel):
     depth_bps_max: float = Field(
         40.0, ge=5, le=200, description="Deeper quotes on the increasing side are not made, bps."
     )
+
+    @model_validator(mode="after")
+    def _reach(self) -> LadderParams:
+        gaps = sum(self.gap_growth**n for n in range(self.rungs - 1))
+        if gaps > _GAPS_MAX:
+            raise ValueError(
+                f"rungs {self.rungs} with gap_growth {self.gap_growth:g} puts the last order "
+                f"{gaps:.0f} spacings behind the first; at most {_GAPS_MAX} are possible: "
+                "lower gap_growth or rungs"
+            )
+        return self
 
 
 def side_usd_min(params: LadderParams, lot_usd: float = 0.0) -> float:

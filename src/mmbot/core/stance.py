@@ -71,7 +71,11 @@ class StanceParams(BaseModel):
     reduce_urgency: float = Field(1.0, gt=0, le=20, description="Urgency that calls for reducing.")
     reduce_urgency_leave: float = Field(0.7, ge=0, le=20, description="Urgency that ends it.")
     reduce_x: float = Field(
-        0.45, ge=0.1, le=1, description="Position that calls for reducing, of the limit."
+        0.45,
+        ge=0.1,
+        le=0.45,
+        description="Position that calls for reducing, of the limit: at 0.45 the first reducing "
+        "order rests at the touch whatever else is set.",
     )
     reduce_x_leave: float = Field(0.40, ge=0.05, le=1, description="Position that ends it.")
     reduce_p: float = Field(
