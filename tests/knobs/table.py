@@ -55,6 +55,12 @@ DEEP: Final[Values] = (
     ("ladder.rungs", 8),
 )
 """Eight orders a side, over 21 bps."""
+ALARMED: Final[Values] = (
+    *DEEP,
+    ("cascade.danger_z_weight", 0.5),
+    ("cascade.danger_ofi_weight", 0.5),
+)
+"""Trend and flow tell of danger too, as far as it can pull a side after one sweep."""
 LATCHED: Final[Values] = (
     ("mode", "testnet"),
     ("account.address", program.ADDRESS),
@@ -235,12 +241,16 @@ TABLE: Final[dict[str, Knob]] = {
     "cascade.half_life_s": Knob(300, lean.swept, DEEP),
     "cascade.fade_x_min": Knob(0.12, lean.swept, DEEP),
     "cascade.fade_x_max": Knob(0.5, lean.swept, DEEP),
-    "cascade.danger_p": Knob(0.2, lean.swept_in_a_rise, DEEP),
-    "cascade.danger_log_odds": Knob(1, lean.swept_in_a_rise, DEEP),
-    "cascade.danger_half_life_s": Knob(20, lean.swept_in_a_rise, DEEP),
-    "cascade.danger_z_weight": Knob(0, lean.swept_in_a_rise, DEEP),
-    "cascade.danger_ofi_weight": Knob(0, lean.swept_in_a_rise, DEEP),
-    "cascade.danger_pull": Knob(0.95, lean.swept_in_a_rise, DEEP),
+    "cascade.danger_p": Knob(0.2, lean.swept_in_a_rise, ALARMED),
+    "cascade.danger_log_odds": Knob(1, lean.swept_in_a_rise, ALARMED),
+    "cascade.danger_half_life_s": Knob(20, lean.swept_in_a_rise, ALARMED),
+    "cascade.danger_z_weight": Knob(
+        0.5, lean.swept_in_a_rise, (*DEEP, ("cascade.danger_ofi_weight", 0.5))
+    ),
+    "cascade.danger_ofi_weight": Knob(
+        0.5, lean.swept_in_a_rise, (*DEEP, ("cascade.danger_z_weight", 0.5))
+    ),
+    "cascade.danger_pull": Knob(0.95, lean.swept_in_a_rise, ALARMED),
     "book.micro_bps_max": Knob(0, core.wandering, PATIENT),
     "link.connect_timeout_s": Knob(3, venue.nobody_answers_a_dial, CALM),
     "link.ack_timeout_s": Knob(3, venue.subscriptions_stay_unanswered, CALM),

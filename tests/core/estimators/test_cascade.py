@@ -463,12 +463,12 @@ def test_danger_rises_with_each_signal_and_each_sweep(
     assert rig.at(10).danger_up > calm
 
 
-def test_signals_weigh_half_a_log_odd_each_and_are_clipped_at_three() -> None:
-    """Sign and size: z 2 adds 1 to the log odds of up and takes 1 from down."""
+def test_signals_weigh_a_tenth_of_a_log_odd_each_and_are_clipped_at_three() -> None:
+    """Sign and size: z 2 adds 0.2 to the log odds of up and takes 0.2 from down."""
     rig = Rig()
     view = rig.at(0, 0.0, 2.0, None)
-    assert view.danger_up == pytest.approx(1 / (1 + 39 * exp(-1)), rel=1e-12)
-    assert view.danger_down == pytest.approx(1 / (1 + 39 * exp(1)), rel=1e-12)
+    assert view.danger_up == pytest.approx(1 / (1 + 39 * exp(-0.2)), rel=1e-12)
+    assert view.danger_down == pytest.approx(1 / (1 + 39 * exp(0.2)), rel=1e-12)
     assert rig.at(0, 0.0, 50.0, None) == rig.at(0, 0.0, 3.0, None)
     assert rig.at(0, 0.0, None, 3.0) == rig.at(0, 0.0, 3.0, None)
 

@@ -72,10 +72,10 @@ class CascadeParams(BurstParams):
     )
     danger_half_life_s: float = Field(120.0, ge=5, le=3600, description="Half-life of that, s.")
     danger_z_weight: float = Field(
-        0.5, ge=0, le=5, description="Log odds of danger per standard deviation of the trend."
+        0.1, ge=0, le=5, description="Log odds of danger per standard deviation of the trend."
     )
     danger_ofi_weight: float = Field(
-        0.5, ge=0, le=5, description="Log odds of danger per standard deviation of order flow."
+        0.1, ge=0, le=5, description="Log odds of danger per standard deviation of order flow."
     )
     danger_pull: float = Field(
         0.8, ge=0.5, le=1, description="Danger above which the increasing side is pulled."
