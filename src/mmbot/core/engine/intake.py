@@ -90,8 +90,14 @@ class Intake:
         self._linked_ns: int | None = None
         self._waited_ns: int | None = None
         self._snapshot_ns: int | None = None
+        self.ctx_ns: int | None = None
+        """When the venue's mark came last by its stream."""
+        self.account_ns: int | None = None
+        """When the account was read last."""
         self._gap_lots = 0
         """By how much the venue's position differed from ours when it was compared last."""
+        self._compared = (0, 0)
+        """That position, and the venue's time of it."""
         self._is_stopping = False
         self._is_unrecorded = False
         self._notes: list[Note] = []
@@ -181,7 +187,7 @@ class Intake:
 
     def _on_ctx(self, event: AssetCtx) -> None:
         self._mark_ticks = self.instrument.ticks(event.mark_px)
-        self._mark_ns = event.recv_ns
+        self._mark_ns = self.ctx_ns = event.recv_ns
         self.signals.on_funding_rate(event.funding_per_h)
         self._value(event.recv_ns)
 
@@ -193,6 +199,8 @@ class Intake:
     def _on_fill(self, fill: Fill) -> None:
         if not self.position.apply(fill):
             return
+        if self._gap_lots:
+            self._gap_lots = self.position.gap(*self._compared)
         is_explained = self.orders.explains(fill)
         slot = self.orders.on_fill(fill)
         edge_bps = self.markouts.on_fill(fill, self.book)
@@ -354,7 +362,8 @@ class Intake:
         """Compare the venue's position with ours; a difference is adopted by a snapshot alone."""
         if not self.position.is_started:
             return
-        gap = self.position.gap(event.position_lots, event.venue_ms)
+        self._compared = event.position_lots, event.venue_ms
+        gap = self.position.gap(*self._compared)
         if gap and not self._gap_lots:
             sz = self.instrument.sz
             ours, theirs = sz(self.position.lots), sz(event.position_lots)
@@ -364,6 +373,7 @@ class Intake:
 
     def _weigh(self, equity_usd: float, maintenance_usd: float, now_ns: int) -> None:
         """Hold a reading of the account against what the position needs."""
+        self.account_ns = now_ns
         px = self._mark_ticks
         if px is not None:
             ours_usd = notional_usd(self.position.lots, px)
