@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -19,42 +20,54 @@ from mmbot.logs import LogWriter, Record, make_logger
 from mmbot.runtime.aio import wall_clock_ns
 from mmbot.runtime.preflight import account_of
 from mmbot.runtime.screen import plain
-from mmbot.runtime.tripping import trip
+from mmbot.runtime.tripping import Tripped, trip
 from mmbot.runtime.venues import open_venue, state_path
 
 
-def kill(config: ConfigFile, overrides: Overrides = None, run_dir: RunDir = None) -> None:
+def kill(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    run_dir: RunDir = None,
+    *,
+    flatten: Annotated[
+        bool,
+        typer.Option("--flatten", help="Close the position as well, as [flatten] says."),
+    ] = False,
+) -> None:
     """
     Trip the kill switch: cancel everything of ours, have the venue confirm it, latch. Exits 3.
 
     A running daemon does it itself, at once; without one, or where it does not answer, this command
-    does. The position stays. With the embedded exchange --run-dir names the run, by default the
-    newest. Exit 4: latched, but the venue did not confirm.
+    does. The position stays unless --flatten says otherwise. With the embedded exchange --run-dir
+    names the run, by default the newest. Exit 4: latched, but the venue did not confirm; 1:
+    latched and cancelled, but the position could not be closed.
     """
     settings = load(config, overrides or ())
     require_available(settings)
     chosen = folder(run_dir, "--run-dir")
     writer = LogWriter(None, sys.stdout, _line)
     try:
-        lines = asyncio.run(_kill(settings, chosen, writer))
+        tripped = asyncio.run(_kill(settings, chosen, writer, is_flatten=flatten))
     finally:
         writer.close()
-    for line in lines:
+    for line in tripped.lines:
         echo(line)
-    raise typer.Exit(Exit.KILLED)
+    raise typer.Exit(Exit.KILLED if tripped.is_flat else Exit.FAILED)
 
 
-async def _kill(settings: Config, chosen: Path | None, writer: LogWriter) -> tuple[str, ...]:
+async def _kill(
+    settings: Config, chosen: Path | None, writer: LogWriter, *, is_flatten: bool
+) -> Tripped:
     log = make_logger(writer, wall_clock_ns, "warning")
     if settings.is_embedded:
         path = state_path(settings, chosen, "")
         if not path.exists():
             raise StateError(f"no safety state at {path}: nothing has run there")
-        return await trip(settings, path, "", None, time.time_ns(), log)
+        return await trip(settings, path, "", None, time.time_ns(), log, is_flatten=is_flatten)
     async with open_venue(settings, find_key(settings, os.environ)) as venue:
         user = account_of(settings, Signer(venue.key, is_mainnet=False))
         path = state_path(settings, None, user)
-        return await trip(settings, path, user, venue, time.time_ns(), log)
+        return await trip(settings, path, user, venue, time.time_ns(), log, is_flatten=is_flatten)
 
 
 def _line(record: Record) -> str:
