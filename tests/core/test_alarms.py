@@ -34,6 +34,7 @@ from mmbot.core.events import (
     Request,
     RequestsLeft,
 )
+from mmbot.core.guards import GuardParams, Guards, Position
 from mmbot.core.intents import KillReason
 from mmbot.core.risk import Day, Limits, Risk, RiskParams
 from mmbot.core.triggers import FLATTENS, KILLS, KillParams, Trip, closes_position
@@ -605,3 +606,41 @@ def test_contradictory_figures_do_not_start(wrong: dict[str, object]) -> None:
     """Refused before a socket is opened."""
     with pytest.raises(ValueError, match=r".+"):
         KillParams.model_validate(wrong)
+
+
+# -- stuck ----------------------------------------------------------------------------------------
+
+
+class _StuckGuards(Guards):
+    """Guards whose position is against an urgent trend, whatever the market."""
+
+    def _is_stuck(self, now_ns: int, position: Position) -> bool:
+        self._stuck_ns = self._stuck_ns or now_ns
+        return now_ns - self._stuck_ns >= self._params.stuck_s * NS_PER_S
+
+
+@pytest.mark.parametrize("is_well", [True, False])
+def test_a_position_stuck_for_long_trips_after_it_was_only_reduced(*, is_well: bool) -> None:
+    """A dead term reduces as well, and must not hold the clock of what is stuck."""
+    it = Rig(params(kill={"stuck_s": 40.0}, guards={"stuck_s": 20.0}), position_lots=300)
+    it.settle()
+    it.engine._guards = _StuckGuards(GuardParams(stuck_s=20.0))
+    if not is_well:
+        dead_term(it)
+    modes: dict[int, Mode] = {}
+    for second in range(1, 46):
+        it.wait(1.0)
+        it.tell_book()
+        it.settle()
+        modes[second] = it.engine.mode
+    first = Mode.RUNNING if is_well else Mode.REDUCING
+    assert [modes[s] for s in (1, 19, 21, 39, 42)] == [
+        first,
+        first,
+        Mode.REDUCING,
+        Mode.REDUCING,
+        Mode.HALTED,
+    ]
+    kill = it.engine.risk.kill
+    assert kill is not None
+    assert (kill.trigger, kill.limit, kill.unit) == ("stuck", 40.0, "s")
