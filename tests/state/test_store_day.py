@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -61,3 +62,15 @@ def test_a_day_that_cannot_be_read_refuses_the_start(tmp_path: Path, blob: str) 
     db.close()
     with Store(path) as store, pytest.raises(StateError, match="account of the day"):
         store.load_day()
+
+
+def test_a_store_whose_latch_failed_says_so_of_the_day_too(tmp_path: Path) -> None:
+    """Its connection is closed by then; that must be an error of the store and no other."""
+    folder = tmp_path / "state"
+    store = Store(folder / "state.sqlite")
+    shutil.rmtree(folder)
+    folder.write_text("no folder")
+    with pytest.raises(StateError):
+        store.latch(KillReason("operator", 1.0, 1.0, "command", "test", 3))
+    with pytest.raises(StateError):
+        store.save_day(DAY, 1)

@@ -420,7 +420,6 @@ class _Run:
         self, trader: Trader, ending: Ending, lock: RunLock, store: Store, run_dir: Path
     ) -> None:
         """Latch, sum up, and say whatever a person has to know."""
-        await self._keep_last_day(trader, store)
         for latch in self._latches:
             try:
                 await asyncio.wrap_future(latch)
@@ -428,6 +427,7 @@ class _Run:
                 # The run is over and everything is cancelled; only a person can stop the next one.
                 self.log.critical("killswitch.unlatched", error=str(error))
                 stderr_line(f"mmbot: the kill switch tripped but is NOT latched: {error}")
+        await self._keep_last_day(trader, store)
         span_s = (wall_clock_ns() - trader.started_ns) / NS_PER_S
         summary = summarise(trader, ending, span_s, on_exit=self.config.on_exit)
         if ending.final is not None:

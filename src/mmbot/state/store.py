@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
@@ -275,8 +275,9 @@ class Store:
                 yield self._db
                 self._db.execute("COMMIT")
             except sqlite3.Error as error:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+                with suppress(sqlite3.Error):  # a connection that was closed has none to undo
+                    if self._db.in_transaction:
+                        self._db.execute("ROLLBACK")
                 raise StateError(_unusable(self.path, str(error))) from error
 
     def close(self) -> None:

@@ -132,8 +132,11 @@ class Watch(Intake):
 
     def _guard(self, x: float, now_ns: int) -> Trip | None:
         """The soft guard that asks to reduce, by the stance of the last decision."""
+        # Asked whatever comes of it: their clocks go on while a dead term reduces as well.
         guard = self._guarded(x, now_ns)
-        return guard if self._vitals.is_well else Trip.VITALS
+        if not self._vitals.is_well:
+            return Trip.VITALS
+        return guard
 
     def _guarded(self, x: float, now_ns: int) -> Trip | None:
         stance = self._stance
