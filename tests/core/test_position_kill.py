@@ -179,7 +179,7 @@ def test_a_foreign_fill_that_a_reading_told_first_is_still_one() -> None:
 def test_after_a_release_the_threshold_counts_from_the_equity_at_release() -> None:
     """By recovery as by time: 99 USD at the release, so the next one is at 97.515, not at 98.5."""
     risk = Risk(RiskParams.model_validate({"capital_usd": 100.0}))
-    risk.start(Limits(100.0, 200.0, 0.2))
+    risk.start(Limits(100.0, 200.0, 0.2), T0_NS)
 
     def mode(pnl_usd: float, at_s: float) -> Mode:
         now_ns = T0_NS + round(at_s * NS_PER_S)

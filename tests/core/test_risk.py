@@ -104,7 +104,7 @@ def test_budgets_follow_the_rule_and_a_sweep_keeps_the_limit(x: float, frac: flo
 def test_equity_and_drawdown_are_of_equity_never_of_profit() -> None:
     """A peak profit of two cents and a fall to minus two is 0.04 %, not 184 %."""
     risk = Risk(params())
-    risk.start(Limits(100.0, 200.0, 0.2))
+    risk.start(Limits(100.0, 200.0, 0.2), T0_NS)
     for pnl in (0.02, -0.02):
         risk.observe(pnl, T0_NS)
     assert risk.kill is None
@@ -114,7 +114,7 @@ def test_equity_and_drawdown_are_of_equity_never_of_profit() -> None:
 def test_the_recorded_session_draws_down_by_two_percent() -> None:
     """Its reported 494 % came from dividing by the peak profit."""
     risk = Risk(params())
-    risk.start(Limits(100.0, 200.0, 0.2))
+    risk.start(Limits(100.0, 200.0, 0.2), T0_NS)
     for pnl in (0.0, 0.2, 0.406, 0.1, -0.9, -1.6):
         risk.observe(pnl, T0_NS)
     assert risk.max_drawdown_frac == pytest.approx(0.019979, abs=1e-6)
@@ -124,7 +124,7 @@ def test_the_recorded_session_draws_down_by_two_percent() -> None:
 def test_a_kill_names_its_trigger_figure_limit_and_unit_and_stays_the_first() -> None:
     """The post-mortem asks what fired first, and on which number."""
     risk = Risk(params())
-    risk.start(Limits(100.0, 200.0, 0.2))
+    risk.start(Limits(100.0, 200.0, 0.2), T0_NS)
     risk.observe(-3.5, 7)
     risk.order_kill("operator", 8)
     risk.update(0.0, 400 * NS_PER_S, 9)
@@ -143,7 +143,7 @@ def test_a_kill_names_its_trigger_figure_limit_and_unit_and_stays_the_first() ->
 def test_inventory_above_the_limit_reduces_until_it_is_well_below() -> None:
     """Entered above 1, left at 0.95: a price move must not toggle it."""
     risk = Risk(params())
-    risk.start(Limits(100.0, 200.0, 0.2))
+    risk.start(Limits(100.0, 200.0, 0.2), T0_NS)
     modes = [risk.update(x, 0, T0_NS) for x in (1.0, 1.001, 0.99, 0.951, 0.95, 1.0, -1.2)]
     reducing, running = Mode.REDUCING, Mode.RUNNING
     assert modes == [running, reducing, reducing, reducing, running, running, reducing]

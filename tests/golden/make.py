@@ -25,7 +25,9 @@ def make(folder: Path) -> None:
     """A run with something of everything: a memory, reconnects, refusals, a trip."""
     side = SideMemory((START_MS - 20_000) * NS_PER_MS, 12.0, 261_000.0, 1.0)
     writer = Writer(folder, JournalParams(), steady=lambda: 0, has_thread=False)
-    run = PipeRun("demo", seed=11, journal=writer, memory=CascadeMemory(bid=side))
+    # A jump of the price would pull every order that is to cross the book below.
+    calm = ("guards.jump_sigmas=100",)
+    run = PipeRun("demo", seed=11, sets=calm, journal=writer, memory=CascadeMemory(bid=side))
     run.start()
     run.run(7)
     run.dialer.cut()

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
 from core.rig import T0_NS, Fault, Rig
 from mmbot.config import Config
-from mmbot.core.events import AssetCtx, ReferencePx
-from mmbot.core.types import NS_PER_S, Side
+from mmbot.core.events import (
+    AccountRead,
+    AssetCtx,
+    Bbo,
+    Gauge,
+    JournalLag,
+    Level,
+    Measured,
+    ReferencePx,
+    Rejected,
+    Rejection,
+    Request,
+    RequestsLeft,
+)
+from mmbot.core.types import NS_PER_MS, NS_PER_S, Side
 
 MID_PX = 26.2
 _SHORT_LOTS = -250
@@ -172,4 +185,108 @@ def leaning(config: Config, _: Path) -> list[object]:
         rig.run_over()
         rig.apply(AssetCtx(rig.now_ns, px, px, 2e-4 if at_s < 250 else 5e-3, 1e6))
         rig.tell_book(bid_lots=800, ask_lots=800)
+    return watched.seen
+
+
+class _Dead:
+    """Vitals that find a term dead."""
+
+    is_well = False
+
+    def reset_gap(self) -> None:
+        """Nothing is kept."""
+
+
+def _missing(watched: Watched) -> None:
+    rig = watched.rig
+    rig.apply(AccountRead(rig.now_ns, rig.venue_ms, 7, 100.0, 0.0))
+
+
+def _refusals(watched: Watched) -> None:
+    rig = watched.rig
+    for n in range(40):
+        rig.apply(Rejected(rig.now_ns, Request.PLACE, n, Rejection.TICK, "for the test"))
+
+
+def _unanswered(watched: Watched) -> None:
+    rig = watched.rig
+    rig.fault = Fault.LOST_BEFORE
+    rig.move_to(MID_PX * 1.002)
+    rig.answer_query = lambda _: None  # type: ignore[method-assign, assignment]
+
+
+def _few_requests(watched: Watched) -> None:
+    rig = watched.rig
+    rig.apply(RequestsLeft(rig.now_ns, 9_000, 10_000))
+
+
+def _little_margin(watched: Watched) -> None:
+    rig = watched.rig
+    rig.apply(AccountRead(rig.now_ns, rig.venue_ms, 0, 100.0, 50.0))
+
+
+def _dead_term(watched: Watched) -> None:
+    watched.rig.engine._vitals = _Dead()  # type: ignore[assignment]
+
+
+def _late_journal(watched: Watched) -> None:
+    watched.rig.apply(JournalLag(watched.rig.now_ns, is_late=True, lag_s=0.0, text="test"))
+
+
+def _old_mark(watched: Watched) -> None:
+    watched.rig.apply(Measured(watched.rig.now_ns, Gauge.MARK_AGE_S, 200.0))
+
+
+def _old_account(watched: Watched) -> None:
+    watched.rig.apply(Measured(watched.rig.now_ns, Gauge.ACCOUNT_AGE_S, 200.0))
+
+
+_CAUSES: tuple[Callable[[Watched], None], ...] = (
+    _missing,
+    _refusals,
+    _unanswered,
+    _few_requests,
+    _little_margin,
+    _dead_term,
+    _late_journal,
+    _old_mark,
+    _old_account,
+)
+
+
+def alarmed(config: Config, _: Path) -> list[object]:
+    """One cause of a trip after another, each on an engine of its own for a minute and a half."""
+    seen: list[object] = []
+    for cause in _CAUSES:
+        watched = Watched(config)
+        for at_s in watched.steps(90, 0.5):
+            watched.rig.tell_book()
+            if at_s == 5.0:
+                cause(watched)
+        seen.extend((cause.__name__, item) for item in watched.seen)
+    return seen
+
+
+def clocks_apart(config: Config, _: Path) -> list[object]:
+    """The venue's time is three seconds behind ours from the beginning."""
+    watched = Watched(config)
+    rig = watched.rig
+    rig.engine.book.forget()
+    rig.engine.book.shift_clock(3 * NS_PER_S)
+    for _at_s in watched.steps(30, 0.5):
+        ms = rig.now_ns // NS_PER_MS - 3000
+        rig.apply(Bbo(rig.now_ns, ms, Level(rig.bid_ticks, 1000), Level(rig.ask_ticks, 1000)))
+    return watched.seen
+
+
+def jumping(config: Config, _: Path) -> list[object]:
+    """A quiet market that hops a little, and then far."""
+    watched = Watched(config)
+    rig, px = watched.rig, MID_PX
+    for at_s in watched.steps(60, 0.25):
+        if at_s in (20.0, 40.0):
+            px *= 1 + (5e-4 if at_s < 30 else 15e-4)
+            rig.set_fair(px)
+            rig.run_over()
+        rig.tell_book()
     return watched.seen

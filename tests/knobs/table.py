@@ -33,6 +33,12 @@ STANDING: Final[Values] = (
 )
 """A market that trades and does not move."""
 CLOSING: Final[Values] = (*STANDING, ("on_exit", "flatten"))
+STANDING_HARD: Final[Values] = (
+    ("market.sigma_bps_rt_s", 0),
+    ("market.sweeps_per_s", 0),
+    ("market.oracle_noise_bps", 0),
+)
+"""The same with the limits of loss as they are."""
 EVENTFUL: Final[Values] = (
     ("emulator.scenario", "hype"),
     ("market.impact_decay_frac", 0.5),
@@ -106,6 +112,8 @@ LEARNT: Final[dict[str, Knob]] = {
     "guards.edge_bps": Knob(20, lean.losing, NARROW),
     "guards.edge_errors": Knob(10, lean.losing, NARROW),
     "guards.edge_s": Knob(120, lean.losing, NARROW),
+    "guards.jump_sigmas": Knob(4, core.jumping, PATIENT),
+    "guards.jump_off_s": Knob(9, core.jumping, PATIENT),
     "guards.sweeps": Knob(3, lean.swept_again, DEEP),
     "guards.sweeps_window_s": Knob(60, lean.swept_again, DEEP),
     "guards.sweeps_off_s": Knob(60, lean.swept_again, DEEP),
@@ -123,6 +131,20 @@ TABLE: Final[dict[str, Knob]] = {
     "flatten.tries": Knob(1, venue.leaving, CLOSING),
     "flatten.pause_s": Knob(2, venue.leaving, CLOSING),
     "flatten.fee_bps_max": Knob(4, venue.leaving, CLOSING),
+    "kill.flatten": Knob(False, venue.falling_hard, STANDING_HARD),
+    "kill.check_s": Knob(4, venue.trading),
+    "kill.mismatch_pull_s": Knob(12, core.alarmed, PATIENT),
+    "kill.mismatch_kill_s": Knob(50, core.alarmed, PATIENT),
+    "kill.rejects": Knob(20, core.alarmed, PATIENT),
+    "kill.unknown_s": Knob(40, core.alarmed, PATIENT),
+    "kill.requests_left": Knob(2000, core.alarmed, PATIENT),
+    "kill.margin_frac": Knob(0.4, core.alarmed, PATIENT),
+    "kill.unwell_s": Knob(30, core.alarmed, PATIENT),
+    "kill.journal_s": Knob(20, core.alarmed, PATIENT),
+    "kill.mark_s": Knob(150, core.alarmed, PATIENT),
+    "kill.account_s": Knob(150, core.alarmed, PATIENT),
+    "kill.clock_s": Knob(2, core.clocks_apart, PATIENT),
+    "kill.stuck_s": Knob(90, lean.stuck, PATIENT),
     "live.accept_negative_edge": Knob(True, program.edge),
     "state_dir": Knob(f"{HERE}/state-b", program.reset, LATCHED),
     "start.retry_s": Knob(10, begin.venue_stays_busy),
@@ -143,6 +165,9 @@ TABLE: Final[dict[str, Knob]] = {
     ),
     "risk.loss_limit_frac": Knob(0.025, core.marked_down),
     "risk.drawdown_limit_frac": Knob(0.025, core.marked_down),
+    "risk.loss_limit_usd": Knob(2.5, core.marked_down),
+    "risk.day_loss_limit_frac": Knob(0.02, core.marked_down),
+    "risk.day_loss_limit_usd": Knob(2.2, core.marked_down),
     "risk.soft_limit_frac": Knob(0.012, core.marked_down),
     "risk.soft_release_frac": Knob(0.005, core.marked_down),
     "risk.soft_s_max": Knob(20, core.marked_down),

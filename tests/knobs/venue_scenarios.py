@@ -235,6 +235,17 @@ def leaving(desk: Desk) -> None:
 
 
 @_on_a_desk
+def falling_hard(desk: Desk) -> None:
+    """Something is held when the price falls by a tenth: a trip, to its end."""
+    desk.start()
+    position = desk.trader.engine.position
+    assert desk.sim.run_till(lambda: position.lots >= 100, 300)
+    assert desk.exchange.market is not None
+    desk.exchange.market.force_px(desk.facts.mark_px * 0.9)
+    desk.sim.run_for(60)
+
+
+@_on_a_desk
 def weighed(desk: Desk) -> None:
     """What a start says of noise."""
     desk.seen.extend(row.text for row in desk.facts.rows if row.name == "noise")

@@ -11,6 +11,7 @@ from mmbot.config import Config, load
 from mmbot.core.estimators.cascade import CascadeMemory
 from mmbot.core.intents import KillReason
 from mmbot.core.orders import SlotState
+from mmbot.core.risk import Day
 from mmbot.core.types import NS_PER_MS, NS_PER_S, Instrument
 from mmbot.emulator.scenarios import build_venue
 from mmbot.emulator.wire import Exchange, ExchangeParams
@@ -68,6 +69,7 @@ class PipeRun:
         latency_ms: int = 50,
         journal: Writer | None = None,
         memory: CascadeMemory | None = None,
+        day: Day | None = None,
     ) -> None:
         self.config: Config = load(CONFIG, [f"emulator.scenario={scenario}", *sets])
         self.signer = Signer(b"\x07" * 32, is_mainnet=False)
@@ -93,6 +95,8 @@ class PipeRun:
         self.log = Records()
         self.latched: list[KillReason] = []
         self.endings: list[Ending] = []
+        self.days: list[Day] = []
+        """What was stored of the day."""
         self.instrument = self._instrument()
         self.trader = Trader(
             self.config,
@@ -108,6 +112,8 @@ class PipeRun:
             jitter=random.Random(seed),
             journal=journal,
             memory=memory,
+            day=day,
+            remember_day=self.days.append,
         )
         self.strays: list[tuple[float, str]] = []
         self.ghosts: list[tuple[float, str]] = []

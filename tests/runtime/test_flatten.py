@@ -109,7 +109,7 @@ def test_a_broken_engine_does_not_keep_the_position_from_being_closed() -> None:
     run = held("on_exit=flatten")
     run.trader.crash(RuntimeError("a bug"))
     ending = run.ended(60)
-    assert ending.exit_code is Exit.FAILED
+    assert ending.exit_code is Exit.KILLED
     assert ending.closed is not None
     assert ending.closed.is_flat
     assert run.position_sz() == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -14,14 +15,19 @@ import typer
 from mmbot.cli.keys import find_key, find_watchdog_key
 from mmbot.cli.options import AsJson, Overrides, echo
 from mmbot.config import Config, dump_toml, load, require_available
+from mmbot.core.risk import day_number
 from mmbot.errors import ConfigError, Exit, VenueError
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
+from mmbot.runtime.drill import Drill, drill
+from mmbot.runtime.drill import lines as drill_lines
+from mmbot.runtime.drill import offline as offline_drill
 from mmbot.runtime.economics import judge_edge
 from mmbot.runtime.preflight import Facts, Ladder, Row, failures, preview, read_facts
 from mmbot.runtime.selftest.rows import switched_off
-from mmbot.runtime.venues import open_venue, standing
+from mmbot.runtime.venues import open_venue, standing, state_path
 from mmbot.runtime.widths import lines, measure_widths
+from mmbot.state.store import Store
 
 
 def check(
@@ -43,12 +49,18 @@ def check(
     coin: Annotated[
         str | None, typer.Option(help="Coin of that recording; default: the instrument.")
     ] = None,
+    kill: Annotated[
+        bool,
+        typer.Option("--kill", help="Print the fire drill: which move and loss trips what."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """
     Check configuration, key, instrument, fees, balance, clock and budget; print the ladder.
 
-    With --widths also the economics of each width on a recording, at the fee of this account.
+    With --kill the kill switch as well: every trigger with its limit, which price move fires which
+    of them here, and how often noise alone would. With --widths also the economics of each width on
+    a recording, at the fee of this account.
     """
     if schema:
         echo(json.dumps(Config.model_json_schema(), indent=2))
@@ -59,11 +71,12 @@ def check(
     require_available(settings)
     key = find_key(settings, os.environ)
     if offline:
-        _offline(settings, key, as_json=as_json)
+        _offline(settings, key, offline_drill(settings) if kill else None, as_json=as_json)
         return
     facts, ladder = asyncio.run(_look(settings, key))
     facts = msgspec.structs.replace(facts, rows=(*facts.rows, *standing(settings, facts.user)))
     table, edge = None, None
+    burnt = _drill(settings, facts) if kill else None
     if widths is not None:
         name = coin or settings.instrument.wire_coin
         table = measure_widths(
@@ -74,13 +87,23 @@ def check(
         facts = msgspec.structs.replace(facts, rows=(*facts.rows, Row("edge", is_ok, edge.text)))
     if as_json:
         off = switched_off(settings)
-        told = {"facts": facts, "ladder": ladder, "widths": table, "edge": edge, "off": off}
+        told = {
+            "facts": facts,
+            "ladder": ladder,
+            "widths": table,
+            "edge": edge,
+            "off": off,
+            "kill": burnt,
+        }
         echo(msgspec.json.encode(told, enc_hook=str).decode())
     else:
         _show(settings, facts, ladder)
         if table is not None:
             echo("")
             echo("\n".join(lines(table)))
+        if burnt is not None:
+            echo("")
+            echo("\n".join(drill_lines(burnt)))
     if failures(facts):
         raise typer.Exit(Exit.CHECK)
 
@@ -97,7 +120,27 @@ async def _look(settings: Config, key: bytes | None) -> tuple[Facts, Ladder | No
             return facts, None  # a row says why
 
 
-def _offline(settings: Config, key: bytes | None, *, as_json: bool) -> None:
+def _drill(settings: Config, facts: Facts) -> Drill:
+    """At the equity of the account, with what earlier runs of today have lost."""
+    day = None
+    if not settings.is_embedded:
+        path = state_path(settings, None, facts.user)
+        if path.exists():
+            with Store(path) as store:
+                day = store.load_day()
+    now_ns = time.time_ns()
+    return drill(
+        settings,
+        facts.instrument,
+        equity_usd=facts.equity_usd,
+        px=facts.mark_px,
+        vol_bps_rt_s=facts.vol_bps_rt_s,
+        day=day if day is not None and day.number == day_number(now_ns) else None,
+        now_ns=now_ns,
+    )
+
+
+def _offline(settings: Config, key: bytes | None, burnt: Drill | None, *, as_json: bool) -> None:
     address, watchdog = _address(key), _address(find_watchdog_key(settings, os.environ))
     if as_json:
         told = {
@@ -105,14 +148,26 @@ def _offline(settings: Config, key: bytes | None, *, as_json: bool) -> None:
             "signer": address,
             "watchdog_signer": watchdog,
             "off": switched_off(settings),
+            "kill": None if burnt is None else msgspec.to_builtins(burnt),
         }
         echo(json.dumps(told))
+        _require_fit(burnt)
         return
     echo(dump_toml(settings))
     for term, why in switched_off(settings).items():
         echo(f"# off: {term}: {why}")
     echo(f"# signing address: {address or 'none needed or none given'}")
     echo(f"# that of the watchdog: {watchdog or 'none given'}")
+    if burnt is not None:
+        for line in drill_lines(burnt):
+            echo(f"# {line}".rstrip())
+    _require_fit(burnt)
+
+
+def _require_fit(burnt: Drill | None) -> None:
+    """A limit that noise alone trips too often refuses the configuration."""
+    if burnt is not None and not burnt.noise_row.is_ok:
+        raise typer.Exit(Exit.CHECK)
 
 
 def _address(key: bytes | None) -> str | None:

@@ -15,14 +15,13 @@ from mmbot.cli.options import AsJson, ConfigFile, Overrides, echo
 from mmbot.config import Config, load, require_available
 from mmbot.core.types import Instrument
 from mmbot.errors import ConfigError, Exit, VenueError
-from mmbot.hyperliquid.nonce import Nonces
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.logs import LogWriter, make_logger, stderr_line
 from mmbot.runtime.aio import AioScheduler, wall_clock_ns
-from mmbot.runtime.flatten import Closed, Flattener, closed_line
+from mmbot.runtime.closing import close_position
+from mmbot.runtime.flatten import Closed, closed_line
 from mmbot.runtime.leftovers import Leftovers
-from mmbot.runtime.live import new_cloid_prefix
 from mmbot.runtime.patience import PatientRest
 from mmbot.runtime.preflight import account_of, read_instrument
 from mmbot.runtime.screen import Screen
@@ -113,8 +112,6 @@ async def _close(
     is_quiet: bool,
 ) -> _Told:
     """Cancel what rests, then close what is held."""
-    loop = asyncio.get_running_loop()
-    scheduler = AioScheduler(loop)
     log = make_logger(writer, wall_clock_ns, config.log.level)
     cancelled = await Leftovers(
         reads,
@@ -123,39 +120,20 @@ async def _close(
         user=user,
         http=rest,
         clock=wall_clock_ns,
-        scheduler=scheduler,
+        scheduler=AioScheduler(asyncio.get_running_loop()),
         params=config.gateway,
         retry_s=config.start.retry_s,
         log=log,
     ).cancel()
     if not is_quiet:
         echo(f"orders   {cancelled} of ours cancelled in {instrument.coin}")
-    done: asyncio.Future[Closed] = loop.create_future()
-    flattener = Flattener(
+    closed = await close_position(
+        config,
+        rest,
         instrument,
         signer=signer,
         user=user,
-        http=rest,
-        clock=wall_clock_ns,
-        scheduler=scheduler,
-        gateway=config.gateway,
-        params=config.flatten,
-        nonces=Nonces(),
-        cloid_prefix=new_cloid_prefix(),
         log=log,
-        on_done=done.set_result,
         say=None if is_quiet else lambda text: echo(f"flatten  {text}"),
     )
-
-    def on_crash(_: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
-        error = context.get("exception")
-        if isinstance(error, Exception) and not done.done():
-            done.set_exception(error)
-
-    loop.set_exception_handler(on_crash)
-    flattener.start()
-    try:
-        closed = await done
-    finally:
-        flattener.abandon()
     return _Told(instrument.coin, user, cancelled, closed)

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -19,24 +20,34 @@ from mmbot.logs import LogWriter, Record, make_logger
 from mmbot.runtime.aio import wall_clock_ns
 from mmbot.runtime.preflight import account_of
 from mmbot.runtime.screen import plain
-from mmbot.runtime.tripping import trip
+from mmbot.runtime.tripping import Tripped, trip
 from mmbot.runtime.venues import open_venue, state_path
 
 
-def kill(config: ConfigFile, overrides: Overrides = None, run_dir: NewestRunDir = None) -> None:
+def kill(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    run_dir: NewestRunDir = None,
+    *,
+    flatten: Annotated[
+        bool,
+        typer.Option("--flatten", help="Close the position as well, as [flatten] says."),
+    ] = False,
+) -> None:
     """
     Trip the kill switch: cancel everything of ours, have the venue confirm it, latch. Exits 3.
 
     A running daemon does it itself, at once; without one, or where it does not answer, this command
-    does. The position stays. With the embedded exchange --run-dir names the run, by default the
-    newest. Exit 4: the venue did not confirm. Exit 1: confirmed, but the latch cannot be written.
+    does. The position stays unless --flatten says otherwise. With the embedded exchange --run-dir
+    names the run, by default the newest. Exit 4: the venue did not confirm; 1: it did, but the
+    latch cannot be written or the position could not be closed.
     """
     settings = load(config, overrides or ())
     require_available(settings)
     chosen = folder(run_dir, "--run-dir")
     writer = LogWriter(None, sys.stdout, _line)
     try:
-        unsaid, unlatched = asyncio.run(_kill(settings, chosen, writer))
+        unsaid, tripped = asyncio.run(_kill(settings, chosen, writer, is_flatten=flatten))
     except KeyboardInterrupt:
         raise StateError(
             "interrupted: the venue has not confirmed that nothing rests; `mmbot reset --show` "
@@ -44,21 +55,17 @@ def kill(config: ConfigFile, overrides: Overrides = None, run_dir: NewestRunDir 
         ) from None
     finally:
         writer.close()
-    if unlatched is not None:
-        raise StateError(f"the kill switch is NOT latched: {unlatched}")
+    if tripped.unlatched is not None:
+        raise StateError(f"the kill switch is NOT latched: {tripped.unlatched}")
     if unsaid is not None:
         raise unsaid
-    raise typer.Exit(Exit.KILLED)
+    raise typer.Exit(Exit.KILLED if tripped.is_flat else Exit.FAILED)
 
 
 async def _kill(
-    settings: Config, chosen: Path | None, writer: LogWriter
-) -> tuple[Exception | None, str | None]:
-    """
-    Trip the switch.
-
-    Returns why a line could not be said, which holds up no cancel, and why nothing is latched.
-    """
+    settings: Config, chosen: Path | None, writer: LogWriter, *, is_flatten: bool
+) -> tuple[Exception | None, Tripped]:
+    """Trip the switch; the first is why a line could not be said, which holds up no cancel."""
     log = make_logger(writer, wall_clock_ns, "warning")
     unsaid: Exception | None = None
 
@@ -73,13 +80,17 @@ async def _kill(
         path = state_path(settings, chosen, "")
         if not path.exists():
             raise StateError(f"no safety state at {path}: nothing has run there")
-        unlatched = await trip(settings, path, "", None, time.time_ns(), log=log, tell=tell)
-        return unsaid, unlatched
+        done = await trip(
+            settings, path, "", None, time.time_ns(), log=log, tell=tell, is_flatten=is_flatten
+        )
+        return unsaid, done
     async with open_venue(settings, find_key(settings, os.environ)) as venue:
         user = account_of(settings, Signer(venue.key, is_mainnet=False))
         path = state_path(settings, None, user)
-        unlatched = await trip(settings, path, user, venue, time.time_ns(), log=log, tell=tell)
-    return unsaid, unlatched
+        done = await trip(
+            settings, path, user, venue, time.time_ns(), log=log, tell=tell, is_flatten=is_flatten
+        )
+    return unsaid, done
 
 
 def _line(record: Record) -> str:

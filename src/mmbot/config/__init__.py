@@ -42,7 +42,7 @@ from mmbot.core.guards import GuardParams
 from mmbot.core.ladder import LadderParams, side_usd_min
 from mmbot.core.quoter import QuoterParams
 from mmbot.core.reconcile import ReconcileParams
-from mmbot.core.risk import RiskParams
+from mmbot.core.risk import KillParams, RiskParams
 from mmbot.core.stance import StanceParams
 from mmbot.emulator.market import MarketParams
 from mmbot.emulator.scenarios import SCENARIOS
@@ -334,6 +334,7 @@ class Config(BaseModel):
     adverse: AdverseParams = AdverseParams()
     flow: FlowParams = FlowParams()
     guards: GuardParams = GuardParams()
+    kill: KillParams = KillParams()
     book: BookParams = BookParams()
     watchdog: WatchdogParams = WatchdogParams()
     link: LinkParams = LinkParams()
@@ -372,6 +373,7 @@ class Config(BaseModel):
             flow=self.flow,
             guards=self.guards,
             book=self.book,
+            kill=self.kill,
         )
 
     @property

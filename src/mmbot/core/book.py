@@ -256,6 +256,11 @@ class BookState:
             return None
         return max(0, now_ns - self._valid_ms * NS_PER_MS - least_ns)
 
+    @property
+    def offset_ns(self) -> int | None:
+        """Our clock less the venue's, travel included; None before a few frames."""
+        return self._lateness.least_ns
+
     def mid_before(self, venue_ms: int) -> float | None:
         """Last mid with a venue time strictly before `venue_ms`, in ticks; None in a gap."""
         for ms, mid in reversed(self.mids):

@@ -267,6 +267,8 @@ class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
     requests_cap: int
     liquidation_px: float | None = None
     """Of the position, by the venue; None when there is none."""
+    maintenance_usd: float = 0.0
+    """Maintenance margin of all positions of the account, by the venue."""
 
 
 class RequestsLeft(msgspec.Struct, frozen=True, gc=False, tag="requests"):
@@ -290,6 +292,8 @@ class Command(msgspec.Struct, frozen=True, gc=False, tag="command"):
     recv_ns: int
     kind: CommandKind
     text: str
+    is_flatten: bool = False
+    """The position is to be closed as well."""
 
 
 class JournalLag(msgspec.Struct, frozen=True, gc=False, tag="journal_lag"):
@@ -303,6 +307,51 @@ class JournalLag(msgspec.Struct, frozen=True, gc=False, tag="journal_lag"):
     is_late: bool
     lag_s: float
     text: str
+
+
+class AccountRead(msgspec.Struct, frozen=True, gc=False, tag="account"):
+    """
+    The position and the account value by themselves, read on a timer to compare them with ours.
+
+    `maintenance_usd` is the maintenance margin of all positions of the account.
+    """
+
+    recv_ns: int
+    venue_ms: int
+    position_lots: int
+    equity_usd: float
+    maintenance_usd: float
+
+
+class Gauge(Enum):
+    """A figure that the shell measures, by its unit."""
+
+    MARK_AGE_S = "mark_age_s"
+    """Since the venue's mark came last by its stream."""
+    ACCOUNT_AGE_S = "account_age_s"
+    """Since the account was read last."""
+
+
+class Measured(msgspec.Struct, frozen=True, gc=False, tag="measured"):
+    """A figure that no other event tells; it is told once it is worth a look."""
+
+    recv_ns: int
+    gauge: Gauge
+    value: float
+
+
+class DayBegan(msgspec.Struct, frozen=True, gc=False, tag="day"):
+    """
+    What earlier runs of the day did, given before the first snapshot.
+
+    `day` counts from 1970 in UTC, `base_usd` is the capital when it began, `pnl_usd` the profit
+    since.
+    """
+
+    recv_ns: int
+    day: int
+    base_usd: float
+    pnl_usd: float
 
 
 Event = (
@@ -325,4 +374,7 @@ Event = (
     | RequestsLeft
     | Command
     | JournalLag
+    | AccountRead
+    | Measured
+    | DayBegan
 )

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from mmbot.core.intents import Note
+from mmbot.core.jump import Jump
 from mmbot.core.markout import RecentEdge
 from mmbot.core.types import NS_PER_S, Side
 
@@ -56,6 +57,16 @@ class GuardParams(BaseModel):
     sweeps_off_s: float = Field(
         300.0, ge=10, le=7200, description="Time for which the swept side is empty, s."
     )
+    jump_sigmas: float = Field(
+        8.0,
+        ge=2,
+        le=100,
+        description="Move of the mid within a second, in standard deviations of one second, after "
+        "which nothing is added on either side.",
+    )
+    jump_off_s: float = Field(
+        5.0, ge=0.5, le=600, description="Time for which nothing is added after it, s."
+    )
 
 
 class Guard(Enum):
@@ -76,7 +87,16 @@ class Position(NamedTuple):
 class Guards:
     """Follow the conditions; say what must be reduced and which side must be empty, until when."""
 
-    __slots__ = ("_edge_from", "_edge_until_ns", "_off_until_ns", "_params", "_stuck_ns", "_swept")
+    __slots__ = (
+        "_edge_from",
+        "_edge_until_ns",
+        "_jump",
+        "_jump_until_ns",
+        "_off_until_ns",
+        "_params",
+        "_stuck_ns",
+        "_swept",
+    )
 
     def __init__(self, params: GuardParams) -> None:
         self._params = params
@@ -86,6 +106,8 @@ class Guards:
         """Events judged already: after a pause only new ones count."""
         self._swept: dict[Side, deque[int]] = {side: deque(maxlen=params.sweeps) for side in Side}
         self._off_until_ns: dict[Side, int] = {}
+        self._jump = Jump()
+        self._jump_until_ns: int | None = None
 
     def update(
         self, now_ns: int, position: Position, edge: RecentEdge | None, events: int
@@ -123,6 +145,11 @@ class Guards:
             return True
         return False
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the position is stuck against an urgent trend, for however long."""
+        return self._stuck_ns is not None
+
     def wants_exit(self, now_ns: int, *, cost_bps: float, saved_bps: float) -> bool:
         """
         Whether to close the position as a taker, after `update` at the same time.
@@ -154,15 +181,53 @@ class Guards:
         }
         return Note("side.off", "warning", facts)
 
+    def on_mid(self, now_ns: int, venue_ms: int, mid_ticks: float, sd_ticks: float) -> Note | None:
+        """
+        Take a mid; a note where it begins to have jumped.
+
+        `sd_ticks` is the standard deviation of a second's move as of the mid before: a jump must
+        not raise its own bar.
+        """
+        move = self._jump.move_ticks(venue_ms, mid_ticks)
+        params = self._params
+        if sd_ticks <= 0 or abs(move) < params.jump_sigmas * sd_ticks:
+            return None
+        is_news = not self.is_jumping(now_ns)
+        self._jump_until_ns = now_ns + round(params.jump_off_s * NS_PER_S)
+        if not is_news:
+            return None
+        facts: dict[str, int | float | str | bool | None] = {
+            "move_ticks": move,
+            "sigmas": move / sd_ticks,
+            "off_s": params.jump_off_s,
+        }
+        return Note("price.jumped", "warning", facts)
+
+    def is_jumping(self, now_ns: int) -> bool:
+        """Whether nothing may be added on either side, because the price has just jumped."""
+        return self._jump_until_ns is not None and now_ns < self._jump_until_ns
+
+    def reset_gap(self) -> None:
+        """A lost link: no move is measured across it."""
+        self._jump.reset_gap()
+
     def is_off(self, side: Side, now_ns: int) -> bool:
         """Whether `side` may add nothing now."""
         return now_ns < self._off_until_ns.get(side, 0)
 
     def wake_at_ns(self, now_ns: int) -> int | None:
         """When a guard begins or ends by time alone."""
-        if self._stuck_ns is None and self._edge_until_ns is None and not self._off_until_ns:
+        jump_ns = self._jump_until_ns
+        if (
+            self._stuck_ns is None
+            and self._edge_until_ns is None
+            and jump_ns is None
+            and not self._off_until_ns
+        ):
             return None
         times = [*self._off_until_ns.values()]
+        if jump_ns is not None:
+            times.append(jump_ns)
         if self._stuck_ns is not None:
             times.append(self._stuck_ns + int(self._params.stuck_s * NS_PER_S))
             if self._params.taker_exit:

@@ -82,6 +82,8 @@ class KillReason(msgspec.Struct, frozen=True):
     unit: str
     text: str
     at_ns: int
+    is_flatten: bool = False
+    """The operator wants the position closed as well."""
 
 
 class Status(msgspec.Struct, frozen=True):

@@ -241,6 +241,23 @@ class Position:
             self._book(missing, self._adopt(missing, mark_ticks))
         return missing
 
+    def gap(self, position_lots: int, venue_ms: int) -> int:
+        """
+        The venue's position as of `venue_ms` less ours; 0 where ours was that at some moment then.
+
+        Nothing is adopted: a fill that is on its way explains the difference soon.
+        """
+        since_ms = venue_ms - READ_LAG_MS
+        near = sorted(booked for booked in self._recent if booked.venue_ms > since_ms)
+        held = self.lots - sum(booked.signed_lots for booked in near)
+        if held == position_lots:
+            return 0
+        for booked in near:
+            held += booked.signed_lots
+            if held == position_lots:
+                return 0
+        return position_lots - self.lots
+
     def _is_older(self, reading: _Reading, last: _Reading) -> bool:
         """Whether a reading soon after another shows what was held before the other's adoption."""
         is_soon = abs(reading.venue_ms - last.venue_ms) <= READ_LAG_MS

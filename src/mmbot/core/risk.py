@@ -6,14 +6,16 @@ Everything here only ever takes away: limits combine by the smallest, the gate d
 
 from __future__ import annotations
 
-from enum import Enum
+from math import isnan
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mmbot.core.gate import Batch, GateView, gate, gate_close
 from mmbot.core.intents import KillReason, Note
+from mmbot.core.triggers import KILLS, NEXT_MODE, KillParams, Trip
 from mmbot.core.types import HALTED, NS_PER_S, REDUCING, RUNNING, USD_PER_TICK_LOT, Instrument, Mode
+from mmbot.errors import InvariantError
 
 __all__ = [
     "KILLS",
@@ -22,7 +24,9 @@ __all__ = [
     "POSITION_PER_CAPITAL",
     "POSITION_PER_CAPITAL_MAX",
     "Batch",
+    "Day",
     "GateView",
+    "KillParams",
     "Limits",
     "Risk",
     "RiskParams",
@@ -40,7 +44,9 @@ POSITION_PER_CAPITAL = 2.0
 POSITION_KILL = 1.25
 """Position over its limit that kills: no order of ours can have made it."""
 
+_DAY_LOSS_FRAC = 0.05
 _INVENTORY_CLEAR = 0.95
+_NS_PER_DAY = 86_400 * NS_PER_S
 _X_EPS = 1e-9
 _USD_EPS = 1e-9
 
@@ -82,6 +88,27 @@ class RiskParams(BaseModel):
         gt=0,
         le=0.5,
         description="Loss since the start that kills, fraction of the equity at the start.",
+    )
+    loss_limit_usd: float | None = Field(
+        None,
+        gt=0,
+        le=1e7,
+        description="Loss since the start that kills, USD; the smaller of it and loss_limit_frac "
+        "counts. Unset: that alone.",
+    )
+    day_loss_limit_frac: float | None = Field(
+        None,
+        gt=0,
+        le=0.5,
+        description="Loss since 00:00 UTC, or since the first start of the day, that kills, "
+        "fraction of the equity then; earlier runs of the day count. Unset: 0.05, or "
+        "loss_limit_frac where that is more.",
+    )
+    day_loss_limit_usd: float | None = Field(
+        None,
+        gt=0,
+        le=1e7,
+        description="The same in USD; the smaller of the two counts. Unset: the fraction alone.",
     )
     drawdown_limit_frac: float = Field(
         0.03, gt=0, le=0.5, description="Fall from the peak that kills, fraction of peak equity."
@@ -157,6 +184,17 @@ class RiskParams(BaseModel):
             raise ValueError(msg)
         return self
 
+    def loss_usd(self, start_usd: float) -> float:
+        """Loss since the start that kills."""
+        return _smaller(self.loss_limit_frac * start_usd, self.loss_limit_usd)
+
+    def day_loss_usd(self, base_usd: float) -> float:
+        """Loss since the day began that kills."""
+        frac = self.day_loss_limit_frac
+        if frac is None:
+            frac = max(_DAY_LOSS_FRAC, self.loss_limit_frac)
+        return _smaller(frac * base_usd, self.day_loss_limit_usd)
+
     def position_limit_usd(self, equity_usd: float) -> float:
         """Position limit of an account with this equity, before leverage and capital bound it."""
         if self.max_position_usd is not None:
@@ -230,64 +268,24 @@ class Limits(msgspec.Struct, frozen=True):
         return increasing, increasing
 
 
-class Trip(Enum):
-    """What moves the mode."""
+class Day(msgspec.Struct, frozen=True):
+    """
+    A day's account, across the runs of it: what must survive a restart for the loss of the day.
 
-    INVENTORY = "inventory"
-    SOFT_LOSS = "soft_loss"
-    STUCK = "stuck_and_opposed"
-    EDGE = "negative_edge"
-    VITALS = "vitals"
-    """A term of the quote does not do what it must."""
-    CLEARED = "cleared"
-    """No cause for REDUCING is left."""
-    SESSION_LOSS = "session_loss"
-    DRAWDOWN = "drawdown"
-    STALE_DATA = "stale_data"
-    POSITION = "position"
-    """So far above its limit that no order of ours can have made it."""
-    FOREIGN_FILL = "foreign_fill"
-    """The position grew by a fill that no order of ours explains."""
-    OPERATOR = "operator"
+    Deposits and withdrawals are no part of it: it counts what the runs earned.
+    """
+
+    number: int
+    """Days since 1970, UTC."""
+    base_usd: float
+    """Capital at work when it began, or at its first start."""
+    pnl_usd: float
+    """Earned since, by all runs together."""
 
 
-KILLS = (
-    Trip.OPERATOR,
-    Trip.SESSION_LOSS,
-    Trip.DRAWDOWN,
-    Trip.STALE_DATA,
-    Trip.POSITION,
-    Trip.FOREIGN_FILL,
-)
-
-NEXT_MODE: dict[tuple[Mode, Trip], Mode] = {
-    (Mode.RUNNING, Trip.INVENTORY): Mode.REDUCING,
-    (Mode.RUNNING, Trip.SOFT_LOSS): Mode.REDUCING,
-    (Mode.RUNNING, Trip.STUCK): Mode.REDUCING,
-    (Mode.RUNNING, Trip.EDGE): Mode.REDUCING,
-    (Mode.RUNNING, Trip.VITALS): Mode.REDUCING,
-    (Mode.RUNNING, Trip.CLEARED): Mode.RUNNING,
-    (Mode.RUNNING, Trip.SESSION_LOSS): Mode.HALTED,
-    (Mode.RUNNING, Trip.DRAWDOWN): Mode.HALTED,
-    (Mode.RUNNING, Trip.STALE_DATA): Mode.HALTED,
-    (Mode.RUNNING, Trip.POSITION): Mode.HALTED,
-    (Mode.RUNNING, Trip.FOREIGN_FILL): Mode.HALTED,
-    (Mode.RUNNING, Trip.OPERATOR): Mode.HALTED,
-    (Mode.REDUCING, Trip.INVENTORY): Mode.REDUCING,
-    (Mode.REDUCING, Trip.SOFT_LOSS): Mode.REDUCING,
-    (Mode.REDUCING, Trip.STUCK): Mode.REDUCING,
-    (Mode.REDUCING, Trip.EDGE): Mode.REDUCING,
-    (Mode.REDUCING, Trip.VITALS): Mode.REDUCING,
-    (Mode.REDUCING, Trip.CLEARED): Mode.RUNNING,
-    (Mode.REDUCING, Trip.SESSION_LOSS): Mode.HALTED,
-    (Mode.REDUCING, Trip.DRAWDOWN): Mode.HALTED,
-    (Mode.REDUCING, Trip.STALE_DATA): Mode.HALTED,
-    (Mode.REDUCING, Trip.POSITION): Mode.HALTED,
-    (Mode.REDUCING, Trip.FOREIGN_FILL): Mode.HALTED,
-    (Mode.REDUCING, Trip.OPERATOR): Mode.HALTED,
-    # HALTED latches: only a person restarts trading, with a fresh process.
-    **{(Mode.HALTED, trip): Mode.HALTED for trip in Trip},
-}
+def day_number(now_ns: int) -> int:
+    """Days since 1970, UTC."""
+    return now_ns // _NS_PER_DAY
 
 
 class Risk:
@@ -300,6 +298,8 @@ class Risk:
     """
 
     __slots__ = (
+        "_day",
+        "_day_from_usd",
         "_params",
         "_soft_base_usd",
         "_soft_peak_usd",
@@ -324,20 +324,50 @@ class Risk:
         self.notes: list[Note] = []
         self.start_usd = self.peak_usd = self.equity_usd = 0.0
         self.max_drawdown_frac = 0.0
+        self._day: Day | None = None
+        self._day_from_usd = 0.0
+        """Equity of this run from which the day's profit counts, beside what `_day` has."""
         self._soft_base_usd = self._soft_peak_usd = 0.0
         self._soft_since_ns: int | None = None
 
-    def start(self, limits: Limits) -> None:
+    def continue_day(self, day: Day) -> None:
+        """What earlier runs of the day earned; before `start`. Another day's is forgotten there."""
+        self._day = day
+
+    def start(self, limits: Limits, now_ns: int) -> None:
         """Begin the session with its limits; equity is counted from their capital."""
         self.limits = limits
         self.start_usd = self.peak_usd = self.equity_usd = limits.capital_usd
-        self._soft_base_usd = self._soft_peak_usd = limits.capital_usd
+        self._soft_base_usd = self._soft_peak_usd = self._day_from_usd = limits.capital_usd
+        if self._day is None or self._day.number != day_number(now_ns):
+            self._day = Day(day_number(now_ns), limits.capital_usd, 0.0)
+        # A day that has lost its limit is over, however the run began.
+        self._judge_day(now_ns)
+
+    @property
+    def day(self) -> Day | None:
+        """The account of the day so far; None before the start."""
+        if self._day is None or self.limits is None:
+            return self._day
+        pnl_usd = self._day.pnl_usd + self.equity_usd - self._day_from_usd
+        return Day(self._day.number, self._day.base_usd, pnl_usd)
 
     def observe(self, pnl_usd: float, now_ns: int) -> None:
-        """Take the profit since the start, at the lower of mid and mark; trip if a limit is met."""
+        """
+        Take the profit since the start, at the lower of mid and mark; trip if a limit is met.
+
+        Raises:
+            InvariantError: It is no number; every comparison with it would be silent.
+        """
         if self.limits is None:
             return
+        if isnan(pnl_usd):
+            raise InvariantError("the profit is no number: prices or fills have gone wrong")
         equity = self.start_usd + pnl_usd
+        if self._day is not None and day_number(now_ns) != self._day.number:
+            # It begins at the last equity known before midnight.
+            self._day = Day(day_number(now_ns), self.equity_usd, 0.0)
+            self._day_from_usd = self.equity_usd
         if equity == self.equity_usd:
             return
         self.equity_usd = equity
@@ -348,17 +378,35 @@ class Risk:
             self.max_drawdown_frac = max(self.max_drawdown_frac, drawdown / self.peak_usd)
         params = self._params
         loss = self.start_usd - equity
-        limit = params.loss_limit_frac * self.start_usd
+        limit = params.loss_usd(self.start_usd)
         if loss >= limit - _USD_EPS:
-            self._trip(Trip.SESSION_LOSS, _reached(Trip.SESSION_LOSS, loss, limit, "USD", now_ns))
+            self.trip(Trip.SESSION_LOSS, loss, limit, "USD", now_ns)
         limit = params.drawdown_limit_frac * self.peak_usd
         if drawdown >= limit - _USD_EPS:
-            self._trip(Trip.DRAWDOWN, _reached(Trip.DRAWDOWN, drawdown, limit, "USD", now_ns))
+            self.trip(Trip.DRAWDOWN, drawdown, limit, "USD", now_ns)
+        self._judge_day(now_ns)
 
-    def order_kill(self, text: str, now_ns: int) -> None:
-        """The operator trips the switch."""
-        reason = KillReason(Trip.OPERATOR.value, 1.0, 1.0, "command", text, now_ns)
-        self._trip(Trip.OPERATOR, reason)
+    def _judge_day(self, now_ns: int) -> None:
+        day = self.day
+        assert day is not None
+        limit = self._params.day_loss_usd(day.base_usd)
+        if -day.pnl_usd >= limit - _USD_EPS and day.pnl_usd < 0:
+            self.trip(
+                Trip.DAY_LOSS,
+                -day.pnl_usd,
+                limit,
+                "USD",
+                now_ns,
+                f"lost {-day.pnl_usd:.4f} USD since the day began (00:00 UTC or its first start), "
+                f"the limit is {limit:.4f} USD; the day counts across runs and resets",
+            )
+
+    def order_kill(self, text: str, now_ns: int, *, is_flatten: bool = False) -> None:
+        """The operator trips the switch; `is_flatten`: and wants the position closed."""
+        self._trip(
+            Trip.OPERATOR,
+            KillReason(Trip.OPERATOR.value, 1.0, 1.0, "command", text, now_ns, is_flatten),
+        )
 
     def foreign_fill(self, before_sz: float, after_sz: float, now_ns: int) -> None:
         """A fill that no order of ours explains made the position larger, in coins, signed."""
@@ -366,10 +414,21 @@ class Risk:
             f"a fill that no order of this run explains took the position from {before_sz:g} to "
             f"{after_sz:g}: somebody else trades this account and market"
         )
-        reason = KillReason(
-            Trip.FOREIGN_FILL.value, abs(after_sz), abs(before_sz), "coins", text, now_ns
-        )
-        self._trip(Trip.FOREIGN_FILL, reason)
+        self.trip(Trip.FOREIGN_FILL, abs(after_sz), abs(before_sz), "coins", now_ns, text)
+
+    def trip(
+        self,
+        trip: Trip,
+        value: float,
+        limit: float,
+        unit: str,
+        now_ns: int,
+        text: str | None = None,
+    ) -> None:
+        """Trip the switch on a figure that has reached its limit; the first trip stays."""
+        if text is None:
+            text = f"{trip.value} {value:.4f} {unit} reached its limit of {limit:.4f} {unit}"
+        self._trip(trip, KillReason(trip.value, value, limit, unit, text, now_ns))
 
     def update(
         self, x: float, touch_age_ns: int | None, now_ns: int, guard: Trip | None = None
@@ -381,11 +440,11 @@ class Risk:
         """
         if touch_age_ns is not None and touch_age_ns >= self._stale_kill_ns:
             age_s, limit_s = touch_age_ns / NS_PER_S, self._params.stale_kill_s
-            self._trip(Trip.STALE_DATA, _reached(Trip.STALE_DATA, age_s, limit_s, "s", now_ns))
+            self.trip(Trip.STALE_DATA, age_s, limit_s, "s", now_ns)
         limits, held = self.limits, abs(x)
         if limits is not None and held >= POSITION_KILL - _X_EPS:
             held_usd, limit_usd = held * limits.q_max_usd, POSITION_KILL * limits.q_max_usd
-            self._trip(Trip.POSITION, _reached(Trip.POSITION, held_usd, limit_usd, "USD", now_ns))
+            self.trip(Trip.POSITION, held_usd, limit_usd, "USD", now_ns)
         if self.mode is HALTED or limits is None:
             return self.mode
         is_soft = self._is_soft(now_ns)
@@ -456,6 +515,5 @@ class Risk:
             )
 
 
-def _reached(trip: Trip, value: float, limit: float, unit: str, now_ns: int) -> KillReason:
-    text = f"{trip.value} {value:.4f} {unit} reached its limit of {limit:.4f} {unit}"
-    return KillReason(trip.value, value, limit, unit, text, now_ns)
+def _smaller(limit_usd: float, other_usd: float | None) -> float:
+    return limit_usd if other_usd is None else min(limit_usd, other_usd)

@@ -231,6 +231,16 @@ class Gateway:
             part = tuple(cloids[start : start + CANCELS_PER_REQUEST])
             self._act(Request.CANCEL, actions.cancel_by_cloid(self._instrument, part), part)
 
+    def cancel_oids(self, oids: Sequence[int]) -> None:
+        """
+        Cancel by the venue's own ids, beside the cancels by cloid.
+
+        For the end of a run: no verdict comes of it, the next reading tells what became of them.
+        """
+        for start in range(0, len(oids), CANCELS_PER_REQUEST):
+            part = oids[start : start + CANCELS_PER_REQUEST]
+            self._act(None, actions.cancel(self._instrument, part), (), is_cancel=True)
+
     def update_leverage(
         self,
         leverage: int,
@@ -277,10 +287,12 @@ class Gateway:
         action: actions.Action,
         cloids: tuple[int, ...],
         on_done: Callable[[VenueError | None], None] | None = None,
+        *,
+        is_cancel: bool = False,
     ) -> None:
         now_ns = self._clock()
         now_ms = now_ns // NS_PER_MS
-        is_cancel = request is Request.CANCEL
+        is_cancel = is_cancel or request is Request.CANCEL
         expires_ms = None if is_cancel else now_ms + self._expires_ms
         nonce = self._nonces.next(now_ms)
         signature = self._signer.sign(action.msgpack, nonce, expires_ms)

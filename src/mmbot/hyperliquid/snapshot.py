@@ -219,4 +219,5 @@ class SnapshotReader:
             requests_used=budget.used,
             requests_cap=budget.cap,
             liquidation_px=account.liquidation_px,
+            maintenance_usd=account.maintenance_usd,
         )

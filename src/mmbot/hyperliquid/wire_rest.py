@@ -154,6 +154,7 @@ class _Clearinghouse(msgspec.Struct, rename="camel"):
     withdrawable: Number
     asset_positions: list[_AssetPosition]
     time: Count = 0
+    cross_maintenance_margin_used: Number = 0.0
 
 
 _CLEARINGHOUSE: Final = msgspec.json.Decoder(_Clearinghouse, strict=False)
@@ -169,6 +170,8 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
         withdrawable_usd: What no margin is held against.
         total_notional_usd: Of all positions of the dex.
         margin_used_usd: Of all positions of the dex.
+        maintenance_usd: Maintenance margin of all cross positions of the dex; 0 where the venue
+            does not say.
         position_lots: Signed, 0 when flat.
         entry_px: Average entry, None when flat.
         mark_px: Mark at which the position is valued, None when flat.
@@ -182,6 +185,7 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     withdrawable_usd: float
     total_notional_usd: float
     margin_used_usd: float
+    maintenance_usd: float = 0.0
     position_lots: int = 0
     entry_px: float | None = None
     mark_px: float | None = None
@@ -204,6 +208,7 @@ def clearinghouse_state(body: bytes, instrument: Instrument) -> AccountState:
         withdrawable_usd=state.withdrawable,
         total_notional_usd=summary.total_ntl_pos,
         margin_used_usd=summary.total_margin_used,
+        maintenance_usd=state.cross_maintenance_margin_used,
     )
     for entry in state.asset_positions:
         position = entry.position

@@ -20,18 +20,21 @@ import msgspec
 from mmbot.core.engine import Decision
 from mmbot.core.estimators.cascade import CascadeMemory
 from mmbot.core.events import (
+    AccountRead,
     Acked,
     AssetCtx,
     Bbo,
     Book,
     ClockStepped,
     Command,
+    DayBegan,
     Event,
     Fill,
     Funding,
     JournalLag,
     LinkLost,
     LinkUp,
+    Measured,
     OrderMissing,
     OrderUpdate,
     OutcomeUnknown,
@@ -83,6 +86,9 @@ class Kind(IntEnum):
     REQUESTS = 48
     COMMAND = 49
     LAG = 50
+    ACCOUNT = 51
+    MEASURED = 52
+    DAY = 53
 
 
 EVENT_KINDS: Final[Mapping[type, Kind]] = {
@@ -105,6 +111,9 @@ EVENT_KINDS: Final[Mapping[type, Kind]] = {
     RequestsLeft: Kind.REQUESTS,
     Command: Kind.COMMAND,
     JournalLag: Kind.LAG,
+    AccountRead: Kind.ACCOUNT,
+    Measured: Kind.MEASURED,
+    DayBegan: Kind.DAY,
 }
 
 

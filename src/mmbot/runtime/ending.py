@@ -86,6 +86,7 @@ class Closing:
         is_square: Whether the ledger explains a reading of the account.
         flattener: Makes what closes the position, given who hears of the end of that.
         must_flatten: Whether every end closes the position.
+        closes: Whether the position is closed after this trip of the kill switch.
         lifetime_ns: How long a placement may wait before the venue refuses it.
 
     Attributes:
@@ -107,6 +108,7 @@ class Closing:
         is_square: Callable[[Snapshot], bool],
         flattener: Callable[[Callable[[Closed], None]], Flattener],
         must_flatten: bool,
+        closes: Callable[[KillReason], bool],
         on_end: Callable[[Ending], None],
         lifetime_ns: int,
     ) -> None:
@@ -125,6 +127,7 @@ class Closing:
         self._is_square = is_square
         self._make_flattener = flattener
         self.must_flatten = must_flatten
+        self._closes = closes
         self._flattener: Flattener | None = None
         self._closed: Closed | None = None
         self._on_end = on_end
@@ -199,6 +202,9 @@ class Closing:
     def killed(self, reason: KillReason) -> None:
         """The kill switch tripped, before the end began or during it."""
         self.kill = reason
+        self.must_flatten = self.must_flatten or self._closes(reason)
+        # The engine has cancelled by cloid; what the venue knows by its own id alone goes as well.
+        self._cancel_by_oid()
         if self.is_trading:
             self.begin(f"kill: {reason.trigger}", Exit.KILLED)
         else:
@@ -217,7 +223,12 @@ class Closing:
     def cancel_over_the_engine(self) -> None:
         """Cancel whatever the broken engine held."""
         self._gateway.cancel_all(list(self._engine.orders.slots))
+        self._cancel_by_oid()
         self.verify()
+
+    def _cancel_by_oid(self) -> None:
+        slots = self._engine.orders.slots.values()
+        self._gateway.cancel_oids([slot.oid for slot in slots if slot.oid])
 
     def after_decision(self) -> None:
         """Every cancel is acknowledged: look at once, there is nothing to wait for."""
@@ -266,6 +277,7 @@ class Closing:
             self._teller.log.warning("order.still_resting", oid=order.oid, status=order.status)
         if ours:
             self._gateway.cancel_all([order.cloid for order in ours if order.cloid is not None])
+            self._gateway.cancel_oids([order.oid for order in ours])
         position = self._engine.position
         is_known = final.position_lots == position.lots and self._is_square(final)
         if not ours and not self._is_reread and not (is_known and self._is_link_up()):

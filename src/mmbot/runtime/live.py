@@ -23,6 +23,7 @@ import msgspec
 from mmbot.config import Config
 from mmbot.core.estimators.cascade import CascadeMemory
 from mmbot.core.intents import KillReason
+from mmbot.core.risk import Day
 from mmbot.core.types import NS_PER_S, Instrument
 from mmbot.errors import (
     CheckError,
@@ -37,6 +38,7 @@ from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.journal.writer import Writer
 from mmbot.logs import LogWriter, make_logger, stderr_line
+from mmbot.runtime import killreport
 from mmbot.runtime.aio import AioDialer, AioScheduler, steady_clock_ns, wall_clock_ns
 from mmbot.runtime.child import Child
 from mmbot.runtime.ending import CLOID_MAGIC, Ending
@@ -146,6 +148,8 @@ class _Run:
         self._is_in_doubt = False
         """Whether an earlier run left it open what rests, and the venue was not asked yet."""
         self._latches: list[Future[None]] = []
+        self._report: dict[str, Any] | None = None
+        """What the kill switch has written of its trip."""
         self._is_stopping = False
         self._is_kill_ordered = False
 
@@ -272,7 +276,7 @@ class _Run:
         if config.journal.enabled:
             self.journal = Writer(run_dir, config.journal)
             stack.callback(self.journal.close)
-        trader = self._assemble(stack, store, facts, venue, signer, rest)
+        trader = self._assemble(stack, store, facts, venue, signer, rest, run_dir)
         # A signal until here ends the program without a stop: no order was sent.
         self._is_leverage_sent = True
         await set_leverage(trader, reads, user, config.risk.leverage, retry_s=config.start.retry_s)
@@ -281,7 +285,7 @@ class _Run:
         stack.callback(heart.end, may_rest=True)
         self._begin(trader, lock, heart)
         ending = await self.ended
-        await self._conclude(trader, ending, lock, run_dir)
+        await self._conclude(trader, ending, lock, store, run_dir)
         heart.end(may_rest=ending.final is None)
         return ending.exit_code
 
@@ -325,11 +329,18 @@ class _Run:
         venue: Venue,
         signer: Signer,
         rest: Rest,
+        run_dir: Path,
     ) -> Trader:
         config = self.config
         self.log.info("run.started", **started_facts(config, facts))
         latches = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="latch"))
-        return Trader(
+
+        def latch(reason: KillReason) -> None:
+            self._latches.append(latches.submit(store.latch, reason))
+            self._report = report = killreport.tripped(trader, config, reason)
+            latches.submit(self._write_report, run_dir, report)
+
+        trader = Trader(
             config,
             facts.instrument,
             signer=signer,
@@ -340,13 +351,34 @@ class _Run:
             url=venue.ws_url,
             cloid_prefix=new_cloid_prefix(),
             log=self.log,
-            latch=lambda reason: self._latches.append(latches.submit(store.latch, reason)),
+            latch=latch,
             on_end=self.ended.set_result,
             memory=store.load_cascade(),
             remember=lambda memory: self._store(latches, store, memory),
+            day=store.load_day(),
+            remember_day=lambda day: self._store_day(latches, store, day),
             journal=self.journal,
             jitter=random.Random(os.urandom(8)),  # noqa: S311 - spreads reconnects, guards nothing
         )
+        return trader
+
+    def _write_report(self, run_dir: Path, report: dict[str, Any]) -> None:
+        """Write `kill.json`; a folder that cannot be written stops no end."""
+        try:
+            killreport.write(run_dir, report)
+        except OSError as error:
+            self.log.error("killswitch.unreported", error=str(error))
+
+    def _store_day(self, pool: ThreadPoolExecutor, store: Store, day: Day) -> None:
+        """Write the account of the day off the loop; a run that cannot goes on, and says so."""
+        now_ns = wall_clock_ns()
+
+        def told(done: Future[None]) -> None:
+            error = done.exception()
+            if error is not None:
+                self.log.error("day.not_stored", error=str(error))
+
+        pool.submit(store.save_day, day, now_ns).add_done_callback(told)
 
     def _store(self, pool: ThreadPoolExecutor, store: Store, memory: CascadeMemory) -> None:
         """Write the memory of sweeps off the loop; a run that cannot goes on, and says so."""
@@ -380,7 +412,7 @@ class _Run:
     def _on_latched(self, reason: KillReason) -> None:
         """Somebody latched the switch from outside; what we latched ourselves has tripped it."""
         if self.trader is not None:
-            self.trader.kill(reason.text)
+            self.trader.kill(reason.text, is_flatten=reason.is_flatten)
 
     def _begin(self, trader: Trader, lock: RunLock, heart: Heart) -> None:
         """From here on a signal ends the run through its trader, and what crashes as well."""
@@ -397,7 +429,9 @@ class _Run:
         if self.options.duration_s is not None:
             self.loop.call_later(self.options.duration_s, self._on_time_up)
 
-    async def _conclude(self, trader: Trader, ending: Ending, lock: RunLock, run_dir: Path) -> None:
+    async def _conclude(
+        self, trader: Trader, ending: Ending, lock: RunLock, store: Store, run_dir: Path
+    ) -> None:
         """Latch, sum up, and say whatever a person has to know."""
         for latch in self._latches:
             try:
@@ -406,6 +440,7 @@ class _Run:
                 # The run is over and everything is cancelled; only a person can stop the next one.
                 self.log.critical("killswitch.unlatched", error=str(error))
                 stderr_line(f"mmbot: the kill switch tripped but is NOT latched: {error}")
+        await self._keep_last_day(trader, store)
         span_s = (wall_clock_ns() - trader.started_ns) / NS_PER_S
         summary = summarise(trader, ending, span_s, on_exit=self.config.on_exit)
         if ending.final is not None:
@@ -420,9 +455,13 @@ class _Run:
             write_summary(run_dir, summary)
         except OSError as error:
             stderr_line(f"mmbot: summary.json could not be written to {run_dir}: {error.strerror}")
+        if self._report is not None:
+            self._write_report(run_dir, killreport.ended(self._report, ending, summary))
         for line in summary_lines(summary):
             self.writer.say(line)
         self.writer.say(f"  summary: {run_dir / 'summary.json'}")
+        if self._report is not None:
+            self.writer.say(f"  report:  {run_dir / killreport.NAME}; {RESET_HINT}")
         if ending.error:
             stderr_line(f"mmbot: {ending.error}")
         if ending.final is None:
@@ -444,6 +483,14 @@ class _Run:
         )
         if last is not None:
             self.writer.say(last)
+
+    async def _keep_last_day(self, trader: Trader, store: Store) -> None:
+        day = trader.engine.risk.day
+        if day is not None:
+            try:
+                await asyncio.to_thread(store.save_day, day, wall_clock_ns())
+            except StateError as error:
+                self.log.error("day.not_stored", error=str(error))
 
 
 def prove(config: Config, instrument: Instrument) -> None:

@@ -68,7 +68,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     mark_px: float
     noise: NoiseTrips
     """How often noise alone would trip a limit of this configuration here."""
-    rows: tuple[Row, ...]
+    vol_bps_rt_s: float | None = None
+    """Volatility of the last day; None where there is none."""
+    rows: tuple[Row, ...] = ()
 
 
 class LadderRung(msgspec.Struct, frozen=True):
@@ -125,14 +127,14 @@ async def read_facts(
     orders = wire_rest.open_orders(bodies[4], instrument, now_ns)
     budget = wire_rest.user_rate_limit(bodies[5])
     asset = wire_rest.active_asset_data(bodies[6])
-    noise, noise_row = _noise(config, account.equity_usd, instrument, measured)
+    noise, weighed = noise_row(config, account.equity_usd, instrument, measured)
     rows = (
         _instrument_row(instrument),
         _signer_row(signer, user, role),
         Row("account mode", mode in STANDARD_MODES, _mode_text(mode)),
         _fine("fees", f"maker {rates.maker_bps:.3f} bps, taker {rates.taker_bps:.3f} bps"),
         _equity_row(config, account.equity_usd, instrument, asset.mark_px),
-        noise_row,
+        weighed,
         _leverage_row(config, asset.leverage, instrument),
         _fine("position", f"{instrument.sz(account.position_lots):+g} {coin}"),
         _fine("open orders", f"{len(orders)} in {coin}"),
@@ -151,6 +153,7 @@ async def read_facts(
         requests_cap=budget.cap,
         mark_px=asset.mark_px,
         noise=noise,
+        vol_bps_rt_s=measured,
         rows=rows,
     )
 
@@ -357,7 +360,7 @@ def _equity_row(config: Config, equity_usd: float, instrument: Instrument, mark_
     return _fine("equity", text)
 
 
-def _noise(
+def noise_row(
     config: Config, equity_usd: float, instrument: Instrument, measured: float | None
 ) -> tuple[NoiseTrips, Row]:
     """
@@ -373,7 +376,9 @@ def _noise(
         position_usd=limits.q_max_usd,
         vol_bps_rt_s=vol,
         x_rms=risk.noise_x_rms,
-        loss_frac=risk.loss_limit_frac,
+        loss_frac=_frac(
+            min(risk.loss_usd(limits.capital_usd), risk.day_loss_usd(limits.capital_usd)), limits
+        ),
         drawdown_frac=risk.drawdown_limit_frac,
         soft_frac=risk.soft_limit_frac,
     )
@@ -392,6 +397,10 @@ def _noise(
     )
     is_money = config.mode != "emulator"
     return noise, Row("noise", not is_money, text if is_money else f"WARNING: {text}")
+
+
+def _frac(usd: float, limits: Limits) -> float:
+    return usd / limits.capital_usd if limits.capital_usd > 0 else 0.0
 
 
 def _budget_row(budget: wire_rest.RateLimit) -> Row:

@@ -18,9 +18,20 @@ import msgspec
 from mmbot.config import Config
 from mmbot.core.engine import Decision, Engine
 from mmbot.core.estimators.cascade import CascadeMemory
-from mmbot.core.events import ClockStepped, Command, CommandKind, Event, LinkLost, LinkUp, Snapshot
+from mmbot.core.events import (
+    ClockStepped,
+    Command,
+    CommandKind,
+    DayBegan,
+    Event,
+    LinkLost,
+    LinkUp,
+    Snapshot,
+)
 from mmbot.core.intents import KillReason
 from mmbot.core.orders import READ_LAG_NS, SlotState
+from mmbot.core.risk import Day
+from mmbot.core.triggers import Trip, closes_position
 from mmbot.core.types import NS_PER_MS, NS_PER_S, Instrument
 from mmbot.errors import Exit, InvariantError, MmbotError, VenueError, VenueProtocolError
 from mmbot.hyperliquid.deadman import DeadMan
@@ -37,6 +48,7 @@ from mmbot.runtime.ending import CLOID_MAGIC, Closing, Ending, is_ours
 from mmbot.runtime.flatten import Closed, Flattener
 from mmbot.runtime.recording import new_engine
 from mmbot.runtime.telling import Log, Teller
+from mmbot.runtime.truth import Truth
 
 __all__ = ["CLOID_MAGIC", "Ending", "Ports", "Trader", "is_ours", "subscriptions"]
 
@@ -44,6 +56,8 @@ _SQUARE_USD: Final = 1e-3
 """Gap between account and ledger that is no rounding."""
 _STEP_NS: Final = 100 * NS_PER_MS
 """Least difference between the two clocks that is a step; less is slewing."""
+_DAY_NS: Final = 5 * NS_PER_S
+"""How often the account of the day is stored: what a killed process loses of it."""
 _OWED_LOOK_NS: Final = 10 * NS_PER_S
 """Fills owed for a whole such period will not come by the stream: the account is read again."""
 
@@ -76,6 +90,8 @@ class Trader:
         log: Structured log.
         latch: Stores a kill reason. Called before the run begins to end, and returns at once: the
             cancels do not wait for a disk, and whoever ends the run waits for what it stores.
+        day: What earlier runs of the day did, or None.
+        remember_day: Stores the account of the day, every few seconds in which it changed.
         memory: What an earlier run remembered of sweeps, or None.
         remember: Stores that memory whenever it changes; returns at once.
         on_end: Called once, when nothing rests or the venue cannot be reached.
@@ -99,6 +115,8 @@ class Trader:
         memory: CascadeMemory | None = None,
         remember: Callable[[CascadeMemory], None] | None = None,
         journal: Writer | None = None,
+        day: Day | None = None,
+        remember_day: Callable[[Day], None] | None = None,
     ) -> None:
         self.instrument = instrument
         self.started_ns = ports.clock()
@@ -114,6 +132,11 @@ class Trader:
         self._record = None if journal is None else journal.read
         if memory is not None:
             self.engine.restore(memory, self.started_ns)
+        if day is not None:
+            began = DayBegan(self.started_ns, day.number, day.base_usd, day.pnl_usd)
+            self.engine.apply(began)
+        self._day = day
+        self._remember_day = remember_day
         self._memory = self.engine.memory
         self._remember = remember
         self.start_equity_usd: float | None = None
@@ -148,8 +171,26 @@ class Trader:
             is_square=self._is_square,
             flattener=lambda done: self._flattener(config, signer, user, ports, done),
             must_flatten=config.on_exit == "flatten",
+            closes=lambda reason: (
+                reason.is_flatten or (config.kill.flatten and closes_position(reason.trigger))
+            ),
             on_end=on_end,
             lifetime_ns=lifetime_ns,
+        )
+        self._truth = Truth(
+            instrument,
+            user,
+            engine=self.engine,
+            http=ports.http,
+            clock=ports.clock,
+            scheduler=ports.scheduler,
+            budget=self.gateway.budget,
+            params=config.kill,
+            emit=self.emit,
+            is_trading=lambda: self._closing.is_trading,
+            is_up=lambda: self.link.is_up,
+            reread=self._reread,
+            log=lambda: self.log,
         )
 
     def _connect(
@@ -252,6 +293,8 @@ class Trader:
         """Connect; quoting begins with the first snapshot after every acknowledgement."""
         self.link.start()
         self._scheduler.call_at(self._clock() + _OWED_LOOK_NS, self._look_for_owed)
+        self._scheduler.call_at(self._clock() + _DAY_NS, self._keep_day)
+        self._truth.start()
 
     def on_frames(self, frames: Sequence[bytes], recv_ns: int) -> None:
         """Handle one socket read: record it, fold every frame, decide once, send once."""
@@ -349,6 +392,22 @@ class Trader:
             self._memory = memory
             if self._remember is not None:
                 self._remember(memory)
+
+    def _keep_day(self) -> None:
+        """Have the account of the day stored when it has changed."""
+        if self._closing.is_over:
+            return
+        self._scheduler.call_at(self._clock() + _DAY_NS, self._keep_day)
+        day = self.engine.risk.day
+        if day is not None and day != self._day:
+            self._day = day
+            if self._remember_day is not None:
+                self._remember_day(day)
+
+    def _reread(self) -> None:
+        """Read the whole account, unless that is under way."""
+        if not self.snapshot.is_reading:
+            self.snapshot.start()
 
     def _act(self, decision: Decision) -> None:
         batch = decision.batch
@@ -459,10 +518,10 @@ class Trader:
             self._closing.begin(reason, Exit.OK)
             self.emit(Command(recv_ns=self._clock(), kind=CommandKind.STOP, text=reason))
 
-    def kill(self, text: str) -> None:
-        """Trip the kill switch by hand."""
+    def kill(self, text: str, *, is_flatten: bool = False) -> None:
+        """Trip the kill switch by hand; `is_flatten`: and close the position."""
         if self._closing.kill is None and not self._closing.is_over:
-            self.emit(Command(recv_ns=self._clock(), kind=CommandKind.KILL, text=text))
+            self.emit(Command(self._clock(), CommandKind.KILL, text, is_flatten))
 
     def force(self) -> None:
         """End now; the cancels were sent, their outcome is not waited for."""
@@ -489,10 +548,15 @@ class Trader:
         if closing.is_over or closing.is_broken:
             return
         self.log.critical("invariant.broken", error=str(error), exc_info=error)
-        closing.broken(
-            f"internal error, everything was cancelled: {error}", InvariantError.exit_code
-        )
+        closing.broken(f"internal error, everything was cancelled: {error}", Exit.KILLED)
         self._trip_if_killed()
+        if closing.kill is None:
+            # The engine cannot be asked to trip any more.
+            reason = KillReason(
+                Trip.EXCEPTION.value, 1.0, 1.0, "exceptions", str(error), self._clock()
+            )
+            self._latch(reason)
+            closing.killed(reason)
         closing.cancel_over_the_engine()
 
     def _trip_if_killed(self) -> None:

@@ -27,6 +27,8 @@ from mmbot.errors import CheckError, StateError, VenueError
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.runtime.aio import steady_clock_ns, wall_clock_ns
+from mmbot.runtime.closing import close_position
+from mmbot.runtime.flatten import Closed, closed_line
 from mmbot.runtime.heart import Beat, beat_path, read_beat, write_beat
 from mmbot.runtime.patience import PatientRest
 from mmbot.runtime.preflight import read_instrument
@@ -42,7 +44,21 @@ _ANSWER_S: Final = 2.0
 """Silence after which a daemon is not waited for any more."""
 _END_S: Final = 90.0
 """How long a daemon that answers may take to cancel and verify; a busy venue takes it a minute."""
+_FLATTEN_S: Final = 120.0
+"""And how much longer to close the position."""
 _HELD: Final = "process {pid} trades it"
+
+
+class Tripped(msgspec.Struct, frozen=True):
+    """
+    What `trip` did.
+
+    `unlatched` says why the switch is not latched, None if it is; `is_flat` whether nothing is held
+    that was to be closed.
+    """
+
+    unlatched: str | None
+    is_flat: bool
 
 
 async def trip(
@@ -54,7 +70,8 @@ async def trip(
     *,
     log: Log,
     tell: Callable[[str], None],
-) -> str | None:
+    is_flatten: bool = False,
+) -> Tripped:
     """
     Latch the switch, have every order cancelled, and say so line by line.
 
@@ -62,9 +79,7 @@ async def trip(
         state: Safety state of the account and market.
         venue: Where it is traded; None where only its daemon knows (the embedded exchange).
         tell: Takes each line as soon as it is true: a busy venue makes the last one late.
-
-    Returns:
-        Why the switch is not latched; None if it is.
+        is_flatten: Whether the position is closed as well: by the daemon, or else from here.
 
     Raises:
         VenueError: The venue did not confirm that nothing rests; the message says whether the
@@ -75,7 +90,7 @@ async def trip(
     try:
         with Store(state) as store:
             before = store.latched()
-            store.latch(KillReason("operator", 1.0, 1.0, "command", text, now_ns))
+            store.latch(KillReason("operator", 1.0, 1.0, "command", text, now_ns, is_flatten))
     except StateError as error:
         unlatched = str(error)
     else:
@@ -85,7 +100,9 @@ async def trip(
     beat = read_beat(beat_path(state))
     # It looks for the latch, so without one it hears of nothing.
     is_told = unlatched is None or _signal(state, beat)
-    lock, was_held = await _when_ended(config, state, user, beat, is_told=is_told)
+    end_s = _END_S + (_FLATTEN_S if is_flatten or config.kill.flatten else 0.0)
+    lock, was_held = await _when_ended(config, state, user, beat, end_s, is_told=is_told)
+    closed: Closed | None = None
     try:
         if lock is None:
             pid = beat.pid if beat is not None else 0
@@ -94,14 +111,18 @@ async def trip(
         elif beat is not None:
             tell(f"daemon    process {beat.pid} has ended" if was_held else "daemon    none runs")
         try:
-            tell(await _clear(config, state, user, venue, beat, lock, log))
+            cleared, closed = await _clear(
+                config, state, user, venue, beat, lock, log, is_flatten=is_flatten
+            )
         except VenueError as error:
             what = "is latched" if unlatched is None else f"is NOT latched ({unlatched})"
             raise VenueError(f"the kill switch {what}, but: {error}") from None
+        for line in cleared:
+            tell(line)
     finally:
         if lock is not None:
             lock.release()
-    return unlatched
+    return Tripped(unlatched, is_flat=not is_flatten or closed is None or closed.is_flat)
 
 
 def _signal(state: Path, beat: Beat | None) -> bool:
@@ -116,7 +137,7 @@ def _signal(state: Path, beat: Beat | None) -> bool:
 
 
 async def _when_ended(
-    config: Config, state: Path, user: str, beat: Beat | None, *, is_told: bool
+    config: Config, state: Path, user: str, beat: Beat | None, end_s: float, *, is_told: bool
 ) -> tuple[RunLock | None, bool]:
     """
     The lock of the market, once its daemon has ended, and whether there was one to wait for.
@@ -135,7 +156,7 @@ async def _when_ended(
             now_ns = steady_clock_ns()
         pulse.see(read_beat(beat_path(state)), now_ns)
         is_mute = pulse.silence_ns(now_ns) >= _ANSWER_S * NS_PER_S
-        if not is_told or is_mute or now_ns - began_ns >= _END_S * NS_PER_S:
+        if not is_told or is_mute or now_ns - began_ns >= end_s * NS_PER_S:
             return None, was_held
         await asyncio.sleep(_LOOK_S)
 
@@ -148,11 +169,16 @@ async def _clear(
     beat: Beat | None,
     lock: RunLock | None,
     log: Log,
-) -> str:
-    """Have the venue confirm that nothing rests, cancelling what does."""
+    *,
+    is_flatten: bool,
+) -> tuple[list[str], Closed | None]:
+    """Have the venue confirm that nothing rests, cancelling what does; then close the position."""
     if venue is None:
         if lock is not None or beat is None:
-            return "orders    ended with the embedded exchange of their run"
+            lines = ["orders    ended with the embedded exchange of their run"]
+            if is_flatten:
+                lines.append(f"position  ended with it; {state.parent / 'summary.json'} says how")
+            return lines, None
         user = beat.user
         venue = Venue(beat.url, await lent_key(config, beat.url, None))
     signer = Signer(venue.key, is_mainnet=False)
@@ -174,4 +200,14 @@ async def _clear(
             done = msgspec.structs.replace(last, count=last.count + 1, may_rest=False)
             with suppress(OSError):  # said for the next one who asks; the orders are gone
                 write_beat(beat_path(state), done)
-    return f"orders    {found} cancelled here; the venue confirms that none of ours rests"
+    lines = [f"orders    {found} cancelled here; the venue confirms that none of ours rests"]
+    if not is_flatten:
+        return lines, None
+    # A daemon that hangs may come round: it finds the latch first, and what only reduces cannot
+    # turn the position over.
+    async with Rest(venue.url) as rest:
+        closed = await close_position(
+            config, rest, instrument, signer=signer, user=user, log=log, say=None
+        )
+    lines.append(f"position  {closed_line(closed, instrument.coin)}")
+    return lines, closed

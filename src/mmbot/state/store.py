@@ -1,10 +1,11 @@
 """
 Safety state that outlives the process: one SQLite file per account and instrument.
 
-It holds the kill latch and the memory of sweeps. The file is WAL, so a process killed at any write
-leaves the last committed state. A file that is damaged, or that some other program made, is
-reported and never overwritten. A file that is removed under a running program is made again when
-the switch trips: SQLite would go on writing to what has no name any more.
+It holds the kill latch, the memory of sweeps and the account of the day. The file is WAL, so a
+process killed at any write leaves the last committed state. A file that is damaged, or that some
+other program made, is reported and never overwritten. A file that is removed under a running
+program is made again when the switch trips: SQLite would go on writing to what has no name any
+more.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ import msgspec
 
 from mmbot.core.estimators.cascade import CascadeMemory
 from mmbot.core.intents import KillReason
+from mmbot.core.risk import Day
 from mmbot.errors import InvariantError, StateError
 
 _APPLICATION_ID: Final = 0x6D6D6274  # "mmbt": SQLite's own place for a program to mark its files
-_SCHEMA_VERSION: Final = 2
+_SCHEMA_VERSION: Final = 3
 _CASCADE_TABLE: Final = """
 CREATE TABLE cascade_memory (
     only_row    INTEGER PRIMARY KEY CHECK (only_row = 1),
@@ -33,7 +35,14 @@ CREATE TABLE cascade_memory (
     memory      BLOB NOT NULL
 )
 """
-_UPGRADES: Final = {1: _CASCADE_TABLE}
+_DAY_TABLE: Final = """
+CREATE TABLE day_account (
+    only_row    INTEGER PRIMARY KEY CHECK (only_row = 1),
+    saved_at_ns INTEGER NOT NULL,
+    day         BLOB NOT NULL
+)
+"""
+_UPGRADES: Final = {1: _CASCADE_TABLE, 2: _DAY_TABLE}
 """The statement that turns a file of the version before into the next one."""
 
 _SCHEMA: Final = f"""
@@ -48,6 +57,7 @@ CREATE TABLE latch_history (
     reason BLOB NOT NULL
 );
 {_CASCADE_TABLE};
+{_DAY_TABLE};
 PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {_SCHEMA_VERSION};
 COMMIT;
@@ -233,6 +243,32 @@ class Store:
         """Forget the stored memory of sweeps; the latch stays as it is."""
         with self._transaction() as db:
             db.execute("DELETE FROM cascade_memory")
+
+    def save_day(self, day: Day, saved_at_ns: int) -> None:
+        """
+        Replace the stored account of the day.
+
+        Raises:
+            StateError: The file cannot be written.
+        """
+        row = (saved_at_ns, msgspec.json.encode(day))
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO day_account VALUES (1, ?, ?)", row)
+
+    def load_day(self) -> Day | None:
+        """
+        The account of the day as last saved, whichever day that was; None when none ever was.
+
+        Raises:
+            StateError: The row is not readable as one: what was lost today is not known.
+        """
+        try:
+            with self._lock:
+                row = self._db.execute("SELECT day FROM day_account").fetchone()
+            return None if row is None else msgspec.json.decode(row[0], type=Day)
+        except (msgspec.DecodeError, sqlite3.Error, TypeError) as error:
+            text = f"the account of the day cannot be read: {error}"
+            raise StateError(_unusable(self.path, text)) from error
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

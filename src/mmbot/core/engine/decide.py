@@ -79,7 +79,9 @@ class Engine(Watch):
         q_max = self._q_max_lots()
         x = self.position.lots / q_max if q_max > 0 else 0.0
         old_ns = self._old_ns(age_ns, lag_ns, now_ns)
-        risk.update(x, old_ns, now_ns, self._guard(x, now_ns))
+        guard = self._guard(x, now_ns)
+        self._alarm(now_ns)
+        risk.update(x, old_ns, now_ns, guard)
         blocked = self._blocked(age_ns, lag_ns, q_max)
         if (blocked is _STALE or blocked is _LATE) is not self._is_stale:
             self._tell_stale(blocked, age_ns, lag_ns)
@@ -166,6 +168,8 @@ class Engine(Watch):
             return "stopping"
         if self._is_unrecorded:
             return "journal late"
+        if self.alarms.is_pulled:
+            return "position mismatch"
         if self._linked_ns is None:
             return "no link"
         if self._snapshot_ns is None or self._snapshot_ns < self._linked_ns:
@@ -231,7 +235,10 @@ class Engine(Watch):
             return "reducing"
         if abs(x) >= 1.0:
             return "position limit"
-        if self._guards is not None and self._guards.is_off(side, now_ns):
+        guards = self._guards
+        if guards is not None and guards.is_jumping(now_ns):
+            return "price jump"
+        if guards is not None and guards.is_off(side, now_ns):
             return "swept again"
         return "danger" if quote.pulls(side) else None
 
@@ -292,6 +299,7 @@ class Engine(Watch):
             q_max,
             is_trading=True,
             must_reduce=must_reduce,
+            is_jumping=self._guards is not None and self._guards.is_jumping(now_ns),
         )
         self._tally.see(lots, quote, targets[0], targets[1])
         view = View(quote, targets[0], targets[1], budgets, hold, q_max, market, spacing)
@@ -340,6 +348,7 @@ class Engine(Watch):
         times: list[int | None] = [
             self.orders.query_at_ns(),
             self.risk.wake_at_ns(),
+            *self.alarms.wake_at_ns(),
             *self._digest.retries_ns(self.orders),
         ]
         if age_ns is not None and old_ns is not None and self.risk.mode is not HALTED:

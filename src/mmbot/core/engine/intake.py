@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from mmbot.core.alarms import Alarms, notional_usd
 from mmbot.core.backoff import Backoff
 from mmbot.core.book import BookState
 from mmbot.core.engine.params import EngineParams
 from mmbot.core.estimators.cascade import CascadeMemory
 from mmbot.core.events import (
+    AccountRead,
     Acked,
     AssetCtx,
     Bbo,
@@ -22,12 +24,14 @@ from mmbot.core.events import (
     ClockStepped,
     Command,
     CommandKind,
+    DayBegan,
     Event,
     Fill,
     Funding,
     JournalLag,
     LinkLost,
     LinkUp,
+    Measured,
     OrderMissing,
     OrderUpdate,
     OutcomeUnknown,
@@ -45,7 +49,7 @@ from mmbot.core.markout import Markouts
 from mmbot.core.orders import Orders
 from mmbot.core.position import Position
 from mmbot.core.reconcile import Reconciler
-from mmbot.core.risk import Limits, Risk
+from mmbot.core.risk import Day, Limits, Risk
 from mmbot.core.signals import Signals
 from mmbot.core.slots import SlotState
 from mmbot.core.types import NS_PER_S, Instrument, Mode
@@ -78,6 +82,7 @@ class Intake:
         self.markouts = Markouts()
         self.signals = Signals(params, params.quoter)
         self.risk = Risk(params.risk)
+        self.alarms = Alarms(params.kill, self.risk, instrument)
         self._reconciler = Reconciler(params.reconcile)
         self._risk_params = params.risk
         self._mark_stale_ns = int(params.risk.mark_stale_s * NS_PER_S)
@@ -88,6 +93,14 @@ class Intake:
         self._linked_ns: int | None = None
         self._waited_ns: int | None = None
         self._snapshot_ns: int | None = None
+        self.ctx_ns: int | None = None
+        """When the venue's mark came last by its stream."""
+        self.account_ns: int | None = None
+        """When the account was read last."""
+        self._gap_lots = 0
+        """By how much the venue's position differed from ours when it was compared last."""
+        self._compared = (0, 0)
+        """That position, and the venue's time of it."""
         self._is_stopping = False
         self._is_unrecorded = False
         self._notes: list[Note] = []
@@ -114,6 +127,9 @@ class Intake:
             RequestsLeft: self._on_requests,
             Command: self._on_command,
             JournalLag: self._on_journal_lag,
+            AccountRead: self._on_account,
+            Measured: self.alarms.on_measured,
+            DayBegan: self._on_day,
         }
 
     @property
@@ -125,6 +141,11 @@ class Intake:
     def limits(self) -> Limits | None:
         """Effective limits; None before the first snapshot."""
         return self.risk.limits
+
+    @property
+    def missing_lots(self) -> int:
+        """The venue's position less what our fills explain, as it was compared last."""
+        return self._gap_lots or self.position.adopted_lots
 
     @property
     def memory(self) -> CascadeMemory:
@@ -169,7 +190,7 @@ class Intake:
 
     def _on_ctx(self, event: AssetCtx) -> None:
         self._mark_ticks = self.instrument.ticks(event.mark_px)
-        self._mark_ns = event.recv_ns
+        self._mark_ns = self.ctx_ns = event.recv_ns
         self.signals.on_funding_rate(event.funding_per_h)
         self._value(event.recv_ns)
 
@@ -181,6 +202,8 @@ class Intake:
     def _on_fill(self, fill: Fill) -> None:
         if not self.position.apply(fill):
             return
+        if self._gap_lots:
+            self._gap_lots = self.position.gap(*self._compared)
         is_explained = self.orders.explains(fill)
         slot = self.orders.on_fill(fill)
         edge_bps = self.markouts.on_fill(fill, self.book)
@@ -208,7 +231,9 @@ class Intake:
                 },
             )
         )
-        if not is_explained:
+        if fill.is_liquidation:
+            self.alarms.on_liquidated(fill.side.name.lower(), sz, px, fill.recv_ns)
+        elif not is_explained:
             self._on_foreign_fill(fill)
         self._value(fill.recv_ns)
 
@@ -236,6 +261,7 @@ class Intake:
         self.orders.on_acked(event)
 
     def _on_rejected(self, event: Rejected) -> None:
+        self.alarms.on_rejected(event)
         slot = self.orders.slots.get(event.cloid)
         if slot is None:
             return
@@ -306,7 +332,7 @@ class Intake:
         self._reconciler.requests.observe(event.requests_used, event.requests_cap)
         if not self.position.is_started:
             limits = Limits.of(self._risk_params, self.instrument, event.equity_usd)
-            self.risk.start(limits)
+            self.risk.start(limits, event.recv_ns)
             fills, payments = self.position.start(event.position_lots, mark_ticks, event.venue_ms)
             for fill in (*fills, *event.fills):
                 self._on_fill(fill)
@@ -325,6 +351,7 @@ class Intake:
             for fill in event.fills:
                 self._on_fill(fill)
             missing = self.position.reconcile(event.position_lots, mark_ticks, event.venue_ms)
+            self._gap_lots = 0
             if missing:
                 self._note(
                     "position.mismatched",
@@ -336,6 +363,32 @@ class Intake:
             self.book.disown(self._footprint.at(event.recv_ns))
         self._snapshot_ns = event.recv_ns
         self._value(event.recv_ns)
+        self._weigh(event.equity_usd, event.maintenance_usd, event.recv_ns)
+
+    def _on_account(self, event: AccountRead) -> None:
+        """Compare the venue's position with ours; a difference is adopted by a snapshot alone."""
+        if not self.position.is_started:
+            return
+        self._compared = event.position_lots, event.venue_ms
+        gap = self.position.gap(*self._compared)
+        if gap and not self._gap_lots:
+            sz = self.instrument.sz
+            ours, theirs = sz(self.position.lots), sz(event.position_lots)
+            self._note("position.differs", "warning", ours_sz=ours, venue_sz=theirs)
+        self._gap_lots = gap
+        self._weigh(event.equity_usd, event.maintenance_usd, event.recv_ns)
+
+    def _weigh(self, equity_usd: float, maintenance_usd: float, now_ns: int) -> None:
+        """Hold a reading of the account against what the position needs."""
+        self.account_ns = now_ns
+        px = self._mark_ticks
+        if px is not None:
+            ours_usd = notional_usd(self.position.lots, px)
+            pnl_usd = self.position.pnl_usd(px)
+            self.alarms.on_account(equity_usd, maintenance_usd, ours_usd, pnl_usd, now_ns)
+
+    def _on_day(self, event: DayBegan) -> None:
+        self.risk.continue_day(Day(event.day, event.base_usd, event.pnl_usd))
 
     def _on_requests(self, event: RequestsLeft) -> None:
         self._reconciler.requests.observe(event.used, event.cap)
@@ -344,10 +397,11 @@ class Intake:
         if event.kind is CommandKind.STOP:
             self._is_stopping = True
         else:
-            self.risk.order_kill(event.text, event.recv_ns)
+            self.risk.order_kill(event.text, event.recv_ns, is_flatten=event.is_flatten)
 
     def _on_journal_lag(self, event: JournalLag) -> None:
         self._is_unrecorded = event.is_late
+        self.alarms.on_journal(event)
         self._note(
             "journal.late" if event.is_late else "journal.caught_up",
             "error" if event.is_late else "info",
@@ -368,16 +422,21 @@ class Intake:
         if mid is not None and mid != mark:
             pnl = min(pnl, self.position.pnl_usd(mid))
         self.risk.observe(pnl, now_ns)
+        self.alarms.value(
+            notional_usd(self.position.lots, mark), self.position.pnl_usd(mark), now_ns
+        )
 
     def _note(self, event: str, level: str, **facts: int | float | str | bool | None) -> None:
         self._notes.append(Note(event, level, facts))
 
     def _drain(self) -> tuple[Note, ...]:
         """The notes since the last decision."""
-        if not (self._notes or self.orders.notes or self.risk.notes):
+        alarms = self.alarms.notes
+        if not (self._notes or self.orders.notes or self.risk.notes or alarms):
             return ()
-        notes = (*self._notes, *self.orders.notes, *self.risk.notes)
+        notes = (*self._notes, *self.orders.notes, *alarms, *self.risk.notes)
         self._notes.clear()
+        alarms.clear()
         self.orders.notes.clear()
         self.risk.notes.clear()
         return notes

@@ -9,7 +9,7 @@ from mmbot.core.guards import GuardParams
 from mmbot.core.ladder import LadderParams
 from mmbot.core.quoter import QuoterParams
 from mmbot.core.reconcile import ReconcileParams
-from mmbot.core.risk import RiskParams
+from mmbot.core.risk import KillParams, RiskParams
 from mmbot.core.signals import SignalsParams
 
 
@@ -24,3 +24,4 @@ class EngineParams(SignalsParams):
     reconcile: ReconcileParams = Field(default_factory=ReconcileParams)
     guards: GuardParams = Field(default_factory=GuardParams)
     book: BookParams = Field(default_factory=BookParams)
+    kill: KillParams = Field(default_factory=KillParams)

@@ -7,7 +7,7 @@ from mmbot.core.engine.digest import Digest
 from mmbot.core.engine.intake import RESTART_STEP_NS, Intake
 from mmbot.core.engine.params import EngineParams
 from mmbot.core.estimators.burst import Trigger
-from mmbot.core.events import ClockStepped, LinkLost
+from mmbot.core.events import Bbo, Book, ClockStepped, LinkLost
 from mmbot.core.guards import Guards
 from mmbot.core.guards import Position as Guarded
 from mmbot.core.markout import RecentEdge
@@ -50,6 +50,20 @@ class Watch(Intake):
     def _on_link_lost(self, event: LinkLost) -> None:
         super()._on_link_lost(event)
         self._vitals.reset_gap()
+        if self._guards is not None:
+            self._guards.reset_gap()
+
+    def _on_book(self, event: Bbo | Book) -> None:
+        volatility, book = self.signals.volatility, self.book
+        sd_ticks = volatility.robust_bps_rt_s * volatility.ticks_per_bps
+        version = book.version
+        super()._on_book(event)
+        mid = book.mid_ticks
+        if self._guards is None or mid is None or book.version == version:
+            return
+        note = self._guards.on_mid(event.recv_ns, book.venue_ms, mid, sd_ticks)
+        if note is not None:
+            self._notes.append(note)
 
     def _on_clock(self, event: ClockStepped) -> None:
         super()._on_clock(event)
@@ -128,8 +142,13 @@ class Watch(Intake):
 
     def _guard(self, x: float, now_ns: int) -> Trip | None:
         """The soft guard that asks to reduce, by the stance of the last decision."""
+        # Asked whatever comes of it: their clocks go on while a dead term reduces as well.
+        guard = self._guarded(x, now_ns)
         if not self._vitals.is_well:
             return Trip.VITALS
+        return guard
+
+    def _guarded(self, x: float, now_ns: int) -> Trip | None:
         stance = self._stance
         if self._guards is None or stance is None:
             return None
@@ -139,6 +158,19 @@ class Watch(Intake):
         guarded = Guarded(x, stance.is_opposed, stance.urgency)
         guard = self._guards.update(now_ns, guarded, self._edge, events)
         return None if guard is None else Trip(guard.value)
+
+    def _alarm(self, now_ns: int) -> None:
+        """Look at every trigger of the kill switch that is not of money, after the guards."""
+        known = self._snapshot_ns is not None
+        self.alarms.update(
+            now_ns,
+            self.orders,
+            missing_lots=self.missing_lots,
+            offset_ns=self.book.offset_ns,
+            requests_left=self._reconciler.requests.left if known else None,
+            is_well=self._vitals.is_well,
+            is_stuck=self._guards is not None and self._guards.is_stuck,
+        )
 
     def _leave(self, x: float, half_bps: float, now_ns: int) -> str | None:
         """Why the run should end with its position closed as a taker; None nearly always."""

@@ -226,6 +226,11 @@ class Volatility:
         self.robust_bps_rt_s = min(most, max(least, ordinary))
 
     @property
+    def ticks_per_bps(self) -> float:
+        """A basis point of the price that all steps are measured against; 0 before the first."""
+        return self._origin * 1e-4
+
+    @property
     def is_warm(self) -> bool:
         """Whether there are samples enough to call this an estimate and no longer the prior."""
         return self.samples >= _WARM_SAMPLES

@@ -38,6 +38,8 @@ SHIPPED: Final = "shipped"
 NAMES: Final = ("predecessor", "base", "all", *ADDED, *LEFT_OUT, CONTROL, SHIPPED)
 
 _NEVER_FRAC: Final = 0.5
+_NEVER: Final = 10**9
+"""Beyond what a configuration may set: a figure that no session reaches."""
 """The largest limits that can be configured: half of the capital."""
 _UNGUARDED_FRAC: Final = 0.5
 """A soft limit that a session never meets: soft guards are part of `all`."""
@@ -214,9 +216,25 @@ def control(world: EngineParams, half_bps: float, fee_bps: float) -> Variant:
 
 
 def endless(params: EngineParams) -> EngineParams:
-    """The same without an end by loss or drawdown, so that variants stay comparable."""
-    free = {"loss_limit_frac": _NEVER_FRAC, "drawdown_limit_frac": _NEVER_FRAC}
-    return params.model_copy(update={"risk": params.risk.model_copy(update=free)})
+    """
+    The same without an end by loss, drawdown, a stuck position or the last request.
+
+    So variants stay comparable.
+    """
+    free = {
+        "loss_limit_frac": _NEVER_FRAC,
+        "loss_limit_usd": None,
+        "day_loss_limit_frac": None,
+        "day_loss_limit_usd": None,
+        "drawdown_limit_frac": _NEVER_FRAC,
+    }
+    patient = {"stuck_s": _NEVER, "margin_frac": _NEVER, "requests_left": -_NEVER}
+    return params.model_copy(
+        update={
+            "risk": params.risk.model_copy(update=free),
+            "kill": params.kill.model_copy(update=patient),
+        }
+    )
 
 
 def _unguarded(params: EngineParams) -> EngineParams:

@@ -36,6 +36,7 @@ _TAKEN: Final = _CLOID_PREFIX << 64 | 1 << 63
 """First number of the orders that bring the position to where a row wants it."""
 _ROOM: Final = 0.5
 _SOFT_ROOM: Final = 0.4
+_PATIENT_S: Final = 1e9
 """Loss limits of the bench, fractions: a term is to be seen, not what a loss does."""
 _ROUSE_S: Final = 20.0
 
@@ -79,6 +80,10 @@ class Records:
     def put(self, record: Mapping[str, Any]) -> None:
         """Take one record."""
         self.all.append(spread(record))
+
+    def count(self, event: str) -> int:
+        """How many records there are of an event."""
+        return sum(record["event"] == event for record in self.all)
 
     def texts(self) -> list[str]:
         """What went wrong, for a person: errors and what changed the mode."""
@@ -317,9 +322,22 @@ def _nothing() -> None:
 
 
 def _with_room(config: Config) -> Config:
-    """The configuration with loss limits that no test here reaches; nothing else differs."""
-    room = {"loss_limit_frac": _ROOM, "drawdown_limit_frac": _ROOM, "soft_limit_frac": _SOFT_ROOM}
-    return config.model_copy(update={"risk": config.risk.model_copy(update=room)})
+    """The configuration with limits that no test here reaches; nothing else differs."""
+    room = {
+        "loss_limit_frac": _ROOM,
+        "loss_limit_usd": None,
+        "day_loss_limit_frac": None,
+        "day_loss_limit_usd": None,
+        "drawdown_limit_frac": _ROOM,
+        "soft_limit_frac": _SOFT_ROOM,
+    }
+    patient = {"stuck_s": _PATIENT_S, "margin_frac": 1.0}
+    return config.model_copy(
+        update={
+            "risk": config.risk.model_copy(update=room),
+            "kill": config.kill.model_copy(update=patient),
+        }
+    )
 
 
 def _step_ms(config: Config) -> int:

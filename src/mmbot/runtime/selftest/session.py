@@ -82,6 +82,8 @@ class Session:
         self._lead_bps: float | None = None
         self._start_ns = self.bench.now_ns
         self._learning = Learning(config.intensity, config.adverse, self._start_ns)
+        self._jumps = 0
+        """Jumps of the price whose end has been waited for."""
         self.bench.on_second = self._second
 
     @property
@@ -214,6 +216,7 @@ class Session:
             tile = (place - (points - 1) / 2) / points
             self._walk(home + round(tile * spacing / self.stage.step_bps))
             self.bench.seconds(wait_s)
+            self._let_jumps_pass()
             self._refuse_churn(self.bench.wire.elements - sent, points)
             if self.model.is_unsure:
                 raise Skip("an estimate lies too near to a threshold to know which side it is on")
@@ -227,6 +230,12 @@ class Session:
         fair = self.bench.fair_ticks
         late += open_bps
         return {side: self._seen(rows, late, fair) for side, rows in found.items()}
+
+    def _let_jumps_pass(self) -> None:
+        """A touch that an order of ours took part of may have jumped: that has an end."""
+        while (jumps := self.bench.log.count("price.jumped")) != self._jumps:
+            self._jumps = jumps
+            self.bench.seconds(ceil(self.config.guards.jump_off_s) + 1)
 
     def _refuse_churn(self, sent: int, points: int) -> None:
         """Orders that do not rest where the program wants them are moved without an end."""

@@ -1,0 +1,267 @@
+"""
+The triggers of the kill switch that are not of money: what must not last, and what must not happen.
+
+Each is a figure held against a limit in its own unit, at every decision. A cause that must last is
+timed from the moment it is seen first, and only its end stops that clock: no retry, no reconnect
+and no soft guard in between starts it anew.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from mmbot.core.events import Gauge, JournalLag, Measured, Rejected, Rejection, Request
+from mmbot.core.intents import Note
+from mmbot.core.orders import Orders
+from mmbot.core.risk import KillParams, Risk, Trip
+from mmbot.core.slots import CANCELLING, UNKNOWN
+from mmbot.core.types import NS_PER_S, USD_PER_TICK_LOT, Instrument
+
+_MINUTE_NS: Final = 60 * NS_PER_S
+_NOT_OURS: Final = (Rejection.BUDGET, Rejection.POST_ONLY_WINDOW, Rejection.HALTED)
+"""Refusals that say "not now"; they have triggers, or an end, of their own."""
+
+CLOCK_HOLD_S: Final = 10.0
+"""How long the clocks must differ: the first frames of a connection may repeat an old book."""
+
+BALANCE_FRAC: Final = 0.5
+"""Share of the capital at the start below which the account no longer carries the limits. No loss
+limit may be as high, so trading alone never gets there: money has left the account."""
+
+
+class Alarms:
+    """
+    Follow the causes; trip the switch of `risk` where one reaches its limit.
+
+    Args:
+        params: The limits.
+        risk: Whose switch trips.
+        instrument: Gives the maintenance margin, half the initial one at the largest leverage
+            (Hyperliquid docs, "Margin tiers").
+    """
+
+    __slots__ = (
+        "_clock_ns",
+        "_equity_usd",
+        "_journal_ns",
+        "_margin_per_usd",
+        "_mismatch_ns",
+        "_others_usd",
+        "_params",
+        "_read_pnl_usd",
+        "_rejected_ns",
+        "_risk",
+        "_stuck_ns",
+        "_unknown_ns",
+        "_unwell_ns",
+        "is_pulled",
+        "notes",
+    )
+
+    def __init__(self, params: KillParams, risk: Risk, instrument: Instrument) -> None:
+        self._params = params
+        self._risk = risk
+        self._margin_per_usd = 0.5 / instrument.max_leverage
+        self._rejected_ns: deque[int] = deque(maxlen=params.rejects)
+        self._unknown_ns: dict[int, int] = {}
+        """Since when each order is without a verdict."""
+        self._clock_ns: int | None = None
+        self._journal_ns: int | None = None
+        self._mismatch_ns: int | None = None
+        self._stuck_ns: int | None = None
+        self._unwell_ns: int | None = None
+        self._equity_usd: float | None = None
+        """Account value at the last reading, with the profit and the margin of others then."""
+        self._read_pnl_usd = 0.0
+        self._others_usd = 0.0
+        self.is_pulled = False
+        """Whether nothing may rest because our position is not the venue's."""
+        self.notes: list[Note] = []
+
+    # -- what happens -----------------------------------------------------------------------------
+
+    def on_rejected(self, event: Rejected) -> None:
+        """A refusal by the venue; so many within a minute are a fault of ours."""
+        if event.request is Request.CANCEL or event.reason in _NOT_OURS:
+            return
+        times, now_ns = self._rejected_ns, event.recv_ns
+        times.append(now_ns)
+        if len(times) == times.maxlen and now_ns - times[0] < _MINUTE_NS:
+            limit = len(times)
+            text = f"{limit} placements and moves refused within a minute, the last: {event.text}"
+            self._risk.trip(Trip.REJECTS, limit, limit, "refusals a minute", now_ns, text)
+
+    def on_journal(self, event: JournalLag) -> None:
+        """The journal lags, or has caught up."""
+        if not event.is_late:
+            self._journal_ns = None
+        elif self._journal_ns is None:
+            self._journal_ns = event.recv_ns - round(event.lag_s * NS_PER_S)
+
+    def on_measured(self, event: Measured) -> None:
+        """A figure that only the shell knows."""
+        params = self._params
+        trip, limit_s = {
+            Gauge.MARK_AGE_S: (Trip.STALE_MARK, params.mark_s),
+            Gauge.ACCOUNT_AGE_S: (Trip.STALE_ACCOUNT, params.account_s),
+        }[event.gauge]
+        if event.value >= limit_s:
+            self._risk.trip(trip, event.value, limit_s, "s", event.recv_ns)
+
+    def on_liquidated(self, side: str, sz: float, px: float, now_ns: int) -> None:
+        """The venue closed something of ours by force."""
+        text = f"liquidation: the venue made us {side} {sz:g} at {px:g}"
+        self._risk.trip(Trip.LIQUIDATION, sz, 0.0, "coins", now_ns, text)
+
+    def on_account(
+        self, equity_usd: float, maintenance_usd: float, ours_usd: float, pnl_usd: float, at_ns: int
+    ) -> None:
+        """
+        A reading of the account.
+
+        Args:
+            equity_usd: Account value.
+            maintenance_usd: Maintenance margin of all its positions, by the venue.
+            ours_usd: Notional of our position, above 0.
+            pnl_usd: Our profit since the start, at the same time.
+            at_ns: Now.
+        """
+        self._equity_usd, self._read_pnl_usd = equity_usd, pnl_usd
+        self._others_usd = max(0.0, maintenance_usd - ours_usd * self._margin_per_usd)
+        limits = self._risk.limits
+        if limits is not None and equity_usd < BALANCE_FRAC * limits.capital_usd:
+            limit_usd = BALANCE_FRAC * limits.capital_usd
+            text = (
+                f"the account value of {equity_usd:.2f} USD is below {limit_usd:.2f}, half of the "
+                "capital that the limits are made of: money has left the account"
+            )
+            self._risk.trip(Trip.BALANCE, equity_usd, limit_usd, "USD", at_ns, text)
+        self.value(ours_usd, pnl_usd, at_ns)
+
+    def value(self, ours_usd: float, pnl_usd: float, now_ns: int) -> None:
+        """Hold the margin against the account value, both moved on from the last reading."""
+        if self._equity_usd is None:
+            return
+        equity_usd = self._equity_usd + pnl_usd - self._read_pnl_usd
+        needed_usd = self._others_usd + ours_usd * self._margin_per_usd
+        frac = self._params.margin_frac
+        if needed_usd > 0 and needed_usd >= frac * equity_usd:
+            share = needed_usd / equity_usd if equity_usd > 0 else float("inf")
+            text = (
+                f"maintenance margin {needed_usd:.2f} USD is {share:.1%} of the account value "
+                f"{equity_usd:.2f} USD, the limit is {frac:.1%}; at 100 % the venue liquidates"
+            )
+            self._risk.trip(Trip.MARGIN, share, frac, "of the account value", now_ns, text)
+
+    # -- what lasts -------------------------------------------------------------------------------
+
+    def update(
+        self,
+        now_ns: int,
+        orders: Orders,
+        *,
+        missing_lots: int,
+        offset_ns: int | None,
+        requests_left: int | None,
+        is_well: bool,
+        is_stuck: bool,
+    ) -> None:
+        """
+        Look at everything that must not last.
+
+        Args:
+            now_ns: Now.
+            orders: Ours.
+            missing_lots: The venue's position less what our fills explain.
+            offset_ns: Our clock less the venue's, travel included; None before it is known.
+            requests_left: At the venue; None before it is known.
+            is_well: Whether every term of the quote does what it must.
+            is_stuck: Whether the position is stuck against an urgent trend.
+        """
+        params = self._params
+        if orders.waiting() or self._unknown_ns:
+            self._follow_unknown(now_ns, orders)
+        self._mismatch(now_ns, missing_lots)
+        off_s = 0.0 if offset_ns is None else abs(offset_ns) / NS_PER_S
+        is_off = off_s >= params.clock_s
+        self._clock_ns = _since(self._clock_ns, now_ns, is_on=is_off)
+        if self._clock_ns is not None and now_ns - self._clock_ns >= CLOCK_HOLD_S * NS_PER_S:
+            self._risk.trip(Trip.CLOCK, off_s, params.clock_s, "s", now_ns)
+        if requests_left is not None and requests_left <= params.requests_left:
+            text = f"{requests_left} requests left at the venue: quotes could not be followed up"
+            left, limit = float(requests_left), float(params.requests_left)
+            self._risk.trip(Trip.REQUESTS, left, limit, "requests", now_ns, text)
+        self._unwell_ns = _since(self._unwell_ns, now_ns, is_on=not is_well)
+        self._lasts(Trip.DEAD_WIRING, self._unwell_ns, params.unwell_s, now_ns)
+        self._stuck_ns = _since(self._stuck_ns, now_ns, is_on=is_stuck)
+        self._lasts(Trip.STUCK_LONG, self._stuck_ns, params.stuck_s, now_ns)
+        self._lasts(Trip.JOURNAL, self._journal_ns, params.journal_s, now_ns)
+
+    def _follow_unknown(self, now_ns: int, orders: Orders) -> None:
+        """An order that is cancelled again and again without an answer is as old as its first."""
+        since, slots = self._unknown_ns, orders.slots
+        for cloid in list(since):
+            slot = slots.get(cloid)
+            if slot is None or (slot.state is not UNKNOWN and slot.state is not CANCELLING):
+                del since[cloid]
+        for slot in orders.waiting():
+            since.setdefault(slot.cloid, now_ns)
+        if since:
+            self._lasts(Trip.UNKNOWN_ORDER, min(since.values()), self._params.unknown_s, now_ns)
+
+    def _mismatch(self, now_ns: int, missing_lots: int) -> None:
+        params = self._params
+        since_ns = self._mismatch_ns = _since(self._mismatch_ns, now_ns, is_on=missing_lots != 0)
+        lasted_ns = 0 if since_ns is None else now_ns - since_ns
+        is_pulled = since_ns is not None and lasted_ns >= params.mismatch_pull_s * NS_PER_S
+        if is_pulled is not self.is_pulled:
+            self.is_pulled = is_pulled
+            if is_pulled:
+                facts: dict[str, int | float | str | bool | None] = {
+                    "missing_lots": missing_lots,
+                    "for_s": lasted_ns / NS_PER_S,
+                }
+                self.notes.append(Note("position.unexplained", "error", facts))
+            else:
+                self.notes.append(Note("position.explained", "info", {}))
+        if since_ns is not None and lasted_ns >= params.mismatch_kill_s * NS_PER_S:
+            text = (
+                f"for {lasted_ns / NS_PER_S:.1f} s the venue's position has differed by "
+                f"{missing_lots} lots from what our fills make it"
+            )
+            limit_s = params.mismatch_kill_s
+            self._risk.trip(Trip.MISMATCH, lasted_ns / NS_PER_S, limit_s, "s", now_ns, text)
+
+    def _lasts(self, trip: Trip, since_ns: int | None, limit_s: float, now_ns: int) -> None:
+        if since_ns is not None and now_ns - since_ns >= round(limit_s * NS_PER_S):
+            self._risk.trip(trip, (now_ns - since_ns) / NS_PER_S, limit_s, "s", now_ns)
+
+    def wake_at_ns(self) -> tuple[int | None, ...]:
+        """When a cause that lasts reaches its limit."""
+        params = self._params
+        unknown_ns = min(self._unknown_ns.values()) if self._unknown_ns else None
+        return (
+            _after(unknown_ns, params.unknown_s),
+            _after(self._mismatch_ns, params.mismatch_pull_s),
+            _after(self._mismatch_ns, params.mismatch_kill_s),
+            _after(self._clock_ns, CLOCK_HOLD_S),
+            _after(self._unwell_ns, params.unwell_s),
+            _after(self._stuck_ns, params.stuck_s),
+            _after(self._journal_ns, params.journal_s),
+        )
+
+
+def notional_usd(lots: int, px_ticks: float) -> float:
+    """Of a position, above 0."""
+    return abs(lots) * px_ticks * USD_PER_TICK_LOT
+
+
+def _since(since_ns: int | None, now_ns: int, *, is_on: bool) -> int | None:
+    if not is_on:
+        return None
+    return now_ns if since_ns is None else since_ns
+
+
+def _after(since_ns: int | None, span_s: float) -> int | None:
+    return None if since_ns is None else since_ns + round(span_s * NS_PER_S)
