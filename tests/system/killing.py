@@ -32,8 +32,9 @@ EAGER = (
     "risk.soft_limit_frac=0.45",
     "reconcile.requests_burst=2000",
     "reconcile.requests_last_h=0.05",
+    "guards.jump_sigmas=100",
 )
-"""Requests are no concern and no limit ends the run: there is always something in flight."""
+"""Requests are no concern, no limit ends the run, no jump empties it: something is in flight."""
 GAP_USD_MAX = 1e-3
 _SETTLED_S = 1.0
 _SECOND_RUN_S = 3.0
