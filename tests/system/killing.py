@@ -30,10 +30,13 @@ EAGER = (
     "risk.loss_limit_frac=0.5",
     "risk.drawdown_limit_frac=0.5",
     "risk.soft_limit_frac=0.45",
+    "guards.jump_sigmas=100",
+    "guards.jump_off_s=0.5",
     "reconcile.requests_burst=2000",
     "reconcile.requests_last_h=0.05",
 )
-"""Requests are no concern and no limit ends the run: there is always something in flight."""
+"""Requests are no concern, no limit ends the run and no jump empties it: there is always something
+in flight."""
 GAP_USD_MAX = 1e-3
 _SETTLED_S = 1.0
 _SECOND_RUN_S = 3.0
