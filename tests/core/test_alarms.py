@@ -250,6 +250,7 @@ def test_the_maintenance_margin_trips_at_its_share_of_the_account_value(
     it.settle()
     it.wait(1.0)
     it.apply(AccountRead(it.now_ns, it.venue_ms, sign * 800, 100.0, 10.0 + others_usd))
+    assert (it.engine.risk.kill is not None) is is_kill, "the reading itself trips"
     kill = kill_of(it)
     assert (kill is not None) is is_kill
     if kill is not None:

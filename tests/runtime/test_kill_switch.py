@@ -90,7 +90,8 @@ def test_a_trip_cancels_by_cloid_and_by_oid_before_anything_else_and_verifies() 
     assert run.resting() == []
 
 
-def test_an_order_that_no_cloid_reaches_is_cancelled_by_its_oid() -> None:
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_an_order_that_no_cloid_reaches_is_cancelled_by_its_oid(how: str) -> None:
     """The venue answers the cancel by cloid as if it had never heard of it."""
     run = still()
     run.start()
@@ -109,7 +110,10 @@ def test_an_order_that_no_cloid_reaches_is_cancelled_by_its_oid() -> None:
         return {"status": "ok", "response": data}
 
     run.venue.execute = deaf  # type: ignore[method-assign]
-    run.trader.kill("operator: test")
+    if how == "kill":
+        run.trader.kill("operator: test")
+    else:
+        run.trader.stop("Ctrl+C")
     ending = run.ended(60)
     assert deafness
     assert ending.final is not None
@@ -388,6 +392,25 @@ def hide_fills(run: PipeRun) -> None:
             post(path, body, on_done, timeout_s)
 
     run.http.post = blind  # type: ignore[method-assign]
+
+
+def test_a_fill_that_the_stream_keeps_back_is_found_in_the_history_within_seconds() -> None:
+    """A part is closed by hand, which is fine; nothing of ours speaks of it but the account."""
+    run = still("kill.check_s=2")
+    run.run(1)
+    inherit(run, 60.0)
+    run.start()
+    run.run(5)
+    run.faults(mute=["userFills"])
+    left = inherit(run, -20.0)
+    run.run(8)
+    assert len(run.log.named("position.differs")) == 1
+    assert len(run.log.named("snapshot.read")) == 2
+    assert run.trader.engine.missing_lots == 0
+    assert run.trader.engine.position.lots == round(left * 100)
+    assert not run.latched
+    assert run.resting()
+    run.stop()
 
 
 def test_fills_that_come_late_explain_the_difference_and_nothing_trips() -> None:

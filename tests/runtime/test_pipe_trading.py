@@ -74,7 +74,8 @@ def assert_consistent(run: PipeRun) -> None:
             changes = action["modifies"]
             assert all(item["order"]["t"] == {"limit": {"tif": "Alo"}} for item in changes)
         else:
-            by_oid = {"cancel"} if ending.kill is not None else set()
+            insisted = ending.kill is not None or run.log.named("order.still_resting")
+            by_oid = {"cancel"} if insisted else set()
             assert action["type"] in {"cancelByCloid", "updateLeverage"} | by_oid
     assert run.exposure_max <= 1.0
     # A side is sized at the price of its decision and weighed at the present one.

@@ -30,9 +30,10 @@ EAGER = (
     "risk.loss_limit_frac=0.5",
     "risk.drawdown_limit_frac=0.5",
     "risk.soft_limit_frac=0.45",
+    "guards.jump_sigmas=100",
+    "guards.jump_off_s=0.5",
     "reconcile.requests_burst=2000",
     "reconcile.requests_last_h=0.05",
-    "guards.jump_sigmas=100",
 )
 """Requests are no concern, no limit ends the run, no jump empties it: something is in flight."""
 GAP_USD_MAX = 1e-3

@@ -19,6 +19,7 @@ from mmbot.core.slots import CANCELLING, UNKNOWN
 from mmbot.core.types import NS_PER_S, USD_PER_TICK_LOT, Instrument
 
 _MINUTE_NS: Final = 60 * NS_PER_S
+_NOTHING: Final = (None,) * 6
 _NOT_OURS: Final = (Rejection.BUDGET, Rejection.POST_ONLY_WINDOW, Rejection.HALTED)
 """Refusals that say "not now"; they have triggers, or an end, of their own."""
 
@@ -42,8 +43,10 @@ class Alarms:
     """
 
     __slots__ = (
+        "_clock_limit_ns",
         "_clock_ns",
         "_equity_usd",
+        "_is_quiet",
         "_journal_ns",
         "_margin_per_usd",
         "_mismatch_ns",
@@ -66,6 +69,9 @@ class Alarms:
         self._rejected_ns: deque[int] = deque(maxlen=params.rejects)
         self._unknown_ns: dict[int, int] = {}
         """Since when each order is without a verdict."""
+        self._is_quiet = True
+        """Whether no cause that lasts has begun."""
+        self._clock_limit_ns = round(params.clock_s * NS_PER_S)
         self._clock_ns: int | None = None
         self._journal_ns: int | None = None
         self._mismatch_ns: int | None = None
@@ -94,6 +100,7 @@ class Alarms:
 
     def on_journal(self, event: JournalLag) -> None:
         """The journal lags, or has caught up."""
+        self._is_quiet = False
         if not event.is_late:
             self._journal_ns = None
         elif self._journal_ns is None:
@@ -139,6 +146,11 @@ class Alarms:
             self._risk.trip(Trip.BALANCE, equity_usd, limit_usd, "USD", at_ns, text)
         self.value(ours_usd, pnl_usd, at_ns)
 
+    @property
+    def is_weighed(self) -> bool:
+        """Whether the account has been read, so that the margin can be followed."""
+        return self._equity_usd is not None
+
     def value(self, ours_usd: float, pnl_usd: float, now_ns: int) -> None:
         """Hold the margin against the account value, both moved on from the last reading."""
         if self._equity_usd is None:
@@ -180,11 +192,21 @@ class Alarms:
             is_stuck: Whether the position is stuck against an urgent trend.
         """
         params = self._params
+        off_ns = 0 if offset_ns is None else abs(offset_ns)
+        if (
+            self._is_quiet
+            and missing_lots == 0
+            and is_well
+            and not is_stuck
+            and off_ns < self._clock_limit_ns
+            and (requests_left is None or requests_left > params.requests_left)
+            and not orders.waiting()
+        ):
+            return  # nothing is wrong, and nothing was: so it is at nearly every decision
         if orders.waiting() or self._unknown_ns:
             self._follow_unknown(now_ns, orders)
         self._mismatch(now_ns, missing_lots)
-        off_s = 0.0 if offset_ns is None else abs(offset_ns) / NS_PER_S
-        is_off = off_s >= params.clock_s
+        off_s, is_off = off_ns / NS_PER_S, off_ns >= self._clock_limit_ns
         self._clock_ns = _since(self._clock_ns, now_ns, is_on=is_off)
         if self._clock_ns is not None and now_ns - self._clock_ns >= CLOCK_HOLD_S * NS_PER_S:
             self._risk.trip(Trip.CLOCK, off_s, params.clock_s, "s", now_ns)
@@ -197,6 +219,7 @@ class Alarms:
         self._stuck_ns = _since(self._stuck_ns, now_ns, is_on=is_stuck)
         self._lasts(Trip.STUCK_LONG, self._stuck_ns, params.stuck_s, now_ns)
         self._lasts(Trip.JOURNAL, self._journal_ns, params.journal_s, now_ns)
+        self._is_quiet = not self.is_pulled and self._began() == _NOTHING
 
     def _follow_unknown(self, now_ns: int, orders: Orders) -> None:
         """An order that is cancelled again and again without an answer is as old as its first."""
@@ -237,18 +260,32 @@ class Alarms:
         if since_ns is not None and now_ns - since_ns >= round(limit_s * NS_PER_S):
             self._risk.trip(trip, (now_ns - since_ns) / NS_PER_S, limit_s, "s", now_ns)
 
-    def wake_at_ns(self) -> tuple[int | None, ...]:
-        """When a cause that lasts reaches its limit."""
-        params = self._params
+    def _began(self) -> tuple[int | None, ...]:
+        """When each cause that lasts was seen first."""
         unknown_ns = min(self._unknown_ns.values()) if self._unknown_ns else None
         return (
-            _after(unknown_ns, params.unknown_s),
-            _after(self._mismatch_ns, params.mismatch_pull_s),
-            _after(self._mismatch_ns, params.mismatch_kill_s),
-            _after(self._clock_ns, CLOCK_HOLD_S),
-            _after(self._unwell_ns, params.unwell_s),
-            _after(self._stuck_ns, params.stuck_s),
-            _after(self._journal_ns, params.journal_s),
+            unknown_ns,
+            self._mismatch_ns,
+            self._clock_ns,
+            self._unwell_ns,
+            self._stuck_ns,
+            self._journal_ns,
+        )
+
+    def wake_at_ns(self) -> tuple[int | None, ...]:
+        """When a cause that lasts reaches its limit."""
+        if self._is_quiet:
+            return ()
+        params = self._params
+        unknown, mismatch, clock, unwell, stuck, journal = self._began()
+        return (
+            _after(unknown, params.unknown_s),
+            _after(mismatch, params.mismatch_pull_s),
+            _after(mismatch, params.mismatch_kill_s),
+            _after(clock, CLOCK_HOLD_S),
+            _after(unwell, params.unwell_s),
+            _after(stuck, params.stuck_s),
+            _after(journal, params.journal_s),
         )
 
 

@@ -418,13 +418,12 @@ class Intake:
             mark = mid
         if mark is None:
             return
-        pnl = self.position.pnl_usd(mark)
+        pnl = marked = self.position.pnl_usd(mark)
         if mid is not None and mid != mark:
             pnl = min(pnl, self.position.pnl_usd(mid))
         self.risk.observe(pnl, now_ns)
-        self.alarms.value(
-            notional_usd(self.position.lots, mark), self.position.pnl_usd(mark), now_ns
-        )
+        if self.alarms.is_weighed:
+            self.alarms.value(notional_usd(self.position.lots, mark), marked, now_ns)
 
     def _note(self, event: str, level: str, **facts: int | float | str | bool | None) -> None:
         self._notes.append(Note(event, level, facts))
