@@ -481,7 +481,7 @@ def require_available(config: Config) -> None:
     """
     if config.mode == "live":
         raise ConfigError(
-            'mode = "live": not available yet: it waits for the full kill switch; '
+            'mode = "live": not available yet: it waits for the campaign of injected faults; '
             'use mode = "testnet" or "emulator"'
         )
 
