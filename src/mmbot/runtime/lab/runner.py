@@ -14,8 +14,10 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from math import log
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from statistics import fmean
+from threading import Thread
 from time import monotonic
 from typing import Final, TypeVar
 
@@ -164,9 +166,7 @@ def workers(count: int) -> Iterator[Workers]:
         yield Workers(None, 1)
         return
     # Spawned, not forked: nothing of this process is shared, on any system.
-    pool = ProcessPoolExecutor(
-        count, mp_context=get_context("spawn"), initializer=_yield_to_interrupts
-    )
+    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_begin_worker)
     try:
         yield Workers(pool, count)
     except BaseException:
@@ -175,9 +175,18 @@ def workers(count: int) -> Iterator[Workers]:
     pool.shutdown()
 
 
-def _yield_to_interrupts() -> None:
+def _begin_worker() -> None:
     """Ctrl+C reaches every process of a terminal: these end without a word, the first one tells."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Where the first process is killed, nobody is left to take results: do not go on for hours."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def run_lab(
