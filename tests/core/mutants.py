@@ -134,7 +134,7 @@ def session_for(field: str) -> Driven:
     """The session in which a field must act: terms of the bids are those of the asks, mirrored."""
     chosen = settings(shift_bps_max=5.0) if field == "shift_cap_bps" else None
     # The barrier first rises on the long side, whose increasing side has not been swept.
-    is_mirrored = ("bid" in field) is not ("guard" in field)
+    is_mirrored = ("bid" in field or "down" in field) is not ("guard" in field)
     return Driven(is_mirrored=is_mirrored, chosen=chosen)
 
 

@@ -74,7 +74,11 @@ def test_a_clock_that_is_set_makes_nothing_late(step_ms: int) -> None:
 
 @pytest.mark.parametrize("step_s", [-3600, 3600])
 def test_estimates_go_on_after_the_clock_was_set(step_s: int) -> None:
-    """Set back by an hour, every estimate took the next hour for history and stood still."""
+    """
+    Set back by an hour, every estimate took the next hour for history and stood still.
+
+    The clock was wrong for three seconds before; for ten it would trip the switch.
+    """
     it = steady(ladder={"gap_growth": 1.6})
     it.decide()
     it.sweep(Side.BUY)
@@ -82,6 +86,12 @@ def test_estimates_go_on_after_the_clock_was_set(step_s: int) -> None:
     for _ in range(30):
         it.wait(1.0)
         say(it)
+        it.decide()
+    it.now_ns -= step_s * NS_PER_S
+    it.apply(ClockStepped(it.now_ns, -step_s * NS_PER_S))
+    for _ in range(3):
+        it.wait(1.0)
+        say(it, -step_s * 1000)
         it.decide()
     before = it.engine.memory.bid
     assert before is not None
@@ -97,7 +107,7 @@ def test_estimates_go_on_after_the_clock_was_set(step_s: int) -> None:
         it.bid_ticks += move
         it.ask_ticks += move
         touch = Level(it.bid_ticks, 1000), Level(it.ask_ticks, 1000)
-        it.apply(Bbo(it.now_ns, it.venue_ms - TRAVEL_MS - step_s * 1000, *touch))
+        it.apply(Bbo(it.now_ns, it.venue_ms - TRAVEL_MS, *touch))
         decision = it.decide()
         it.engine.judge(decision)
         it.settle()

@@ -98,11 +98,11 @@ LEARNT: Final[dict[str, Knob]] = {
     "adverse.widen_half_life_s": Knob(200, lean.taken, NARROW),
     "adverse.tighten_half_life_s": Knob(60, lean.taken, NARROW),
     "adverse.change_per_min_max": Knob(0.02, lean.taken, NARROW),
-    "flow.ofi_window_s": Knob(3, lean.swept_in_a_rise, DEEP),
-    "flow.ofi_warm_s": Knob(400, lean.swept_in_a_rise, DEEP),
-    "flow.ofi_z_max": Knob(1, lean.swept_in_a_rise, DEEP),
+    "flow.ofi_window_s": Knob(3, lean.swept_in_a_rise, ALARMED),
+    "flow.ofi_warm_s": Knob(400, lean.swept_in_a_rise, ALARMED),
+    "flow.ofi_z_max": Knob(1, lean.swept_in_a_rise, ALARMED),
     "flow.ofi_sd_half_life_s": Knob(
-        60, lean.swept_in_a_rise, (*DEEP, ("cascade.danger_pull", 0.6))
+        60, lean.swept_in_a_rise, (*ALARMED, ("cascade.danger_pull", 0.6))
     ),
     "guards.stuck_x": Knob(0.5, lean.stuck, PATIENT),
     "guards.stuck_s": Knob(60, lean.stuck, PATIENT),
