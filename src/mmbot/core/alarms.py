@@ -111,7 +111,10 @@ class Alarms:
 
     def on_liquidated(self, side: str, sz: float, px: float, now_ns: int) -> None:
         """The venue closed something of ours by force."""
-        text = f"liquidation: the venue made us {side} {sz:g} at {px:g}"
+        text = (
+            f"the venue closed {sz:g} of our position by force, as {side} at {px:g}: liquidation, "
+            "deleveraging, or settlement of a market that stopped"
+        )
         self._risk.trip(Trip.LIQUIDATION, sz, 0.0, "coins", now_ns, text)
 
     def on_account(
