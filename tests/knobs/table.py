@@ -130,6 +130,7 @@ TABLE: Final[dict[str, Knob]] = {
     "flatten.slices": Knob(1, venue.leaving, CLOSING),
     "flatten.tries": Knob(1, venue.leaving, CLOSING),
     "flatten.pause_s": Knob(2, venue.leaving, CLOSING),
+    "flatten.window_s": Knob(10, venue.leaving_after_an_upgrade, CLOSING),
     "flatten.fee_bps_max": Knob(4, venue.leaving, CLOSING),
     "kill.flatten": Knob(False, venue.falling_hard, STANDING_HARD),
     "kill.check_s": Knob(4, venue.trading),
