@@ -19,7 +19,12 @@ from mmbot.core.slots import CANCELLING, UNKNOWN
 from mmbot.core.types import NS_PER_S, USD_PER_TICK_LOT, Instrument
 
 _MINUTE_NS: Final = 60 * NS_PER_S
-_NOT_OURS: Final = (Rejection.BUDGET, Rejection.POST_ONLY_WINDOW, Rejection.HALTED)
+_NOT_OURS: Final = (
+    Rejection.BUDGET,
+    Rejection.POST_ONLY_WINDOW,
+    Rejection.HALTED,
+    Rejection.CAP,
+)
 """Refusals that say "not now"; they have triggers, or an end, of their own."""
 
 CLOCK_HOLD_S: Final = 10.0
