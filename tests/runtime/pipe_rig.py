@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -72,13 +72,16 @@ class PipeRun:
         memory: CascadeMemory | None = None,
         day: Day | None = None,
         coin: str = "HYPE",
+        prepare: Callable[[PipeRun], None] | None = None,
+        signer: Signer | None = None,
     ) -> None:
         self.dex, _, name = coin.rpartition(":")
         self.coin = coin
         named = [f"instrument.coin={name}", f"instrument.dex={self.dex}"] if self.dex else []
         self.config: Config = load(CONFIG, [f"emulator.scenario={scenario}", *named, *sets])
-        self.signer = Signer(b"\x07" * 32, is_mainnet=False)
-        self.user = self.signer.address
+        owner = Signer(b"\x07" * 32, is_mainnet=False)
+        self.signer = signer or owner
+        self.user = owner.address
         self.venue, self.market = build_venue(
             coin,
             scenario,
@@ -94,6 +97,10 @@ class PipeRun:
             market_coin=coin,
             chance=random.Random(seed),
         )
+        if prepare is not None:
+            prepare(self)
+        if signer is not None:
+            self.exchange.gate.identities.approve_agent(self.user, signer.address, "", START_MS)
         self.sim = SimLoop(START_MS * NS_PER_MS)
         self.dialer = PipeDialer(self.sim, self.exchange, LATENCY_NS)
         self.http = PipeHttp(self.sim, self.exchange, LATENCY_NS)
