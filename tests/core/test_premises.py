@@ -21,6 +21,9 @@ from mmbot.core.events import (
     Rejection,
     Request,
 )
+from mmbot.core.gate import GateView, gate
+from mmbot.core.intents import Diff, Place
+from mmbot.core.premises import Shut
 from mmbot.core.types import NS_PER_S, Mode, Side
 
 PX = 26.2
@@ -277,3 +280,25 @@ def test_outside_its_hours_a_market_is_only_reduced() -> None:
     it.now_ns = until_ns + 5 * 60 * NS_PER_S
     assert go(it, 3).status.mode is Mode.RUNNING
     assert it.side(Side.BUY)
+
+
+@pytest.mark.parametrize("reason", Shut)
+def test_the_gate_lets_nothing_out_that_adds_and_says_why(reason: Shut) -> None:
+    """It trusts nobody before it; on the other side it passes what the venue is told reduces."""
+    it = rig()
+    for order in list(it.resting.values()):
+        it.cancel(order.cloid)
+    orders = it.engine.orders
+    mid = it.instrument.ticks(PX)
+    places = tuple(
+        Place(orders.new_cloid(), side, round(mid) - side * 500, 41, is_reduce_only=is_only)
+        for side, is_only in ((Side.BUY, False), (Side.SELL, False), (Side.SELL, True))
+    )
+    view = GateView(
+        mid, 1.0, it.bid_ticks, it.ask_ticks, LONG_LOTS, 200, LONG_LOTS, 800.0, is_trading=True,
+        must_reduce=True, shut=reason.value,
+    )  # fmt: skip
+    batch, notes = gate(Diff((), (), places), orders, view, it.instrument, it.now_ns)
+    assert batch is not None
+    assert batch.places == places[2:]
+    assert [note.facts["reason"] for note in notes] == [reason.value, "not reduce-only"]
