@@ -107,6 +107,7 @@ def state(path: Path) -> dict[str, Any]:
     db = sqlite3.connect(path)
     rows = db.execute("SELECT action FROM latch_history ORDER BY rowid").fetchall()
     (verdict,) = db.execute("PRAGMA integrity_check").fetchone()
+    (journal,) = db.execute("PRAGMA journal_mode").fetchone()
     db.close()
     return {
         "latched": None if latched is None else latched.trigger,
@@ -114,6 +115,7 @@ def state(path: Path) -> dict[str, Any]:
         "has_cascade": has_cascade,
         "history": [action for (action,) in rows],
         "integrity": verdict,
+        "journal": journal,
     }
 
 

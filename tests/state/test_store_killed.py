@@ -72,6 +72,7 @@ def test_the_next_start_finds_what_was_stored_last_or_what_was_just_being_stored
         assert "error" not in kill, kill
         found = dict(kill["state"])
         assert found.pop("integrity") == "ok", kill
+        assert found.pop("journal") == "wal", kill
         # One step may have reached the disk before its call returned.
         assert found in AFTER[kill["done"] : kill["done"] + 2], kill
 
@@ -90,6 +91,7 @@ def test_a_file_of_an_older_program_keeps_its_latch_however_its_upgrade_ends(
             "has_cascade": False,
             "history": ["tripped"],
             "integrity": "ok",
+            "journal": "wal",
         }
 
 

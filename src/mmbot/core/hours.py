@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mmbot.core.types import NS_PER_S
 
@@ -40,12 +40,11 @@ class HoursParams(BaseModel):
         "named is closed. Empty: always open.",
     )
 
-    @field_validator("utc")
-    @classmethod
-    def _readable(cls, spans: tuple[str, ...]) -> tuple[str, ...]:
-        for text in spans:
+    @model_validator(mode="after")
+    def _readable(self) -> HoursParams:
+        for text in self.utc:
             _minutes(text)
-        return spans
+        return self
 
 
 def _minutes(text: str) -> list[tuple[int, int]]:
@@ -57,17 +56,17 @@ def _minutes(text: str) -> list[tuple[int, int]]:
     """
     found = _SPAN.fullmatch(text)
     if found is None:
-        raise ValueError(f"{text!r} is no span of hours; {_SHAPE}")
+        raise ValueError(f"utc: {text!r} is no span of hours; {_SHAPE}")
     first, last = found["first"], found["last"] or found["first"]
     for day in (first, last):
         if day not in _DAYS:
-            raise ValueError(f"{text!r}: {day!r} is no weekday; use {', '.join(_DAYS)}")
+            raise ValueError(f"utc: {text!r}: {day!r} is no weekday; use {', '.join(_DAYS)}")
     begin = _minute_of(text, found["h0"], found["m0"])
     end = _minute_of(text, found["h1"], found["m1"])
     if end <= begin:
         raise ValueError(
-            f"{text!r} ends before it begins; hours across midnight are two spans, the first to "
-            "24:00, the second from 00:00 of the next day"
+            f"utc: {text!r} ends before it begins; hours across midnight are two spans, the first "
+            "to 24:00, the second from 00:00 of the next day"
         )
     at, until = _DAYS.index(first), _DAYS.index(last)
     days = [at]
@@ -80,7 +79,7 @@ def _minutes(text: str) -> list[tuple[int, int]]:
 def _minute_of(text: str, hour: str, minute: str) -> int:
     at = int(hour) * 60 + int(minute)
     if int(minute) >= 60 or at > _DAY_MIN:
-        raise ValueError(f"{text!r}: {hour}:{minute} is no time of a day; {_SHAPE}")
+        raise ValueError(f"utc: {text!r}: {hour}:{minute} is no time of a day; {_SHAPE}")
     return at
 
 
