@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmbot.config import Config, dump_toml, load, parse
+from mmbot.emulator.listings import dexes
 from mmbot.errors import ConfigError, Exit
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -346,3 +347,22 @@ def test_a_value_of_the_wrong_kind_is_answered_with_what_to_write(item: str, sai
     with pytest.raises(ConfigError) as caught:
         load(CONFIGS / "emulator.toml", [item])
     assert said in str(caught.value)
+
+
+def test_hours_that_cannot_be_read_are_named_by_their_key() -> None:
+    """One wrong line must not keep a market open all night."""
+    tree = {"instrument": {"coin": "HYPE"}, "risk": {"capital_usd": 100}}
+    with pytest.raises(ConfigError, match=r"hours\.utc: 'mon 22:00-02:00' ends before it begins"):
+        parse({**tree, "hours": {"utc": ["mon 22:00-02:00"]}}, "x.toml")
+    with pytest.raises(ConfigError, match=r"hours\.utc = 'mon 22:00-23:00': must be a list"):
+        parse({**tree, "hours": {"utc": "mon 22:00-23:00"}}, "x.toml")
+    kept = parse({**tree, "hours": {"utc": ["mon 22:00-23:00"]}}, "x.toml")
+    assert parse(tomllib.loads(dump_toml(kept)), "x.toml") == kept
+
+
+def test_the_template_of_a_builder_dex_names_a_growth_mode_asset() -> None:
+    """Its fee is a tenth; the program reads that from the venue, the person from the file."""
+    config = load(CONFIGS / "hip3.toml")
+    dex = next(dex for dex in dexes(is_hyna_alive=False) if dex.name == config.instrument.dex)
+    (asset,) = [it for it in dex.assets if it.name == config.instrument.wire_coin]
+    assert asset.growth_mode

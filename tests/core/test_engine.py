@@ -954,7 +954,7 @@ def _acked(it: Rig, cloid: int) -> Event:
     return Acked(it.now_ns, Request.PLACE, cloid, it.oid)
 
 
-@pytest.mark.parametrize("reason", [Rejection.MARGIN, Rejection.HALTED, Rejection.POST_ONLY_WINDOW])
+@pytest.mark.parametrize("reason", [Rejection.MARGIN, Rejection.POST_ONLY_WINDOW])
 def test_a_refusal_that_no_price_cures_pauses_the_side_longer_each_time(
     reason: Rejection,
 ) -> None:

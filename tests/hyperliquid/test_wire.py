@@ -428,6 +428,20 @@ def test_liquidation_is_ours_only_when_we_are_the_liquidated_user(
     assert event.is_liquidation is ours
 
 
+@pytest.mark.parametrize(
+    ("direction", "is_forced"),
+    [("Settlement", True), ("Auto-Deleveraging", True), ("Close Long", False), ("Buy", False)],
+)
+def test_what_the_venue_closes_without_an_order_counts_as_closed_by_force(
+    direction: str, *, is_forced: bool
+) -> None:
+    """Neither carries the object of a liquidation; taken for closing by hand, no one would look."""
+    event = _one("user", {"fills": [_fill_data(dir=direction)]})
+
+    assert isinstance(event, Fill)
+    assert event.is_liquidation is is_forced
+
+
 def test_fill_of_an_outcome_at_zero_does_not_disturb_the_link() -> None:
     """Settled outcomes and dust of other assets come down the same stream, at a price of 0."""
     data = {"user": _USER, "fills": [_fill_data(coin="#12", px="0.0"), _fill_data()]}

@@ -52,7 +52,7 @@ class Watched:
             if note.event in ("mode.changed", "killswitch.tripped"):
                 self._seen.append((at_s, note.event, note.facts.get("cause")))
         self._told = len(rig.notes)
-        if decision.leave is not None and not self._is_left:
+        if (decision.leave or decision.refusal) is not None and not self._is_left:
             self._is_left = True
             self._seen.append((at_s, "left"))
         if decision.status.reasons != self._reasons:
@@ -289,4 +289,27 @@ def jumping(config: Config, _: Path) -> list[object]:
             rig.set_fair(px)
             rig.run_over()
         rig.tell_book()
+    return watched.seen
+
+
+def shut_out(config: Config, _: Path) -> list[object]:
+    """
+    The venue's oracle falls silent for a while, goes apart from its mark, and the market halts.
+
+    It begins on a Tuesday at 22:13:20 UTC.
+    """
+    watched = Watched(config)
+    rig = watched.rig
+    rig.hold_position(_POSITION_LOTS)
+    for at_s in watched.steps(320, 0.5):
+        mid_px = None if at_s >= 120 else MID_PX
+        if mid_px is not None:
+            rig.tell_book()
+        else:
+            ms = rig.now_ns // NS_PER_MS
+            rig.apply(Bbo(rig.now_ns, ms, None, Level(rig.ask_ticks, 1000)))
+        if 20 <= at_s < 60:
+            continue
+        oracle_px = MID_PX * (1.003 if 80 <= at_s < 100 else 1.0)
+        rig.apply(AssetCtx(rig.now_ns, MID_PX, oracle_px, 0.0, 1e6, mid_px))
     return watched.seen

@@ -235,6 +235,19 @@ def leaving(desk: Desk) -> None:
 
 
 @_on_a_desk
+def leaving_after_an_upgrade(desk: Desk) -> None:
+    """The same where the venue takes no taker for the first forty seconds of the end."""
+    desk.start()
+    position = desk.trader.engine.position
+    assert desk.sim.run_till(lambda: abs(position.lots) >= 200, 300)
+    desk.exchange.faults.update({"is_post_only": True})
+    desk.trader.stop("the end")
+    desk.sim.run_for(40)
+    desk.exchange.faults.update({"is_post_only": False})
+    desk.sim.run_for(20)
+
+
+@_on_a_desk
 def falling_hard(desk: Desk) -> None:
     """Something is held when the price falls by a tenth: a trip, to its end."""
     desk.start()

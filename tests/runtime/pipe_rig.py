@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -70,12 +71,19 @@ class PipeRun:
         journal: Writer | None = None,
         memory: CascadeMemory | None = None,
         day: Day | None = None,
+        coin: str = "HYPE",
+        prepare: Callable[[PipeRun], None] | None = None,
+        signer: Signer | None = None,
     ) -> None:
-        self.config: Config = load(CONFIG, [f"emulator.scenario={scenario}", *sets])
-        self.signer = Signer(b"\x07" * 32, is_mainnet=False)
-        self.user = self.signer.address
+        self.dex, _, name = coin.rpartition(":")
+        self.coin = coin
+        named = [f"instrument.coin={name}", f"instrument.dex={self.dex}"] if self.dex else []
+        self.config: Config = load(CONFIG, [f"emulator.scenario={scenario}", *named, *sets])
+        owner = Signer(b"\x07" * 32, is_mainnet=False)
+        self.signer = signer or owner
+        self.user = owner.address
         self.venue, self.market = build_venue(
-            "HYPE",
+            coin,
             scenario,
             overrides=market or {},
             seed=seed,
@@ -86,9 +94,13 @@ class PipeRun:
             self.venue,
             self.market,
             ExchangeParams(latency_ms=latency_ms, requests_kept=100_000),
-            market_coin="HYPE",
+            market_coin=coin,
             chance=random.Random(seed),
         )
+        if prepare is not None:
+            prepare(self)
+        if signer is not None:
+            self.exchange.gate.identities.approve_agent(self.user, signer.address, "", START_MS)
         self.sim = SimLoop(START_MS * NS_PER_MS)
         self.dialer = PipeDialer(self.sim, self.exchange, LATENCY_NS)
         self.http = PipeHttp(self.sim, self.exchange, LATENCY_NS)
@@ -124,10 +136,16 @@ class PipeRun:
         self._missing_since: dict[int, int] = {}
 
     def _instrument(self) -> Instrument:
+        meta = self.info(type="meta", dex=self.dex)
+        dexs = self.info(type="perpDexs") if self.dex else None
+        return Universe.parse(meta, dexs, self.dex).instrument(self.coin)
+
+    def info(self, **payload: str) -> bytes:
+        """The venue's answer to a request of /info, a second later."""
         replies: list[HttpReply] = []
-        self.http.post("/info", b'{"type":"meta"}', replies.append, 5)
+        self.http.post("/info", json.dumps(payload).encode(), replies.append, 5)
         self.sim.run_for(1)
-        return Universe.parse(replies[0].body, None, "").instrument("HYPE")
+        return replies[0].body
 
     # -- driving ------------------------------------------------------------------------------
 
@@ -135,7 +153,9 @@ class PipeRun:
         """Set the leverage, as `mmbot run` does before it connects, then connect."""
         answers: list[VenueError | None] = []
         self.trader.gateway.update_leverage(
-            self.config.risk.leverage, is_cross=True, on_done=answers.append
+            min(self.config.risk.leverage, self.instrument.max_leverage),
+            is_cross=not self.instrument.only_isolated,
+            on_done=answers.append,
         )
         assert self.sim.run_till(lambda: bool(answers), 5)
         assert answers == [None]
@@ -202,12 +222,12 @@ class PipeRun:
 
     def resting(self) -> list[dict[str, Any]]:
         """Our open orders, by the venue's word."""
-        rows: list[dict[str, Any]] = self.venue.open_orders(self.user, "")
+        rows: list[dict[str, Any]] = self.venue.open_orders(self.user, self.dex)
         return rows
 
     def touch(self) -> tuple[float, float]:
         """Best bid and ask, by the venue's word."""
-        book = self.venue.l2_book("HYPE")
+        book = self.venue.l2_book(self.coin)
         assert book is not None
         bids, asks = book["levels"]
         return float(bids[0]["px"]), float(asks[0]["px"])
@@ -215,13 +235,13 @@ class PipeRun:
     def position_sz(self) -> float:
         """Our position, by the venue's word."""
         for row in self.state()["assetPositions"]:
-            if row["position"]["coin"] == "HYPE":
+            if row["position"]["coin"] == self.coin:
                 return float(row["position"]["szi"])
         return 0.0
 
     def state(self) -> dict[str, Any]:
         """`clearinghouseState` of our account."""
-        state: dict[str, Any] = self.venue.clearinghouse_state(self.user, "")
+        state: dict[str, Any] = self.venue.clearinghouse_state(self.user, self.dex)
         return state
 
     def fills(self) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from mmbot.core.engine import EngineParams
 from mmbot.core.events import Fill
+from mmbot.core.hours import HoursParams
 from mmbot.core.intents import Place
 from mmbot.core.quoter import TERMS
 from mmbot.core.types import USD_PER_TICK_LOT, Side
@@ -46,6 +47,12 @@ def test_the_same_plan_gives_the_same_session_to_the_last_bit(scenario: str) -> 
     once, again = (run_session(plan(scenario, minutes=3.0)) for _ in range(2))
     assert once == again
     assert once != run_session(plan(scenario, minutes=3.0, seed=4))
+
+
+def test_the_hours_of_a_market_close_no_laboratory() -> None:
+    """A session has no calendar; one that were closed for an hour would tell of no quoter."""
+    closed = ENGINE.model_copy(update={"hours": HoursParams(utc=("mon 00:00-00:01",))})
+    assert run_session(plan(engine=closed)) == run_session(plan())
 
 
 def test_another_quoter_meets_the_same_market() -> None:

@@ -383,3 +383,45 @@ async def test_a_side_too_small_for_an_order_anywhere_is_no_configuration() -> N
     """The head-room of a side counts: 10 USD a side never held an order of 10.5."""
     with pytest.raises(ConfigError, match="order_usd_min"):
         load(CONFIG, ["risk.capital_usd=10", "risk.max_position_usd=50"])
+
+
+async def test_a_halted_market_is_refused_with_the_reason() -> None:
+    """An order there would be refused, and its position would be settled at anybody's mark."""
+    async with venue_with() as (running, rest):
+        asset_id = running.exchange.venue.asset_id("HYPE")
+        assert asset_id is not None
+        running.exchange.venue.halt(asset_id)
+        facts = await facts_of(rest)
+
+    assert failed(facts) == ["market"]
+    assert "HYPE has no mid at the venue: trading is halted" in row(facts, "market").text
+
+
+async def test_a_cap_and_a_mark_off_the_oracle_are_said_and_refuse_nothing() -> None:
+    """Either may be over in a minute, and what is held can be reduced until then."""
+    async with venue_with() as (running, rest):
+        venue = running.exchange.venue
+        asset_id = venue.asset_id("HYPE")
+        assert asset_id is not None
+        assert row(await facts_of(rest), "market").text.startswith("trades, mark +0.0 bps")
+        venue.asset(asset_id).oi_cap_u = 0
+        capped = await facts_of(rest)
+        venue.asset(asset_id).oi_cap_u = None
+        venue.set_oracle(asset_id, venue.asset(asset_id).spec.mark_px * 0.99)
+        apart = await facts_of(rest, "premises.oracle_gap_bps=90")
+
+    assert failed(capped) == []
+    assert "WARNING: at its cap of open interest" in row(capped, "market").text
+    assert failed(apart) == []
+    assert "WARNING: more than premises.oracle_gap_bps = 90" in row(apart, "market").text
+
+
+async def test_the_hours_of_the_market_are_told() -> None:
+    """A run outside of them begins, and waits with nothing on the side that adds."""
+    async with venue_with() as (_, rest):
+        always = await facts_of(rest)
+        never = await facts_of(rest, 'hours.utc=["mon 00:00-00:01"]')
+
+    assert row(always, "hours").text == "always open"
+    assert failed(never) == []
+    assert " 00:0" in row(never, "hours").text

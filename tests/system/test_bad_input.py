@@ -41,9 +41,9 @@ def mmbot(*arguments: str, env: Mapping[str, str] | None = None) -> tuple[int, s
     return process.returncode, out, err
 
 
-def run(*sets: str, config: Path = CONFIG) -> tuple[int, str, str]:
+def run(*sets: str, config: Path = CONFIG, command: str = "run") -> tuple[int, str, str]:
     """`mmbot run` with these overrides, to its end."""
-    return mmbot("run", f"--config={config}", *(f"--set={item}" for item in sets))
+    return mmbot(command, f"--config={config}", *(f"--set={item}" for item in sets))
 
 
 @contextmanager
@@ -235,6 +235,35 @@ def test_a_coin_that_cannot_be_traded_ends_with_code_2(
     assert said in err
 
 
+def test_a_halted_market_ends_with_code_5_and_the_reason(tmp_path: Path) -> None:
+    """Nothing is sent to a market in which nothing can be traded."""
+    with exchange(sets=STILL) as venue:
+        venue.control("halt", coin="HYPE")
+        code, _, err = run(f"emulator.url={venue.url}", f"state_dir={tmp_path}")
+        assert venue.actions() == []
+
+    assert code == 5
+    assert "market: HYPE has no mid at the venue: trading is halted" in err
+
+
+def test_a_market_delisted_under_a_run_ends_it_with_code_5_and_the_reason(tmp_path: Path) -> None:
+    """Nothing rests, nothing is latched, and the next start is refused as by any delisted perp."""
+    with exchange(sets=STILL) as venue:
+        sets = (f"emulator.url={venue.url}", f"state_dir={tmp_path / 'state'}")
+        with daemon(tmp_path / "run", config=CONFIG, sets=sets) as first:
+            first.wait_for("orders rest", lambda _: len(venue.resting()) >= 4)
+            venue.control("delist", coin="HYPE")
+            code, out, err = first.end()
+        assert venue.resting() == []
+        again = run(*sets)
+
+    assert code == 5
+    assert "HYPE was delisted by the venue: nothing can be traded there any more" in out + err
+    assert "Traceback" not in err
+    assert again[0] == 2
+    assert "HYPE is delisted" in again[2]
+
+
 def test_an_embedded_exchange_that_does_not_start_says_why() -> None:
     """The child's own sentence is the one a person can act on."""
     code, _, err = run("instrument.coin=NOPE")
@@ -285,6 +314,32 @@ def test_a_latched_switch_ends_with_code_3_before_anything_is_sent(tmp_path: Pat
     assert code == 3
     assert reason.text in err
     assert "mmbot reset" in err
+
+
+@pytest.mark.parametrize("damage", ["a page", "the header", "cut short"])
+def test_a_damaged_safety_state_is_left_alone(tmp_path: Path, damage: str) -> None:
+    """It may hold a latch: neither taken for "not latched" nor written over, by any command."""
+    with exchange(sets=STILL) as venue:
+        path = store_path(tmp_path, f"emulator-{urlsplit(venue.url).netloc}", venue.user, "HYPE")
+        with Store(path) as store:
+            store.latch(KillReason("operator", 1.0, 1.0, "command", "by hand", 1))
+        content = bytearray(path.read_bytes())
+        if damage == "a page":
+            content[4096:8192] = b"\xff" * 4096
+        elif damage == "the header":
+            content[:16] = b"not sqlite at all"[:16]
+        else:
+            del content[len(content) // 2 :]
+        path.write_bytes(content)
+        sets = (f"emulator.url={venue.url}", f"state_dir={tmp_path}")
+        told = [run(*sets), run(*sets, command="reset")]
+        assert venue.actions() == []
+
+    for code, _, err in told:
+        assert code == 1
+        assert f"cannot use the safety state {path}" in err
+        assert "Traceback" not in err
+    assert path.read_bytes() == content
 
 
 def test_a_foreign_safety_state_is_left_alone(tmp_path: Path) -> None:

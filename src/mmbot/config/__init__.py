@@ -39,7 +39,9 @@ from mmbot.core.estimators.trend import TrendParams
 from mmbot.core.estimators.volatility import VolatilityParams
 from mmbot.core.flatten import FlattenParams
 from mmbot.core.guards import GuardParams
+from mmbot.core.hours import HoursParams
 from mmbot.core.ladder import LadderParams, side_usd_min
+from mmbot.core.premises import PremisesParams
 from mmbot.core.quoter import QuoterParams
 from mmbot.core.reconcile import ReconcileParams
 from mmbot.core.risk import KillParams, RiskParams
@@ -336,6 +338,8 @@ class Config(BaseModel):
     guards: GuardParams = GuardParams()
     kill: KillParams = KillParams()
     book: BookParams = BookParams()
+    premises: PremisesParams = PremisesParams()
+    hours: HoursParams = HoursParams()
     watchdog: WatchdogParams = WatchdogParams()
     link: LinkParams = LinkParams()
     gateway: GatewayParams = GatewayParams()
@@ -374,6 +378,8 @@ class Config(BaseModel):
             guards=self.guards,
             book=self.book,
             kill=self.kill,
+            premises=self.premises,
+            hours=self.hours,
         )
 
     @property

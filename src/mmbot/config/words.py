@@ -68,6 +68,8 @@ def explain(model: type[BaseModel], item: ErrorDetails) -> str:
         section = key.rpartition(".")[0]
         where = f"add it to section [{section}]" if section else f"add a section [{key}]"
         return f"{key}: missing; {REMEDIES.get(key, where)}"
+    if kind == "tuple_type":
+        return f"{key} = {show(item['input'])}: must be a list; write it in brackets, [...]"
     if kind == "value_error":
         # A model's own check: its sentence begins with the key it is about.
         return f"{key}.{item['ctx']['error']}"

@@ -20,7 +20,12 @@ from mmbot.core.types import NS_PER_S, USD_PER_TICK_LOT, Instrument
 
 _MINUTE_NS: Final = 60 * NS_PER_S
 _NOTHING: Final = (None,) * 6
-_NOT_OURS: Final = (Rejection.BUDGET, Rejection.POST_ONLY_WINDOW, Rejection.HALTED)
+_NOT_OURS: Final = (
+    Rejection.BUDGET,
+    Rejection.POST_ONLY_WINDOW,
+    Rejection.HALTED,
+    Rejection.CAP,
+)
 """Refusals that say "not now"; they have triggers, or an end, of their own."""
 
 CLOCK_HOLD_S: Final = 10.0
@@ -118,7 +123,10 @@ class Alarms:
 
     def on_liquidated(self, side: str, sz: float, px: float, now_ns: int) -> None:
         """The venue closed something of ours by force."""
-        text = f"liquidation: the venue made us {side} {sz:g} at {px:g}"
+        text = (
+            f"the venue closed {sz:g} of our position by force, as {side} at {px:g}: liquidation, "
+            "deleveraging, or settlement of a market that stopped"
+        )
         self._risk.trip(Trip.LIQUIDATION, sz, 0.0, "coins", now_ns, text)
 
     def on_account(

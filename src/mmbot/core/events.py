@@ -169,6 +169,7 @@ class Rejection(Enum):
     AUTH = "auth"
     HALTED = "halted"
     ORACLE = "oracle"
+    CAP = "open_interest_cap"
     OTHER = "other"
 
 
@@ -340,6 +341,20 @@ class Measured(msgspec.Struct, frozen=True, gc=False, tag="measured"):
     value: float
 
 
+class Listing(msgspec.Struct, frozen=True, gc=False, tag="listing"):
+    """
+    What the venue's lists say of our market.
+
+    `requested_at_ns` is when the reading began: a refusal after it is newer.
+    """
+
+    recv_ns: int
+    requested_at_ns: int
+    is_capped: bool
+    """Open interest is at its cap: the venue takes nothing but what reduces."""
+    is_delisted: bool
+
+
 class DayBegan(msgspec.Struct, frozen=True, gc=False, tag="day"):
     """
     What earlier runs of the day did, given before the first snapshot.
@@ -377,4 +392,5 @@ Event = (
     | AccountRead
     | Measured
     | DayBegan
+    | Listing
 )

@@ -40,6 +40,13 @@ class FlattenParams(BaseModel):
     pause_s: float = Field(
         1.0, ge=0.1, le=30, description="Time between two closing orders, s: readings lag as much."
     )
+    window_s: float = Field(
+        180.0,
+        ge=0,
+        le=600,
+        description="How long closing waits where the venue takes post-only orders alone, as it "
+        "does after an upgrade of its network, s.",
+    )
     fee_bps_max: float = Field(
         10.0, ge=0, le=100, description="Taker fee from which nothing is closed as a taker, bps."
     )

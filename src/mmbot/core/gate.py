@@ -97,6 +97,8 @@ class GateView(msgspec.Struct, frozen=True, gc=False):
     """The mode lets out nothing that is not reduce-only."""
     is_jumping: bool = False
     """The price has just jumped: nothing leaves on a side that would add to the position."""
+    shut: str | None = None
+    """Why nothing leaves there for another reason: what the venue says of the market."""
 
 
 def gate(
@@ -212,11 +214,11 @@ class _Lane:
         "_exposure_lots",
         "_floor_u",
         "_held_lots",
-        "_is_shut",
         "_must_reduce",
         "_orders",
         "_q_max_lots",
         "_reduce_lots",
+        "_shut",
         "_side",
         "_sign",
         "_touch_u",
@@ -236,7 +238,10 @@ class _Lane:
         self._budget_lots = view.budget_bid_lots if is_bid else view.budget_ask_lots
         self._held_lots = sign * view.position_lots
         """Position towards which this side adds: negative where it reduces."""
-        self._is_shut = view.is_jumping and self._held_lots >= 0
+        self._shut: str | None = None
+        """Why nothing leaves on this side."""
+        if self._held_lots >= 0:
+            self._shut = view.shut or ("price jump" if view.is_jumping else None)
         self._reduce_lots = max(0, -self._held_lots)
         self._touch_u = sign * (view.ask_px_ticks if is_bid else view.bid_px_ticks)
         """Other side's touch in u = side * price: an order at or beyond it would execute."""
@@ -264,8 +269,8 @@ class _Lane:
             return "below the least notional"
         if u >= self._touch_u:
             return "would execute"
-        if self._is_shut:
-            return "price jump"
+        if self._shut is not None:
+            return self._shut
         growth = size - rest_lots
         if growth > 0 and self._exposure_lots + growth > self._budget_lots:
             return "side budget"

@@ -112,6 +112,8 @@ class Trip(Enum):
     EDGE = "negative_edge"
     VITALS = "vitals"
     """A term of the quote does not do what it must."""
+    HOURS = "trading_hours"
+    """It is outside the hours in which this market is quoted."""
     CLEARED = "cleared"
     """No cause for REDUCING is left."""
     SESSION_LOSS = "session_loss"
@@ -145,7 +147,14 @@ class Trip(Enum):
     OPERATOR = "operator"
 
 
-SOFT: Final = (Trip.INVENTORY, Trip.SOFT_LOSS, Trip.STUCK, Trip.EDGE, Trip.VITALS)
+SOFT: Final = (
+    Trip.INVENTORY,
+    Trip.SOFT_LOSS,
+    Trip.STUCK,
+    Trip.EDGE,
+    Trip.VITALS,
+    Trip.HOURS,
+)
 """What only reduces."""
 
 KILLS: Final = tuple(trip for trip in Trip if trip not in (*SOFT, Trip.CLEARED))

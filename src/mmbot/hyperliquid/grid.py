@@ -25,6 +25,8 @@ from mmbot.hyperliquid.wire_types import (
 
 _GRID_TOLERANCE: Final = 1e-3
 """In ticks or lots: far above the error of a float, far below a digit that does not belong."""
+_FORCED: Final = frozenset(("Settlement", "Auto-Deleveraging"))
+"""Directions of a fill that nobody on our side ordered. Hyperliquid docs, "Fills"."""
 
 # A member of an enum is a slow look-up, and a print needs one.
 _BUY, _SELL = Side.BUY, Side.SELL
@@ -114,8 +116,9 @@ class Grid:
         """
         A fill of ours.
 
-        `is_liquidation` says that it was our position that was liquidated; the counterparty of a
-        liquidation carries the same mark on its fill.
+        `is_liquidation` says that the venue closed our position by force: liquidated it (the
+        counterparty of a liquidation carries the same mark on its fill), deleveraged it, or settled
+        it because the market stopped.
 
         Raises:
             VenueProtocolError: Off the grid, of no size, or dated in the future.
@@ -140,7 +143,7 @@ class Grid:
             start_position_lots=self.lots(fill.start_position),
             is_taker=fill.crossed,
             is_snapshot=is_snapshot,
-            is_liquidation=liquidated.lower() == user,
+            is_liquidation=liquidated.lower() == user or fill.dir in _FORCED,
         )
 
     def order(self, order: WireOrder, status: str, venue_ms: int, recv_ns: int) -> OrderUpdate:

@@ -392,6 +392,14 @@ class Meta(msgspec.Struct, frozen=True, rename="camel"):
     collateral_token: Count | None = None
 
 
+class MarketCtx(msgspec.Struct, frozen=True, rename="camel"):
+    """Mark and oracle of one perp; `mid_px` is None where it has no book with two sides."""
+
+    mark_px: Px
+    oracle_px: Px
+    mid_px: Px | None = None
+
+
 class PerpDex(msgspec.Struct, frozen=True):
     """One builder dex, from `perpDexs`; its place in the list is part of asset ids."""
 
@@ -408,7 +416,10 @@ class _SpotMeta(msgspec.Struct):
 
 
 _META: Final = msgspec.json.Decoder(Meta, strict=False)
+_META_AND_CTXS: Final = msgspec.json.Decoder(tuple[Meta, list[msgspec.Raw]], strict=False)
+_CTX: Final = msgspec.json.Decoder(MarketCtx, strict=False)
 _PERP_DEXS: Final = msgspec.json.Decoder(list[PerpDex | None])
+_COINS: Final = msgspec.json.Decoder(list[str])
 _SPOT_META: Final = msgspec.json.Decoder(_SpotMeta)
 
 
@@ -420,6 +431,21 @@ def meta(body: bytes) -> Meta:
 def perp_dexs(body: bytes) -> list[PerpDex | None]:
     """Read the builder dexes in the order that gives them their ids; element 0 is the main dex."""
     return _read(body, _PERP_DEXS, "perpDexs")
+
+
+def coins_at_cap(body: bytes) -> list[str]:
+    """Read the perps of a dex at their cap of open interest, from `perpsAtOpenInterestCap`."""
+    return _read(body, _COINS, "perpsAtOpenInterestCap")
+
+
+def market_ctx(body: bytes, coin: str) -> MarketCtx:
+    """Read what trades now of one perp, from `metaAndAssetCtxs` of its dex."""
+    listed, ctxs = _read(body, _META_AND_CTXS, "metaAndAssetCtxs")
+    names = [asset.name for asset in listed.universe]
+    if coin not in names or len(ctxs) != len(names):
+        msg = f"/info metaAndAssetCtxs: does not tell of {coin}"
+        raise VenueProtocolError(msg)
+    return _read(bytes(ctxs[names.index(coin)]), _CTX, "metaAndAssetCtxs")
 
 
 def spot_tokens(body: bytes) -> dict[int, str]:

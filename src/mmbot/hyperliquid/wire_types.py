@@ -112,6 +112,7 @@ class WireFill(msgspec.Struct, rename="camel"):
     tid: Count | None = None
     cloid: str | None = None
     liquidation: WireLiquidation | None = None
+    dir: str = ""
 
 
 class WireFills(msgspec.Struct, rename="camel"):

@@ -34,6 +34,7 @@ from mmbot.core.events import (
     JournalLag,
     LinkLost,
     LinkUp,
+    Listing,
     Measured,
     OrderMissing,
     OrderUpdate,
@@ -89,6 +90,7 @@ class Kind(IntEnum):
     ACCOUNT = 51
     MEASURED = 52
     DAY = 53
+    LISTING = 54
 
 
 EVENT_KINDS: Final[Mapping[type, Kind]] = {
@@ -114,6 +116,7 @@ EVENT_KINDS: Final[Mapping[type, Kind]] = {
     AccountRead: Kind.ACCOUNT,
     Measured: Kind.MEASURED,
     DayBegan: Kind.DAY,
+    Listing: Kind.LISTING,
 }
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from mmbot.core.events import Acked, Event, OutcomeUnknown, Rejected
+from mmbot.core.events import Acked, Event, OutcomeUnknown, Rejected, Rejection
 from mmbot.core.flatten import FlattenParams, Touch, bound_ticks, next_close, slice_lots, too_dear
 from mmbot.core.gate import gate_close
 from mmbot.core.types import NS_PER_S, Fees, Instrument, Side, notional_usd
@@ -32,6 +32,8 @@ _READ_TIMEOUT_S: Final = 5.0
 _ACCOUNT: Final = "clearinghouseState"
 _BOOK: Final = "l2Book"
 _FEES: Final = "userFees"
+_WINDOW_PAUSE_NS: Final = 5 * NS_PER_S
+"""Between two tries while the venue takes post-only orders alone: each costs a request."""
 _CLOID_BIT: Final = 1 << 63
 """Set in the cloid of a closing order, and in none of the ladder's: those count from 1."""
 
@@ -127,6 +129,8 @@ class Flattener:
         self._waits_for: int | None = None
         """Cloid of the order that has no verdict yet."""
         self._rounds = 0
+        self._window_ns: int | None = None
+        """When the venue first refused takers, after an upgrade of its network."""
         self._orders = 0
         self._fees: Fees | None = None
         self._before_lots: int | None = None
@@ -312,6 +316,8 @@ class Flattener:
         self._waits_for = None
         if isinstance(event, Rejected):
             self._log.warning("flatten.refused", text=event.text)
+            if event.reason is Rejection.POST_ONLY_WINDOW and self._waits_out_window():
+                return
             self._go_on(f"the venue refused it: {event.text}")
         elif isinstance(event, OutcomeUnknown):
             self._log.warning("flatten.unanswered", text=event.text)
@@ -319,6 +325,19 @@ class Flattener:
             self._go_on(f"the venue did not answer: {event.text}", wait_ns=self._expires_ns)
         else:
             self._go_on(self._why)
+
+    def _waits_out_window(self) -> bool:
+        """After an upgrade of its network the venue takes no taker for minutes: no try counts."""
+        now_ns = self._clock()
+        if self._window_ns is None:
+            self._window_ns = now_ns
+            self._log.warning("flatten.waits", window_s=self._params.window_s)
+            if self._say is not None:
+                self._say("the venue takes post-only orders alone after an upgrade: waiting")
+        if now_ns - self._window_ns >= self._params.window_s * NS_PER_S:
+            return False
+        self._timer = self._scheduler.call_at(now_ns + _WINDOW_PAUSE_NS, self._look)
+        return True
 
     def _go_on(self, why: str, *, wait_ns: int = 0) -> None:
         """Look again after a pause, unless that was the last round."""

@@ -16,6 +16,7 @@ import msgspec
 from mmbot.config import Config
 from mmbot.core.engine import Engine
 from mmbot.core.events import Bbo, Level, LinkUp, Snapshot
+from mmbot.core.hours import Hours
 from mmbot.core.ladder import side_usd_min
 from mmbot.core.risk import POSITION_PER_CAPITAL_MAX, Limits
 from mmbot.core.sizing import TRIP_P_MAX, NoiseTrips, noise_trips, range_vol_bps_rt_s
@@ -115,6 +116,8 @@ async def read_facts(
             rest.info({"type": "openOrders", "user": user, "dex": dex}),
             rest.info({"type": "userRateLimit", "user": user}),
             rest.info({"type": "activeAssetData", "user": user, "coin": coin}),
+            rest.info({"type": "metaAndAssetCtxs", "dex": dex}),
+            rest.info({"type": "perpsAtOpenInterestCap", "dex": dex}),
         ),
         _clock_skew_ms(rest),
         _measured_vol(rest, coin),
@@ -127,9 +130,13 @@ async def read_facts(
     orders = wire_rest.open_orders(bodies[4], instrument, now_ns)
     budget = wire_rest.user_rate_limit(bodies[5])
     asset = wire_rest.active_asset_data(bodies[6])
+    ctx = wire_rest.market_ctx(bodies[7], coin)
+    is_capped = coin in wire_rest.coins_at_cap(bodies[8])
     noise, weighed = noise_row(config, account.equity_usd, instrument, measured)
     rows = (
         _instrument_row(instrument),
+        _market_row(config, coin, ctx, is_capped=is_capped),
+        _fine("hours", Hours(config.hours).text(now_ns)),
         _signer_row(signer, user, role),
         Row("account mode", mode in STANDARD_MODES, _mode_text(mode)),
         _fine("fees", f"maker {rates.maker_bps:.3f} bps, taker {rates.taker_bps:.3f} bps"),
@@ -302,6 +309,26 @@ def _instrument_row(instrument: Instrument) -> Row:
         f"{instrument.coin} id {instrument.asset_id}, sizes to {instrument.sz_decimals} decimals, "
         f"at most {instrument.max_leverage}x, collateral {instrument.collateral}{growth}",
     )
+
+
+def _market_row(config: Config, coin: str, ctx: wire_rest.MarketCtx, *, is_capped: bool) -> Row:
+    """Whether it trades; what only keeps the position from growing may be over at any time."""
+    if ctx.mid_px is None:
+        return _bad(
+            "market",
+            f"{coin} has no mid at the venue: trading is halted, or nobody quotes it; wait until "
+            "it trades, or name another instrument.coin",
+        )
+    gap_bps = (ctx.mark_px / ctx.oracle_px - 1) * 1e4
+    text = f"trades, mark {gap_bps:+.1f} bps from the oracle"
+    if is_capped:
+        text += "; WARNING: at its cap of open interest, a position is only reduced"
+    elif abs(gap_bps) > config.premises.oracle_gap_bps:
+        text += (
+            f"; WARNING: more than premises.oracle_gap_bps = {config.premises.oracle_gap_bps:g}, a "
+            "position is only reduced"
+        )
+    return _fine("market", text)
 
 
 def _signer_row(signer: Signer, user: str, role: wire_rest.UserRole) -> Row:

@@ -33,7 +33,14 @@ from mmbot.core.orders import READ_LAG_NS, SlotState
 from mmbot.core.risk import Day
 from mmbot.core.triggers import Trip, closes_position
 from mmbot.core.types import NS_PER_MS, NS_PER_S, Instrument
-from mmbot.errors import Exit, InvariantError, MmbotError, VenueError, VenueProtocolError
+from mmbot.errors import (
+    CheckError,
+    Exit,
+    InvariantError,
+    MmbotError,
+    VenueError,
+    VenueProtocolError,
+)
 from mmbot.hyperliquid.deadman import DeadMan
 from mmbot.hyperliquid.gateway import Gateway
 from mmbot.hyperliquid.link import Link
@@ -46,6 +53,7 @@ from mmbot.hyperliquid.wire import Decoder, ErrorFrame, NonUserCancel, Pong, Sub
 from mmbot.journal.writer import Writer
 from mmbot.runtime.ending import CLOID_MAGIC, Closing, Ending, is_ours
 from mmbot.runtime.flatten import Closed, Flattener
+from mmbot.runtime.listing import ListingReader
 from mmbot.runtime.recording import new_engine
 from mmbot.runtime.telling import Log, Teller
 from mmbot.runtime.truth import Truth
@@ -191,6 +199,19 @@ class Trader:
             is_up=lambda: self.link.is_up,
             reread=self._reread,
             log=lambda: self.log,
+            worth_s=config.premises.oracle_stale_s,
+        )
+        self._listing = ListingReader(
+            instrument,
+            engine=self.engine,
+            http=ports.http,
+            clock=ports.clock,
+            scheduler=ports.scheduler,
+            budget=self.gateway.budget,
+            params=config.premises,
+            emit=self.emit,
+            is_trading=lambda: self._closing.is_trading,
+            log=lambda: self.log,
         )
 
     def _connect(
@@ -295,6 +316,7 @@ class Trader:
         self._scheduler.call_at(self._clock() + _OWED_LOOK_NS, self._look_for_owed)
         self._scheduler.call_at(self._clock() + _DAY_NS, self._keep_day)
         self._truth.start()
+        self._listing.start()
 
     def on_frames(self, frames: Sequence[bytes], recv_ns: int) -> None:
         """Handle one socket read: record it, fold every frame, decide once, send once."""
@@ -384,6 +406,8 @@ class Trader:
         if decision.leave is not None and closing.is_trading:
             closing.must_flatten = True
             self.stop(decision.leave)
+        if decision.refusal is not None:
+            self.fail(CheckError(decision.refusal))
 
     def _keep_memory(self) -> None:
         """Have the memory of sweeps stored when it has changed, after what it led to has left."""

@@ -8,6 +8,7 @@ goes to the engine, whose alarms pull the quotes and trip; here is only asked an
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 import msgspec
@@ -45,6 +46,7 @@ class Truth:
         is_up: Whether there is a connection; without one its own triggers count.
         reread: Begins a whole reading of the account, unless one is under way.
         log: Hears of a comparison that failed.
+        worth_s: Age of the mark from which it is told in any case, s.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Truth:
         is_up: Callable[[], bool],
         reread: Callable[[], None],
         log: Callable[[], Log],
+        worth_s: float = inf,
     ) -> None:
         self._instrument = instrument
         self._engine = engine
@@ -76,6 +79,7 @@ class Truth:
         self._is_up = is_up
         self._reread = reread
         self._log = log
+        self._worth_s = worth_s
         self._payload = msgspec.json.encode({"type": _ACCOUNT, "user": user, "dex": instrument.dex})
         self._started_ns = 0
         self._reread_ns = 0
@@ -147,10 +151,11 @@ class Truth:
             # A whole reading brings the fills with it that explain the difference.
             self._reread_ns = now_ns
             self._reread()
-        for gauge, at_ns, limit_s in (
-            (Gauge.MARK_AGE_S, engine.ctx_ns, params.mark_s),
-            (Gauge.ACCOUNT_AGE_S, engine.account_ns, params.account_s),
+        mark_s = min(self._worth_s, _WORTH_A_LOOK * params.mark_s)
+        for gauge, at_ns, worth_s in (
+            (Gauge.MARK_AGE_S, engine.ctx_ns, mark_s),
+            (Gauge.ACCOUNT_AGE_S, engine.account_ns, _WORTH_A_LOOK * params.account_s),
         ):
             age_s = (now_ns - (self._started_ns if at_ns is None else at_ns)) / NS_PER_S
-            if age_s >= _WORTH_A_LOOK * limit_s and self._is_trading():
+            if age_s >= worth_s and self._is_trading():
                 self._emit(Measured(now_ns, gauge, age_s))

@@ -13,6 +13,7 @@ from mmbot.core.engine.watch import Watch
 from mmbot.core.events import ClockStepped, Event
 from mmbot.core.intents import Cancel, Diff, Note, Status
 from mmbot.core.ladder import Ladder, SideInputs, SideTarget
+from mmbot.core.premises import Shut
 from mmbot.core.quoter import MarketView, Quote, Quoter
 from mmbot.core.reconcile import Forecast, SideView
 from mmbot.core.risk import Batch, GateView, Limits, gate
@@ -52,6 +53,8 @@ class Engine(Watch):
         self._stale_pull_ns = int(params.risk.stale_pull_s * NS_PER_S)
         self._stale_kill_ns = int(params.risk.stale_kill_s * NS_PER_S)
         self._warm_ns = int(params.risk.warm_s * NS_PER_S)
+        self._shut: Shut | None = None
+        """Why nothing may be added to the position, as of the last decision."""
         self._warm_at_ns: int | None = None
         """When the first market to be priced will have been watched for long enough."""
         self._is_stale = False
@@ -82,6 +85,7 @@ class Engine(Watch):
         guard = self._guard(x, now_ns)
         self._alarm(now_ns)
         risk.update(x, old_ns, now_ns, guard)
+        self._shut = self.premises.update(now_ns, has_book=book.fair_ticks is not None)
         blocked = self._blocked(age_ns, lag_ns, q_max)
         if (blocked is _STALE or blocked is _LATE) is not self._is_stale:
             self._tell_stale(blocked, age_ns, lag_ns)
@@ -106,7 +110,10 @@ class Engine(Watch):
         self._wake_of = (view, age_ns, old_ns, now_ns)
         status = self._status(blocked, view)
         leave = None if blocked is not None else self._leave(x, self._quoter.base_bps, now_ns)
-        return Decision(batch, self._drain(), queries, status, capture, risk.kill, relink, leave)
+        refusal = self.premises.refusal(self.instrument.coin, now_ns)
+        return Decision(
+            batch, self._drain(), queries, status, capture, risk.kill, relink, leave, refusal
+        )
 
     @property
     def x(self) -> float:
@@ -235,6 +242,8 @@ class Engine(Watch):
             return "reducing"
         if abs(x) >= 1.0:
             return "position limit"
+        if self._shut is not None:
+            return self._shut.value
         guards = self._guards
         if guards is not None and guards.is_jumping(now_ns):
             return "price jump"
@@ -255,7 +264,9 @@ class Engine(Watch):
         instrument, lots = self.instrument, self.position.lots
         live_px = self._digest.live_px(self.orders)
         self.signals.look(now_ns, book, live_px)
-        must_reduce = self.risk.mode is not RUNNING
+        # At the cap the venue refuses what would turn the position round, and a stale oracle is no
+        # price to be turned at: what reduces then only reduces.
+        must_reduce = self.risk.mode is not RUNNING or self._shut is not None
         step = instrument.step_ticks(int(fair))
         quote, market = self._quote(limits, fair, step, x, now_ns)
         self._stance = market.stance
@@ -267,6 +278,8 @@ class Engine(Watch):
         # The best prices that cannot execute: one step inside the other side's touch as shown.
         # An order of ours counts there: the venue refuses to cross it as it does any other.
         posts = instrument.floor_ticks(ask.px_ticks - 1), instrument.ceil_ticks(bid.px_ticks + 1)
+        if self._shut is Shut.CAP:
+            posts = self._not_beyond_oracle(*posts)
         targets: list[SideTarget] = []
         views: list[SideView] = []
         for side, budget, post, live, backoff in zip(
@@ -300,10 +313,19 @@ class Engine(Watch):
             is_trading=True,
             must_reduce=must_reduce,
             is_jumping=self._guards is not None and self._guards.is_jumping(now_ns),
+            shut=None if self._shut is None else self._shut.value,
         )
         self._tally.see(lots, quote, targets[0], targets[1])
         view = View(quote, targets[0], targets[1], budgets, hold, q_max, market, spacing)
         return view, diff, gate_view
+
+    def _not_beyond_oracle(self, bid_ticks: int, ask_ticks: int) -> tuple[int, int]:
+        """At the cap of open interest the venue refuses prices more aggressive than its oracle."""
+        instrument, oracle = self.instrument, self.instrument.ticks(self.premises.oracle_px)
+        if oracle <= 0:
+            return bid_ticks, ask_ticks
+        bid = min(bid_ticks, instrument.floor_ticks(oracle))
+        return bid, max(ask_ticks, instrument.ceil_ticks(oracle))
 
     def _budgets(self, limits: Limits, fair: float, now_ns: int) -> tuple[int, int]:
         """What may rest on either side; small while the market is known by priors alone."""
@@ -351,6 +373,8 @@ class Engine(Watch):
             *self.alarms.wake_at_ns(),
             *self._digest.retries_ns(self.orders),
         ]
+        if self.risk.mode is not HALTED:
+            times += (self.premises.wake_at_ns(now_ns), self._hours.changes_at_ns(now_ns))
         if age_ns is not None and old_ns is not None and self.risk.mode is not HALTED:
             old_at_ns, pull_ns = now_ns - old_ns, self._stale_pull_ns
             times += (

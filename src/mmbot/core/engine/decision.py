@@ -26,6 +26,9 @@ class Decision(msgspec.Struct, frozen=True, dict=True):
     leave: str | None = None
     """Why the run should end and its position be closed as a taker; None nearly always."""
 
+    refusal: str | None = None
+    """Why the run should end, its position held: the market does not trade. None nearly always."""
+
     @cached_property
     def diagnostics(self) -> Diagnostics | None:
         """

@@ -31,6 +31,7 @@ from mmbot.core.events import (
     JournalLag,
     LinkLost,
     LinkUp,
+    Listing,
     Measured,
     OrderMissing,
     OrderUpdate,
@@ -48,6 +49,7 @@ from mmbot.core.intents import Note
 from mmbot.core.markout import Markouts
 from mmbot.core.orders import Orders
 from mmbot.core.position import Position
+from mmbot.core.premises import Premises
 from mmbot.core.reconcile import Reconciler
 from mmbot.core.risk import Day, Limits, Risk
 from mmbot.core.signals import Signals
@@ -83,6 +85,7 @@ class Intake:
         self.signals = Signals(params, params.quoter)
         self.risk = Risk(params.risk)
         self.alarms = Alarms(params.kill, self.risk, instrument)
+        self.premises = Premises(params.premises)
         self._reconciler = Reconciler(params.reconcile)
         self._risk_params = params.risk
         self._mark_stale_ns = int(params.risk.mark_stale_s * NS_PER_S)
@@ -115,7 +118,7 @@ class Intake:
             Trades: self._on_trades,
             Fill: self._on_fill,
             Funding: self._on_funding,
-            OrderUpdate: self.orders.on_update,
+            OrderUpdate: self._on_update,
             Acked: self._on_acked,
             Rejected: self._on_rejected,
             OutcomeUnknown: self._on_unanswered,
@@ -128,7 +131,8 @@ class Intake:
             Command: self._on_command,
             JournalLag: self._on_journal_lag,
             AccountRead: self._on_account,
-            Measured: self.alarms.on_measured,
+            Measured: self._on_measured,
+            Listing: self.premises.on_listing,
             DayBegan: self._on_day,
         }
 
@@ -191,6 +195,7 @@ class Intake:
     def _on_ctx(self, event: AssetCtx) -> None:
         self._mark_ticks = self.instrument.ticks(event.mark_px)
         self._mark_ns = self.ctx_ns = event.recv_ns
+        self.premises.on_ctx(event)
         self.signals.on_funding_rate(event.funding_per_h)
         self._value(event.recv_ns)
 
@@ -258,10 +263,12 @@ class Intake:
         slot = self.orders.slots.get(event.cloid)
         if slot is not None and event.request is not Request.CANCEL:
             self._backoff[slot.side < 0].accepted(slot.sent_ns)
+            self.premises.on_accepted(slot.sent_ns)
         self.orders.on_acked(event)
 
     def _on_rejected(self, event: Rejected) -> None:
         self.alarms.on_rejected(event)
+        self.premises.on_rejected(event)
         slot = self.orders.slots.get(event.cloid)
         if slot is None:
             return
@@ -291,6 +298,14 @@ class Intake:
             px=self.instrument.px(px),
         )
 
+    def _on_update(self, event: OrderUpdate) -> None:
+        self.orders.on_update(event)
+        self.premises.on_update(event)
+
+    def _on_measured(self, event: Measured) -> None:
+        self.alarms.on_measured(event)
+        self.premises.on_measured(event)
+
     def _on_unanswered(self, event: OutcomeUnknown) -> None:
         slot = self.orders.slots.get(event.cloid)
         self.orders.on_unanswered(event)
@@ -305,6 +320,7 @@ class Intake:
 
     def _on_clock(self, event: ClockStepped) -> None:
         self.book.shift_clock(event.step_ns)
+        self.premises.shift_clock(event.step_ns)
         for backoff in self._backoff:
             backoff.shift_clock(event.step_ns)
         if abs(event.step_ns) >= RESTART_STEP_NS:
@@ -430,11 +446,12 @@ class Intake:
 
     def _drain(self) -> tuple[Note, ...]:
         """The notes since the last decision."""
-        alarms = self.alarms.notes
-        if not (self._notes or self.orders.notes or self.risk.notes or alarms):
+        alarms, premises = self.alarms.notes, self.premises.notes
+        if not (self._notes or self.orders.notes or self.risk.notes or alarms or premises):
             return ()
-        notes = (*self._notes, *self.orders.notes, *alarms, *self.risk.notes)
+        notes = (*self._notes, *self.orders.notes, *premises, *alarms, *self.risk.notes)
         self._notes.clear()
+        premises.clear()
         alarms.clear()
         self.orders.notes.clear()
         self.risk.notes.clear()

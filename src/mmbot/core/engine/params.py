@@ -6,7 +6,9 @@ from pydantic import ConfigDict, Field
 
 from mmbot.core.book import BookParams
 from mmbot.core.guards import GuardParams
+from mmbot.core.hours import HoursParams
 from mmbot.core.ladder import LadderParams
+from mmbot.core.premises import PremisesParams
 from mmbot.core.quoter import QuoterParams
 from mmbot.core.reconcile import ReconcileParams
 from mmbot.core.risk import KillParams, RiskParams
@@ -25,3 +27,5 @@ class EngineParams(SignalsParams):
     guards: GuardParams = Field(default_factory=GuardParams)
     book: BookParams = Field(default_factory=BookParams)
     kill: KillParams = Field(default_factory=KillParams)
+    premises: PremisesParams = Field(default_factory=PremisesParams)
+    hours: HoursParams = Field(default_factory=HoursParams)

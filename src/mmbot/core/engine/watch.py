@@ -10,6 +10,7 @@ from mmbot.core.estimators.burst import Trigger
 from mmbot.core.events import Bbo, Book, ClockStepped, LinkLost
 from mmbot.core.guards import Guards
 from mmbot.core.guards import Position as Guarded
+from mmbot.core.hours import Hours
 from mmbot.core.markout import RecentEdge
 from mmbot.core.risk import Trip
 from mmbot.core.stance import StanceView
@@ -43,6 +44,7 @@ class Watch(Intake):
         self._guards = None if "guards" in ablate else Guards(params.guards)
         self._watched = params, _off(ablate)
         self._vitals = Vitals(params, instrument, off=self._watched[1])
+        self._hours = Hours(params.hours)
         self._stance: StanceView | None = None
         self._edge: RecentEdge | None = None
         self._edge_events = 0
@@ -146,6 +148,8 @@ class Watch(Intake):
         guard = self._guarded(x, now_ns)
         if not self._vitals.is_well:
             return Trip.VITALS
+        if guard is None and not self._hours.is_open(now_ns):
+            return Trip.HOURS
         return guard
 
     def _guarded(self, x: float, now_ns: int) -> Trip | None:

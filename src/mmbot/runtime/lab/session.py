@@ -26,6 +26,7 @@ from mmbot.core.events import (
     RequestsLeft,
     Snapshot,
 )
+from mmbot.core.hours import HoursParams
 from mmbot.core.types import NS_PER_MS, NS_PER_S, USD_PER_TICK_LOT
 from mmbot.emulator.market import MarketParams
 from mmbot.errors import InvariantError
@@ -125,6 +126,8 @@ class Session:
         plan, params = self.plan, self.plan.engine
         if not plan.is_kill_on:
             params = endless(params)
+        # Its markets have no calendar: every session begins at the same time of one day.
+        params = params.model_copy(update={"hours": HoursParams()})
         instrument, ablate = self.exchange.instrument, plan.ablate
         if plan.recorded is not None:
             return PredecessorEngine(

@@ -13,6 +13,7 @@ from math import ceil
 from typing import Any, Final, NamedTuple, cast
 
 from mmbot.config import Config
+from mmbot.core.hours import HoursParams
 from mmbot.core.intents import KillReason
 from mmbot.core.types import NS_PER_MS, NS_PER_S, Instrument, Side
 from mmbot.emulator.wire import Exchange, ExchangeParams
@@ -36,6 +37,7 @@ _TAKEN: Final = _CLOID_PREFIX << 64 | 1 << 63
 """First number of the orders that bring the position to where a row wants it."""
 _ROOM: Final = 0.5
 _SOFT_ROOM: Final = 0.4
+_GAP_BPS: Final = 1000.0
 _PATIENT_S: Final = 1e9
 """Loss limits of the bench, fractions: a term is to be seen, not what a loss does."""
 _ROUSE_S: Final = 20.0
@@ -322,7 +324,11 @@ def _nothing() -> None:
 
 
 def _with_room(config: Config) -> Config:
-    """The configuration with limits that no test here reaches; nothing else differs."""
+    """
+    The configuration with limits that no test here reaches, at any hour; nothing else differs.
+
+    The stage moves mark and oracle as a row needs them, whatever a venue would do.
+    """
     room = {
         "loss_limit_frac": _ROOM,
         "loss_limit_usd": None,
@@ -336,6 +342,8 @@ def _with_room(config: Config) -> Config:
         update={
             "risk": config.risk.model_copy(update=room),
             "kill": config.kill.model_copy(update=patient),
+            "premises": config.premises.model_copy(update={"oracle_gap_bps": _GAP_BPS}),
+            "hours": HoursParams(),
         }
     )
 
