@@ -428,6 +428,27 @@ def test_liquidation_is_ours_only_when_we_are_the_liquidated_user(
     assert event.is_liquidation is ours
 
 
+@pytest.mark.parametrize(
+    ("direction", "is_forced"),
+    [
+        ("Settlement", True),
+        ("Auto-Deleveraging", True),
+        ("Liquidated Cross Long", True),
+        ("Liquidated Isolated Short", True),
+        ("Close Long", False),
+        ("Long > Short", False),
+    ],
+)
+def test_what_the_venue_closes_without_an_order_is_by_force(
+    direction: str, is_forced: bool
+) -> None:
+    """Deleveraging and settlement carry no liquidation object: only their direction tells."""
+    event = _one("user", {"fills": [_fill_data(dir=direction)]})
+
+    assert isinstance(event, Fill)
+    assert event.is_liquidation is is_forced
+
+
 def test_fill_of_an_outcome_at_zero_does_not_disturb_the_link() -> None:
     """Settled outcomes and dust of other assets come down the same stream, at a price of 0."""
     data = {"user": _USER, "fills": [_fill_data(coin="#12", px="0.0"), _fill_data()]}

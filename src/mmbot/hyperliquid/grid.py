@@ -23,6 +23,7 @@ from mmbot.hyperliquid.wire_types import (
     cloid_number,
 )
 
+_FORCED: Final = frozenset({"Settlement", "Auto-Deleveraging"})
 _GRID_TOLERANCE: Final = 1e-3
 """In ticks or lots: far above the error of a float, far below a digit that does not belong."""
 
@@ -114,8 +115,8 @@ class Grid:
         """
         A fill of ours.
 
-        `is_liquidation` says that it was our position that was liquidated; the counterparty of a
-        liquidation carries the same mark on its fill.
+        `is_liquidation` says that the venue closed our position by force: it was liquidated (the
+        counterparty of a liquidation carries the same mark on its fill), deleveraged or settled.
 
         Raises:
             VenueProtocolError: Off the grid, of no size, or dated in the future.
@@ -140,7 +141,7 @@ class Grid:
             start_position_lots=self.lots(fill.start_position),
             is_taker=fill.crossed,
             is_snapshot=is_snapshot,
-            is_liquidation=liquidated.lower() == user,
+            is_liquidation=liquidated.lower() == user or is_forced(fill.dir),
         )
 
     def order(self, order: WireOrder, status: str, venue_ms: int, recv_ns: int) -> OrderUpdate:
@@ -164,6 +165,11 @@ class Grid:
             state=order_state(status),
             status=status,
         )
+
+
+def is_forced(direction: str) -> bool:
+    """Whether the `dir` of a fill says that the venue closed a position without an order."""
+    return direction in _FORCED or direction.startswith("Liquidated")
 
 
 def _tid(fill: WireFill) -> int:

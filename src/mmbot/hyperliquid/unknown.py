@@ -19,7 +19,7 @@ _UNREAD: Final = frozenset((
     # Context.
     "prevDayPx", "dayNtlVlm", "dayBaseVlm", "premium", "impactPxs",
     # Fills and funding.
-    "dir", "feeToken", "twapId", "builder", "builderFee", "deployerFee", "priorityGas", "markPx",
+    "feeToken", "twapId", "builder", "builderFee", "deployerFee", "priorityGas", "markPx",
     "method", "szi", "fundingRate", "nSamples",
     # Orders and acknowledgements.
     "reduceOnly", "triggerCondition", "isTrigger", "triggerPx", "children", "isPositionTpsl",

@@ -109,6 +109,7 @@ class WireFill(msgspec.Struct, rename="camel"):
     crossed: bool
     fee: Number
     hash: str
+    dir: str = ""
     tid: Count | None = None
     cloid: str | None = None
     liquidation: WireLiquidation | None = None
