@@ -11,8 +11,9 @@ rests, the limits with everything live filled, and which trigger of the kill swi
 It stands here and not in `mmbot lab` because it says nothing about quotes: it is for whoever
 changes the program, and no one who runs it needs it.
 
-Returns 1 when a run violates anything; each such seed is printed with the command that repeats it.
-The same seed is the same run on any machine and with any number of processes.
+Each seed that violates anything is printed with the command that repeats it: the same seed is the
+same run on any machine and with any number of processes. Returns 1 then, and when Ctrl+C left runs
+undone.
 """
 
 from __future__ import annotations
@@ -46,18 +47,22 @@ def main() -> int:
     # One run needs no second process, and a debugger can follow it.
     processes = 1 if chosen.runs == 1 else chosen.processes
     results: list[Result] = []
-    for result in campaign(chosen.config, seeds, processes=processes):
-        results.append(result)
-        if result.violations:
-            print(complaint(result, chosen.config), file=sys.stderr, flush=True)
-        if len(results) % _EVERY == 0:
-            print(f"{len(results)} of {chosen.runs} runs", file=sys.stderr, flush=True)
+    try:
+        for result in campaign(chosen.config, seeds, processes=processes):
+            results.append(result)
+            if result.violations:
+                print(complaint(result, chosen.config), file=sys.stderr, flush=True)
+            if len(results) % _EVERY == 0:
+                print(f"{len(results)} of {chosen.runs} runs", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        # What was found so far is worth as much.
+        print(f"interrupted after {len(results)} of {chosen.runs} runs", file=sys.stderr)
     figures = figures_of(results)
     if chosen.json:
         print(json.dumps(figures))
     else:
         show(figures)
-    return 1 if figures["violated"] else 0
+    return 1 if figures["violated"] or len(results) < chosen.runs else 0
 
 
 def complaint(result: Result, config: Path) -> str:

@@ -18,6 +18,7 @@ from mmbot.core.engine import Engine
 from mmbot.core.events import Event, OutcomeUnknown, Snapshot
 from mmbot.core.orders import Orders
 from mmbot.core.position import Position
+from mmbot.core.risk import Limits, Risk
 from mmbot.core.triggers import KILLS
 from mmbot.runtime.campaign.finish import TRIGGERS
 from mmbot.runtime.campaign.run import Result, campaign, campaign_config, run
@@ -117,20 +118,31 @@ def test_a_build_that_never_compares_itself_with_the_venue_is_found_out(
     assert any("fills booked, the venue made" in text for text in found)
 
 
+def test_a_build_that_takes_its_limit_for_a_larger_one_is_found_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Exposure is held against the configured limit, not against what the engine makes of it."""
+    q_max_lots = Limits.q_max_lots
+    monkeypatch.setattr(Limits, "q_max_lots", lambda self, px: 3.0 * q_max_lots(self, px))
+
+    assert any("everything live filled makes" in text for text in first_violations(ABLATED))
+
+
+def test_a_switch_that_does_not_fire_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An end that must trip says so when it does not."""
+    monkeypatch.setattr(Risk, "trip", lambda *_: None)
+    seeds = [seed for seed in range(1, 60) if draw(seed).finish is Finish.CLOCK]
+
+    assert "clock did not fire" in first_violations(seeds)
+
+
 def test_a_seed_is_a_schedule_and_a_run() -> None:
-    """A failure found once can be looked at again, on any machine."""
+    """A failure found once can be looked at again, whichever process made it."""
     config = campaign_config(CONFIG)
 
     assert draw(7) == draw(7)
     assert draw(7) != draw(8)
-    assert run(config, 2) == run(config, 2)
-
-
-def test_processes_change_nothing() -> None:
-    """Seeds decide everything: results come in their order whoever made them."""
-    assert list(campaign(CONFIG, [2, 3], processes=2)) == [
-        run(campaign_config(CONFIG), seed) for seed in (2, 3)
-    ]
+    assert list(campaign(CONFIG, [2, 4], processes=2)) == [run(config, seed) for seed in (2, 4)]
 
 
 def test_a_whole_campaign_has_every_fault_and_every_end_often_enough() -> None:
