@@ -76,7 +76,9 @@ class Finisher:
                 faults.update({"refuse_info": [500] * _REFUSALS})
                 wait_s = OVER * kill.account_s + _SLACK_S
             case Finish.CLOCK:
-                stage.set_ns += round(_CLOCK_STEP_S * NS_PER_S)
+                # On from what the program reads: one that was set back before stood still.
+                read_ns = stage.clock() - stage.sim.clock()
+                stage.set_ns = read_ns + round(_CLOCK_STEP_S * NS_PER_S)
                 wait_s = _CLOCK_WAIT_S
             case Finish.FOREIGN_FILL:
                 wait_s = self._trade_beside()
