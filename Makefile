@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d" " -f1)
 ARGS ?=
 
-.PHONY: help run tables test check format lint types imports readme lock clean setup
+.PHONY: help run tables campaign test check format lint types imports readme lock clean setup
 
 help:
 	@echo "make run     set up and run the market maker on the embedded exchange (Ctrl+C stops it)"
@@ -21,6 +21,7 @@ help:
 	@echo "make setup   build .venv from the hashed lock file, which the others do by themselves"
 	@echo "make clean   remove .venv and every cache"
 	@echo "make tables  what is claimed of the quoter, measured into docs/results within an hour"
+	@echo "make campaign  2000 runs with faults of the venue and the network, within an hour"
 	@echo "make lock    resolve requirements.lock anew from pyproject.toml"
 
 setup: $(STAMP)
@@ -60,6 +61,9 @@ lock: setup
 
 tables: $(STAMP)
 	@$(BIN)/python -m benchmarks.tables $(ARGS)
+
+campaign: $(STAMP)
+	@$(BIN)/python -m benchmarks.campaign $(ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -22,6 +22,7 @@ READS = ("requests", "ledger", "faults", "status", "orders", "book", "accounts")
 # fmt: off
 KEYS = (
     "coin", "px", "sz", "side", "tif", "user", "abstraction", "volume_usd", "requests_used", "text",
+    "refuse_batch", "lose", "info_delay_ms", "is_halted",
     "refuse", "refuse_info", "answer", "drop", "delay_ms", "event_lag_ms", "is_event_first", "mute",
     "unknown_oid_lag_ms", "is_post_only", "disconnect_per_s", "is_modify_reversed", "type", "dex",
     "oid", "startTime", "endTime", "interval", "req", "action", "nonce", "signature", "r", "v",

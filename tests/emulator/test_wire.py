@@ -329,3 +329,84 @@ def test_a_window_never_grants_more_than_its_limit_in_a_minute(
             granted.append((now_ms, amount))
         recent = sum(spent for at_ms, spent in granted if at_ms > now_ms - 60_000)
         assert recent <= 100
+
+
+def test_a_lost_action_is_neither_carried_out_nor_answered() -> None:
+    """A time-out with nothing behind it looks the same to a client as one with an order."""
+    exchange = build_exchange()
+    exchange.faults.update({"lose": 1})
+    answers = [
+        exchange.http("POST", "/exchange", JSON, signed(order("25"), NOW_MS + n)) for n in range(2)
+    ]
+
+    assert [answer.is_dropped for answer in answers] == [True, False]
+    assert exchange.requests_seen == 1
+    assert len(exchange.venue.open_orders(ALICE.address, "")) == 1
+
+
+def test_a_lost_post_gives_its_place_in_flight_back() -> None:
+    """Requests that never arrive may not use up what a socket may have under way."""
+    exchange = build_exchange(limits=NO_LIMITS.model_copy(update={"posts_inflight": 1}))
+    exchange.faults.update({"lose": 2})
+    session = exchange.connect()
+    for post_id in range(3):
+        payload = json.loads(signed(order("25"), NOW_MS + post_id))
+        request = {"type": "action", "payload": payload}
+        talk(session, method="post", id=post_id, request=request)
+
+    answers = [json.loads(text)["data"] for text in session.take()]
+    assert [answer["id"] for answer in answers] == [2]
+    assert answers[0]["response"]["payload"]["status"] == "ok"
+
+
+def test_a_refused_batch_has_one_status_and_leaves_no_order() -> None:
+    """A client that pairs statuses with elements one by one would misread the other elements."""
+    exchange = build_exchange()
+    exchange.faults.update({"refuse_batch": ["Order has invalid price."]})
+    batch = order("25")
+    batch["orders"] = batch["orders"] * 3
+    answer = exchange.http("POST", "/exchange", JSON, signed(batch, NOW_MS))
+    again = exchange.http("POST", "/exchange", JSON, signed(order("25"), NOW_MS + 1))
+
+    statuses = json.loads(answer.body)["response"]["data"]["statuses"]
+    assert statuses == [{"error": "Order has invalid price."}]
+    assert "resting" in json.loads(again.body)["response"]["data"]["statuses"][0]
+    assert len(exchange.venue.open_orders(ALICE.address, "")) == 1
+
+
+def test_a_delayed_answer_to_a_question_tells_of_the_time_it_was_asked() -> None:
+    """The race of a snapshot: the streams are ahead of what is read."""
+    exchange = build_exchange()
+    exchange.faults.update({"info_delay_ms": 500})
+    body = json.dumps({"type": "openOrders", "user": ALICE.address}).encode()
+    answers: list[HttpResponse] = []
+    exchange.request("POST", "/info", JSON, body, answers.append)
+    exchange.http("POST", "/exchange", JSON, signed(order("25"), NOW_MS))
+    exchange.advance(NOW_MS + 499)
+    assert answers == []
+    exchange.advance(NOW_MS + 500)
+
+    assert json.loads(answers[0].body) == []
+    assert len(exchange.venue.open_orders(ALICE.address, "")) == 1
+
+
+def test_a_halted_exchange_answers_questions_and_carries_out_afterwards() -> None:
+    """No block is made: actions wait, streams are silent, the socket and its heartbeat live."""
+    exchange = build_exchange(latency_ms=100)
+    session = exchange.connect()
+    talk(session, method="subscribe", subscription={"type": "l2Book", "coin": "HYPE", "fast": True})
+    session.take()
+    exchange.faults.update({"is_halted": True})
+    answers: list[HttpResponse] = []
+    exchange.request("POST", "/exchange", JSON, signed(order("25"), NOW_MS), answers.append)
+    exchange.advance(NOW_MS + 5_000)
+    talk(session, method="ping")
+    asked = exchange.http("POST", "/info", JSON, b'{"type":"allMids"}')
+
+    assert channels(session) == ["pong"]
+    assert asked.status == 200
+    assert answers == []
+    exchange.faults.update({"is_halted": False})
+    exchange.advance(NOW_MS + 5_200)
+    assert "resting" in json.loads(answers[0].body)["response"]["data"]["statuses"][0]
+    assert "l2Book" in channels(session)

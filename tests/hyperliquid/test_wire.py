@@ -430,12 +430,19 @@ def test_liquidation_is_ours_only_when_we_are_the_liquidated_user(
 
 @pytest.mark.parametrize(
     ("direction", "is_forced"),
-    [("Settlement", True), ("Auto-Deleveraging", True), ("Close Long", False), ("Buy", False)],
+    [
+        ("Settlement", True),
+        ("Auto-Deleveraging", True),
+        ("Liquidated Cross Long", True),
+        ("Liquidated Isolated Short", True),
+        ("Close Long", False),
+        ("Long > Short", False),
+    ],
 )
-def test_what_the_venue_closes_without_an_order_counts_as_closed_by_force(
-    direction: str, *, is_forced: bool
+def test_what_the_venue_closes_without_an_order_is_by_force(
+    direction: str, is_forced: bool
 ) -> None:
-    """Neither carries the object of a liquidation; taken for closing by hand, no one would look."""
+    """Deleveraging and settlement carry no liquidation object: only their direction tells."""
     event = _one("user", {"fills": [_fill_data(dir=direction)]})
 
     assert isinstance(event, Fill)

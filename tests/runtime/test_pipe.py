@@ -250,6 +250,55 @@ def test_tampering_repeats_delays_and_drops() -> None:
     assert second[0] - first[0] == 300 * NS_PER_MS
 
 
+@given(count=st.integers(0, 400))
+@settings(max_examples=40)
+def test_a_line_that_breaks_at_a_byte_delivers_only_what_came_before(count: int) -> None:
+    """A frame cut in its head, its length or its body is no message, and the loss is told once."""
+    rig = Rig()
+    session = rig.exchange.session
+    rig.dialer.cut_after(count, is_upward=False)
+    for number in range(20):
+        session.say({"channel": "n", "data": number})
+        Driver.of(rig.sim, rig.exchange).settle()
+    rig.sim.run_for(0.1)
+
+    whole = [frame for _, frame in rig.said('"n"')]
+    head = 2  # of a short frame from a server
+    assert whole == [msgspec.json.encode({"channel": "n", "data": n}) for n in range(len(whole))]
+    assert sum(head + len(frame) for frame in whole) <= count
+    assert len(rig.lost) == 1
+    assert session.is_closed
+
+
+def test_a_request_cut_on_its_way_is_not_carried_out() -> None:
+    """Half a frame is no request at the far end; our end learns that the line broke."""
+    rig = Rig()
+    session = rig.exchange.session
+    rig.dialer.cut_after(5, is_upward=True)
+    rig.link.send(b'{"method":"post","id":1,"request":{"type":"action","payload":{"action":{}}}}')
+    rig.sim.run_for(0.1)
+
+    assert session.posts == []
+    assert session.is_closed
+    assert len(rig.lost) == 1
+
+
+def test_what_was_written_to_a_stalled_connection_arrives_after_it_was_given_up() -> None:
+    """Bytes in the network outlive the socket they were written to."""
+    rig = Rig()
+    session = rig.exchange.session
+    rig.dialer.stall(is_stalled=True)
+    rig.link.send(b'{"method":"post","id":1,"request":{"type":"action","payload":{"action":{}}}}')
+    rig.link.drop("for the test")
+    rig.sim.run_for(1)
+    assert session.posts == []
+    rig.dialer.stall(is_stalled=False)
+    rig.sim.run_for(0.2)
+
+    assert len(session.posts) == 1
+    assert session.is_closed
+
+
 def test_refused_dial_fails_with_its_reason() -> None:
     """An unreachable venue, in simulated time."""
     rig = Rig()

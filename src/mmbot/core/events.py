@@ -95,7 +95,8 @@ class Fill(msgspec.Struct, frozen=True, gc=False, tag="fill"):
     A fill of ours. Identity is (coin, tid, oid, venue_ms); `fee_usd` positive is a cost.
 
     `is_snapshot` marks rows of the history that the stream replays on subscription.
-    `closed_pnl_usd` is the venue's own realised figure, gross of the fee.
+    `closed_pnl_usd` is the venue's own realised figure, gross of the fee. `is_liquidation` marks
+    what the venue did by force: liquidation, auto-deleveraging, settlement.
     """
 
     recv_ns: int

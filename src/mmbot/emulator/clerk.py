@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from mmbot.emulator.wire import Exchange
 
 
+_BATCHES = frozenset({"order", "batchModify"})
+"""What a static failure of one element refuses whole."""
+
+
 class _Action(msgspec.Struct):
     """An action on its way into a block; `answer` takes the venue's reply, None if it is lost."""
 
@@ -113,13 +117,24 @@ class Clerk:
             on_done(text_response(400, BAD_JSON))
             return
         if is_info:
-            on_done(self._answer_info(value, ip))
+            answer_ms = 0 if is_immediate else self._faults.info_delay_ms
+            self._exchange.call_later(answer_ms, partial(on_done, self._answer_info(value, ip)))
+            return
+        if self._is_lost():
+            on_done(DROPPED)
             return
         delay_ms = 0 if is_immediate else self._faults.delay_ms + self._params.reply_ms
         answer = partial(self._answer_http, on_done, delay_ms)
         refused = self._accept(value, ip, "http", answer, is_immediate=is_immediate)
         if refused is not None:
             on_done(refused)
+
+    def _is_lost(self) -> bool:
+        """Whether an action never gets here."""
+        if not self._faults.lose:
+            return False
+        self._faults.lose -= 1
+        return True
 
     def _answer_info(self, value: Any, ip: str) -> HttpResponse:
         use = self._exchange.use(ip)
@@ -188,6 +203,12 @@ class Clerk:
         self._exchange.venue.set_switches(
             is_post_only=faults.is_post_only, is_modify_reversed=faults.is_modify_reversed
         )
+        action = job.request.action
+        if faults.refuse_batch and action["type"] in _BATCHES:
+            response = _refused_batch(faults.refuse_batch.pop(0))
+            job.entry |= {"executed": None, "response": response}
+            job.answer(response)
+            return
         verdict = self._exchange.gate.carry_out(job.request, self._exchange.now_ms)
         job.entry |= {
             "executed": self._exchange.now_ms,
@@ -221,6 +242,9 @@ class Clerk:
             data = {"type": query.kind, "data": msgspec.Raw(answer.body)}
             session.answer(post_id, {"type": "info", "payload": data})
             return
+        if self._is_lost():
+            session.settle(post_id)
+            return
         status = take(self._faults.refuse)
         refused = (
             faulty(status)
@@ -251,3 +275,8 @@ class Clerk:
             payload = {"type": "error", "payload": f"{status} {faulty(status).body.decode()}"}
         delay_ms = self._faults.delay_ms + self._params.reply_ms
         self._exchange.call_later(delay_ms, partial(session.answer, post_id, payload))
+
+
+def _refused_batch(text: str) -> dict[str, Any]:
+    """One status for the whole batch, as the venue answers a static failure of any element."""
+    return {"status": "ok", "response": {"type": "order", "data": {"statuses": [{"error": text}]}}}

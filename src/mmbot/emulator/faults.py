@@ -25,13 +25,20 @@ class Faults(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         refuse: HTTP statuses the next requests to `/exchange` get instead of being carried out.
         refuse_info: The same for `/info`.
         answer: HTTP statuses the next actions get after they were carried out.
+        refuse_batch: Texts with which the next batches of orders or modifies are refused, each as
+            one status for the whole batch; none of it is carried out.
         drop: The next so many actions are carried out and never answered; over HTTP the connection
             is cut.
+        lose: The next so many actions never reach the venue and are never answered.
         delay_ms: Every answer to an action comes this much later.
+        info_delay_ms: Every answer to a question comes this much after it was looked up, so that it
+            is older than what the streams told meanwhile.
         event_lag_ms: Account events come this much later than they happened.
         is_event_first: Events of an action reach the socket before the answer to it.
         unknown_oid_lag_ms: `orderStatus` does not know an order younger than this.
         is_post_only: The venue is in its window after an upgrade: only ALO orders are accepted.
+        is_halted: No block is made: nothing is carried out and nothing is pushed, while sockets,
+            heartbeats and questions live on. What was due meanwhile happens at the end of it.
         is_modify_reversed: A modify reports the new order before the old one's cancel.
         disconnect_per_s: Chance per second that a socket is cut without notice.
         mute: Channels that are no longer pushed, while the socket lives on.
@@ -40,12 +47,16 @@ class Faults(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     refuse: list[_Status] = []
     refuse_info: list[_Status] = []
     answer: list[_Status] = []
+    refuse_batch: list[Annotated[str, msgspec.Meta(max_length=256)]] = []
     drop: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
+    lose: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
     delay_ms: _Delay = 0
+    info_delay_ms: _Delay = 0
     event_lag_ms: _Delay = 0
     is_event_first: bool = False
     unknown_oid_lag_ms: _Delay = 0
     is_post_only: bool = False
+    is_halted: bool = False
     is_modify_reversed: bool = False
     disconnect_per_s: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     mute: list[Annotated[str, msgspec.Meta(max_length=64)]] = []

@@ -10,7 +10,7 @@ the action is in a block (Hyperliquid docs, "Latency": the answer arrives only a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from typing import Any, Protocol
 
@@ -125,21 +125,27 @@ class Exchange:
     def next_due_ms(self) -> int | None:
         """When something happens next without a request, None when nothing is planned."""
         due: list[int] = []
-        if self.market is not None:
-            due.append(self.params.block_at(self.market.next_due_ms()))
-        if self._clerk.due_ms is not None:
-            due.append(self._clerk.due_ms)
+        if not self.faults.is_halted:
+            due.extend(self._blocks_due_ms())
         if self._later:
             due.append(self._later[0][0])
-        due.extend(self._pushes.due_ms())
         if self._sessions:
-            # Funding, scheduled cancels and triggers reach listeners in time.
-            due.append(self.venue.next_due_ms())
             silent_ms = min(session.sent_at_ms for session in self._sessions)
             due.append(silent_ms + self.params.idle_close_ms)
             if self.faults.disconnect_per_s > 0:
                 due.append(self._chance_at_ms)
         return max(min(due), self.now_ms) if due else None
+
+    def _blocks_due_ms(self) -> Iterator[int]:
+        """When something is due that takes a block."""
+        if self.market is not None:
+            yield self.params.block_at(self.market.next_due_ms())
+        if self._clerk.due_ms is not None:
+            yield self._clerk.due_ms
+        yield from self._pushes.due_ms()
+        if self._sessions:
+            # Funding, scheduled cancels and triggers reach listeners in time.
+            yield self.venue.next_due_ms()
 
     @property
     def requests(self) -> deque[dict[str, Any]]:
@@ -176,6 +182,9 @@ class Exchange:
         self._pushes.flush_users()
 
     def _move(self, now_ms: int) -> None:
+        if self.faults.is_halted:
+            self.now_ms = now_ms
+            return
         if self.market is not None and self.market.next_due_ms() <= now_ms:
             self.market.advance(now_ms)
         self.venue.advance(now_ms)
@@ -190,8 +199,9 @@ class Exchange:
 
     def _step(self, now_ms: int) -> None:
         self._move(now_ms)
-        self._clerk.carry_out_due()
-        self._pushes.run_due()
+        if not self.faults.is_halted:
+            self._clerk.carry_out_due()
+            self._pushes.run_due()
         while self._later and self._later[0][0] <= now_ms:
             heappop(self._later)[2]()
         self._drop_idle()

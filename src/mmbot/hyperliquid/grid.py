@@ -143,7 +143,7 @@ class Grid:
             start_position_lots=self.lots(fill.start_position),
             is_taker=fill.crossed,
             is_snapshot=is_snapshot,
-            is_liquidation=liquidated.lower() == user or fill.dir in _FORCED,
+            is_liquidation=liquidated.lower() == user or is_forced(fill.dir),
         )
 
     def order(self, order: WireOrder, status: str, venue_ms: int, recv_ns: int) -> OrderUpdate:
@@ -167,6 +167,11 @@ class Grid:
             state=order_state(status),
             status=status,
         )
+
+
+def is_forced(direction: str) -> bool:
+    """Whether the `dir` of a fill says that the venue closed a position without an order."""
+    return direction in _FORCED or direction.startswith("Liquidated")
 
 
 def _tid(fill: WireFill) -> int:

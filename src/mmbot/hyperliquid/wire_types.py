@@ -109,10 +109,10 @@ class WireFill(msgspec.Struct, rename="camel"):
     crossed: bool
     fee: Number
     hash: str
+    dir: str = ""
     tid: Count | None = None
     cloid: str | None = None
     liquidation: WireLiquidation | None = None
-    dir: str = ""
 
 
 class WireFills(msgspec.Struct, rename="camel"):

@@ -152,6 +152,7 @@ class PipeDialer:
         self._latency = latency
         self._ip = ip
         self._open: list[PipeTransport] = []
+        self._stalled: list[PipeTransport] = []
         self.refuse: str | None = None
         self.tamper: Tamper | None = None
         self.dials = 0
@@ -166,9 +167,27 @@ class PipeDialer:
         for transport in list(self._open):
             transport.far.hang_up()
 
-    def stall(self, *, is_stalled: bool) -> None:
-        """Hold everything back in both directions, or let it all through."""
+    def cut_after(self, count: int, *, is_upward: bool) -> None:
+        """
+        End every connection once so many more bytes of one direction have passed.
+
+        The last read is a part of a message then, or of the head of its frame.
+        """
         for transport in list(self._open):
+            transport.cut_after(count, is_upward=is_upward)
+
+    def stall(self, *, is_stalled: bool) -> None:
+        """
+        Hold everything back in both directions, or let it all through.
+
+        What was written to a connection that was given up meanwhile arrives with the rest.
+        """
+        if is_stalled:
+            self._stalled.extend(one for one in self._open if one not in self._stalled)
+        held = list(self._stalled)
+        if not is_stalled:
+            self._stalled.clear()
+        for transport in held:
             transport.stall(is_stalled=is_stalled)
 
     def draw_ns(self) -> int:
@@ -205,11 +224,18 @@ class PipeTransport:
         self._is_lost = False
         self._up = _Lane(sim, dialer.draw_ns)
         self._down = _Lane(sim, dialer.draw_ns)
+        self._left: dict[bool, int] = {}
+        """Bytes that still pass upward (True) and downward (False) before the line breaks."""
 
     def write(self, data: bytes) -> None:
         """Towards the exchange."""
-        if not self._is_closing:
-            self._up.send(lambda: self.far.receive(data))
+        if self._is_closing:
+            return
+        passes = self._passing(data, is_upward=True)
+        if passes:
+            self._up.send(lambda: self.far.receive(passes))
+        if len(passes) < len(data):
+            self._up.send(self.far.hang_up)
 
     def close(self) -> None:
         """The exchange sees the end after everything written before."""
@@ -225,12 +251,29 @@ class PipeTransport:
 
     def deliver(self, data: bytes) -> None:
         """From the exchange, one read later."""
+        passes = self._passing(data, is_upward=False)
 
         def arrive() -> None:
             if not self._is_closing:
-                self._protocol.data_received(data)
+                self._protocol.data_received(passes)
 
-        self._down.send(arrive)
+        if passes:
+            self._down.send(arrive)
+        if len(passes) < len(data):
+            self.far.hang_up()
+
+    def cut_after(self, count: int, *, is_upward: bool) -> None:
+        """Let so many more bytes of one direction through, then break."""
+        self._left[is_upward] = count
+
+    def _passing(self, data: bytes, *, is_upward: bool) -> bytes:
+        """The part of it that gets through."""
+        left = self._left.get(is_upward)
+        if left is None:
+            return data
+        passes = data[:left]
+        self._left[is_upward] = left - len(passes)
+        return passes
 
     def end(self) -> None:
         """The exchange closed the stream."""
@@ -376,6 +419,8 @@ class FarEnd:
             self._near.deliver(data)
 
     def _finish(self) -> None:
+        if self._is_over:
+            return  # the line broke under the last write
         self._is_over = True
         self._driver.ends.remove(self)
         self._near.end()

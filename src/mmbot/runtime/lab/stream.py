@@ -7,6 +7,7 @@ from typing import Any, Final
 from mmbot.core.events import Fill, OrderUpdate, Trades
 from mmbot.core.types import Instrument, Side
 from mmbot.emulator.specs import TradePrint
+from mmbot.hyperliquid.grid import is_forced
 from mmbot.hyperliquid.rejections import order_state
 
 _SIDES: Final = {"B": Side.BUY, "A": Side.SELL}
@@ -28,7 +29,7 @@ def fill_of(row: dict[str, Any], instrument: Instrument, recv_ns: int) -> Fill:
         closed_pnl_usd=float(row["closedPnl"]),
         start_position_lots=round(instrument.lots(float(row["startPosition"]))),
         is_taker=row["crossed"],
-        is_liquidation="liquidation" in row,
+        is_liquidation="liquidation" in row or is_forced(row["dir"]),
     )
 
 

@@ -1,0 +1,112 @@
+"""
+A campaign of faulted runs: the whole program against a venue and a network that fail.
+
+    python -m benchmarks.campaign [--runs 2000] [--first-seed 1] [--config FILE] [--json]
+
+A few simulated minutes for each seed, over the in-memory pipe (`runtime.campaign`): real link,
+gateway and engine, the emulated exchange, no socket. The seed draws what fails, when, and how the
+run ends. Held against the venue's own books afterwards: the position, the equity to the cent, what
+rests, the limits with everything live filled, and which trigger of the kill switch fired.
+
+It stands here and not in `mmbot lab` because it says nothing about quotes: it is for whoever
+changes the program, and no one who runs it needs it.
+
+Each seed that violates anything is printed with the command that repeats it: the same seed is the
+same run on any machine and with any number of processes. Returns 1 then, and when Ctrl+C left runs
+undone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
+
+from mmbot.runtime.campaign.run import Result, campaign, total
+
+REPO: Final = Path(__file__).resolve().parent.parent
+HITS_WANTED: Final = 100
+"""Faults of each kind that are to meet an order in flight, over a whole campaign."""
+_EVERY: Final = 50
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", maxsplit=1)[0])
+    parser.add_argument("--runs", type=int, default=2000)
+    parser.add_argument("--first-seed", type=int, default=1)
+    parser.add_argument("--config", type=Path, default=REPO / "configs" / "emulator.toml")
+    parser.add_argument("--processes", type=int, default=None, help="default: one for each core")
+    parser.add_argument("--json", action="store_true")
+    chosen = parser.parse_args()
+    if chosen.runs < 1:
+        parser.error("--runs must be at least 1")
+    seeds = range(chosen.first_seed, chosen.first_seed + chosen.runs)
+    # One run needs no second process, and a debugger can follow it.
+    processes = 1 if chosen.runs == 1 else chosen.processes
+    results: list[Result] = []
+    try:
+        for result in campaign(chosen.config, seeds, processes=processes):
+            results.append(result)
+            if result.violations:
+                print(complaint(result, chosen.config), file=sys.stderr, flush=True)
+            if len(results) % _EVERY == 0:
+                print(f"{len(results)} of {chosen.runs} runs", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        # What was found so far is worth as much.
+        print(f"interrupted after {len(results)} of {chosen.runs} runs", file=sys.stderr)
+    figures = figures_of(results)
+    if chosen.json:
+        print(json.dumps(figures))
+    else:
+        show(figures)
+    return 1 if figures["violated"] or len(results) < chosen.runs else 0
+
+
+def complaint(result: Result, config: Path) -> str:
+    """What was violated, and how to see it again."""
+    command = f"python -m benchmarks.campaign --runs 1 --first-seed {result.seed}"
+    if config != REPO / "configs" / "emulator.toml":
+        command += f" --config {config}"
+    lines = [f"seed {result.seed}, ended by {result.finish}:"]
+    lines.extend(f"  {violation}" for violation in result.violations)
+    return "\n".join([*lines, f"  again with: {command}"])
+
+
+def figures_of(results: list[Result]) -> dict[str, Any]:
+    """The sum of a campaign."""
+    faults, hits = total(results)
+    return {
+        "runs": len(results),
+        "simulated_h": round(sum(result.sim_s for result in results) / 3600, 2),
+        "fills": sum(result.fills for result in results),
+        "requests": sum(result.requests for result in results),
+        "finishes": dict(Counter(result.finish for result in results)),
+        "triggers": dict(Counter(result.trigger or "none" for result in results)),
+        "faults": sum(faults.values()),
+        "by_kind": {name: {"faults": faults[name], "in_flight": hits[name]} for name in faults},
+        "violated": [result.seed for result in results if result.violations],
+    }
+
+
+def show(figures: dict[str, Any]) -> None:
+    """Print the figures for a person."""
+    print(
+        f"{figures['runs']} runs, {figures['simulated_h']} simulated hours, {figures['fills']} "
+        f"fills, {figures['requests']} requests, {figures['faults']} faults"
+    )
+    print(f"{'fault':<34} {'times':>6} {'in flight':>10}")
+    for name, counted in figures["by_kind"].items():
+        few = "  few" if counted["in_flight"] < HITS_WANTED else ""
+        print(f"{name:<34} {counted['faults']:>6} {counted['in_flight']:>10}{few}")
+    print(f"{'trigger':<34} {'times':>6}")
+    for name, times in sorted(figures["triggers"].items()):
+        print(f"{name:<34} {times:>6}")
+    violated = figures["violated"]
+    print(f"runs with a violation: {len(violated)}" + (f", seeds {violated}" if violated else ""))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

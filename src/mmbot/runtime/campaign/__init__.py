@@ -1,0 +1,1 @@
+"""The program against a venue and a network that fail, drawn from a seed, in simulated time."""

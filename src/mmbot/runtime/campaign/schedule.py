@@ -1,0 +1,194 @@
+"""
+What goes wrong in a run, when, and how the run ends: drawn from its seed and nothing else.
+
+Faults are shorter than any limit of the kill switch, also where several overlap; the endings that
+must trip it last longer than its limit. What neither is decides nothing and is not drawn.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from random import Random
+from typing import Final
+
+import msgspec
+
+FIRST_S: Final = 12.0
+"""Before it most runs connect and send their first orders."""
+_EARLIEST_S: Final = 0.6
+"""In some the faults begin while they connect, once the first dial is out."""
+CALM_S: Final = 25.0
+"""Without a fault before a calm end: what was lost is found by then."""
+
+
+class Kind(Enum):
+    """Kinds of fault."""
+
+    CUT = "disconnect"
+    CUT_BYTE = "disconnect_at_a_byte"
+    STALL = "stall_of_the_socket"
+    STALL_STREAM = "stall_of_one_stream"
+    MUTE_STREAM = "silence_of_one_stream"
+    REORDER = "reordered_messages"
+    DUPLICATE = "duplicated_messages"
+    DELAY = "delayed_messages"
+    DROP = "dropped_messages"
+    BUSY = "429"
+    ERROR = "500_not_executed"
+    ERROR_DONE = "500_executed"
+    BUSY_INFO = "429_to_questions"
+    ERROR_INFO = "500_to_questions"
+    UNANSWERED_DONE = "timeout_executed"
+    UNANSWERED_LOST = "timeout_not_executed"
+    SLOW_ANSWERS = "slow_answers"
+    ONE_STATUS = "batch_rejected_with_one_status"
+    CLOCK = "clock_jump"
+    HALT = "exchange_halt"
+    POST_ONLY = "alo_only_window"
+    SNAPSHOT_RACE = "snapshot_race"
+    LATE_EVENTS = "late_account_events"
+    EARLY_EVENTS = "events_before_answers"
+    UNKNOWN_OID = "unknown_oid_lag"
+
+
+class Finish(Enum):
+    """How a run ends."""
+
+    STOP = "stop"
+    OPERATOR = "operator"
+    GAP = "gap"
+    STALE_DATA = "stale_data"
+    STALE_MARK = "stale_mark"
+    STALE_ACCOUNT = "stale_account"
+    CLOCK = "clock"
+    FOREIGN_FILL = "foreign_fill"
+    REQUESTS = "requests"
+    SETTLEMENT = "settlement"
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """
+    One fault.
+
+    Attributes:
+        at_s: When it begins, s after the start.
+        span_s: How long it lasts; what is counted wears off by itself before.
+        is_aimed: It waits for an order in flight, for a few seconds.
+        channel: The stream it is about, empty for all.
+        count: How many requests or messages, or which byte.
+        size: Share of the messages, or seconds of delay or of a step.
+        is_up: It meets what we send, not what we are sent.
+    """
+
+    kind: Kind
+    at_s: float
+    span_s: float
+    is_aimed: bool
+    channel: str = ""
+    count: int = 0
+    size: float = 0.0
+    is_up: bool = False
+
+
+class Schedule(msgspec.Struct, frozen=True):
+    """Everything that happens to one run."""
+
+    seed: int
+    scenario: str
+    latency_ms: int
+    faults: tuple[Fault, ...]
+    finish: Finish
+    ends_s: float
+    is_calm: bool
+    """The end comes after a time without faults, not in the midst of them."""
+    inherited_usd: float
+    """Position that the account holds at the start, signed."""
+
+
+STREAMS: Final = ("bbo", "l2Book", "trades", "activeAssetCtx", "orderUpdates", "userFills", "post")
+_OFTEN: Final = (*STREAMS, "orderUpdates", "userFills", "userFills", "post")
+"""What is lost of an account is worse than what is lost of a price, which comes again."""
+_UNKNOWN_S_MAX: Final = 1.8
+"""The venue's reads lag by 0.4 to 1.1 s (protocol notes, check 50) and the program allows for two.
+An order that stays unknown for longer is taken for missing, until a reading shows it."""
+_SCENARIOS: Final = ("demo", "demo", "demo", "demo", "hype", "thin")
+_CHANCE_TO_TRIP: Final = 0.4
+_CHANCE_OF_CALM: Final = 0.6
+_CHANCE_OF_AIM: Final = 0.85
+_CHANCE_OF_EARLY: Final = 0.15
+_CHANCE_OF_STORM: Final = 0.3
+_STORM_S: Final = 15.0
+_ONE_STATUS: Final = (
+    "Order has invalid price.",
+    "Order must have minimum value of $10.",
+    "Price must be divisible by tick size.",
+)
+
+
+def draw(seed: int) -> Schedule:
+    """The schedule of a seed."""
+    chance = Random(seed)  # noqa: S311 - a schedule is drawn, nothing is kept secret by it
+    latency_ms = chance.choice((30, 50, 120, 300, 800))
+    is_calm = chance.random() < _CHANCE_OF_CALM
+    last_s = chance.uniform(70.0, 150.0)
+    kinds = list(Kind)
+    count = chance.randint(5, 10)
+    first_s = _EARLIEST_S if chance.random() < _CHANCE_OF_EARLY else FIRST_S
+    if chance.random() < _CHANCE_OF_STORM:
+        # All of them at once.
+        first_s = chance.uniform(first_s, last_s - _STORM_S)
+        last_s = first_s + _STORM_S
+    faults = [
+        _fault(chance, chance.choice(kinds), chance.uniform(first_s, last_s)) for _ in range(count)
+    ]
+    faults.sort(key=lambda fault: fault.at_s)
+    finish = Finish.STOP
+    if chance.random() < _CHANCE_TO_TRIP:
+        finish = chance.choice([one for one in Finish if one is not Finish.STOP])
+    over_s = max(fault.at_s + fault.span_s for fault in faults)
+    # A clean reading of the clocks, of the prices or of the account is what these are about.
+    is_calm = is_calm or finish not in (Finish.STOP, Finish.OPERATOR, Finish.FOREIGN_FILL)
+    return Schedule(
+        seed=seed,
+        scenario=chance.choice(_SCENARIOS),
+        latency_ms=latency_ms,
+        faults=tuple(faults),
+        finish=finish,
+        ends_s=over_s + CALM_S if is_calm else chance.uniform(faults[-1].at_s, over_s),
+        is_calm=is_calm,
+        inherited_usd=chance.uniform(-200.0, 200.0) if chance.random() < 0.25 else 0.0,
+    )
+
+
+def one_status(count: int) -> list[str]:
+    """Texts of so many refusals of whole batches."""
+    return [_ONE_STATUS[n % len(_ONE_STATUS)] for n in range(count)]
+
+
+def _fault(chance: Random, kind: Kind, at_s: float) -> Fault:
+    is_aimed = chance.random() < _CHANCE_OF_AIM
+    span_s, channel, count, size, is_up = chance.uniform(1.0, 8.0), "", 0, 0.0, False
+    if kind is Kind.CUT:
+        span_s = 0.0
+        size = chance.choice((0.0, 0.0, 2.0, 5.0))  # how long no new connection is taken
+    elif kind is Kind.CUT_BYTE:
+        # Any byte of the next thousand: heads, lengths, bodies and the seams between them.
+        count, is_up = chance.randrange(1000), chance.random() < 0.4
+    elif kind in (Kind.STALL_STREAM, Kind.MUTE_STREAM):
+        channel = chance.choice(_OFTEN)
+    elif kind in (Kind.REORDER, Kind.DUPLICATE, Kind.DELAY, Kind.DROP):
+        channel = chance.choice(("", "", "", *_OFTEN))
+        size = chance.uniform(0.1, 0.6)
+    elif kind is Kind.CLOCK:
+        span_s, size = 0.0, chance.choice((-2.0, -0.5, 0.15, 0.4, 0.8))
+    elif kind is Kind.SNAPSHOT_RACE:
+        size = chance.uniform(0.2, 2.5) if chance.random() < 0.9 else chance.uniform(5.2, 7.0)
+    elif kind in (Kind.SLOW_ANSWERS, Kind.LATE_EVENTS, Kind.UNKNOWN_OID):
+        size = chance.uniform(0.2, 2.0) if chance.random() < 0.8 else chance.uniform(4.0, 6.5)
+        if kind is Kind.UNKNOWN_OID:
+            size = min(size, _UNKNOWN_S_MAX)
+    elif kind is Kind.EARLY_EVENTS:
+        is_up = chance.random() < 0.5  # whether a modify reports the new order first as well
+    elif kind not in (Kind.STALL, Kind.HALT, Kind.POST_ONLY):
+        count = chance.randint(1, 6)
+    return Fault(kind, at_s, span_s, is_aimed, channel, count, size, is_up)
