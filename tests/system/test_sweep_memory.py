@@ -14,7 +14,7 @@ def test_a_sweep_keeps_the_next_orders_away_and_a_restart_does_not_forget_it(
 ) -> None:
     """The predecessor was swept twice in four minutes: it had forgotten after thirty seconds."""
     with exchange(sets=STILL) as venue:
-        sets = [f"emulator.url={venue.url}", f"state_dir={tmp_path / 'state'}"]
+        sets = [f"emulator.url={venue.url}", f"state_dir={tmp_path / 'state'}", "risk.warm_s=0"]
         with daemon(tmp_path / "first", config=CONFIG, sets=sets) as bot:
             bot.wait_event("quote.moved")
             bot.wait_for(

@@ -72,6 +72,7 @@ def touch(venue: Exchange, limit_usd: float) -> Touch:
 
 
 ALONE = (
+    "risk.warm_s=0",
     "cascade.gain=0",
     "cascade.danger_pull=1.0",
     "guards.sweeps=10",
