@@ -159,6 +159,22 @@ def test_an_empty_bucket_pays_for_a_lone_side_and_for_one_change_a_minute() -> N
     assert len(diff(poor, lone, wanted, later).places) == 1
 
 
+def test_with_the_loan_used_up_a_side_far_off_is_asked_again_when_it_may_change() -> None:
+    """The wake-up comes at the time at which a change is afforded, not at one the loan allowed."""
+    orders, _ = table(*LADDER)
+    far = view((261_000, 50), (260_950, 50), (260_900, 50))
+    poor = Reconciler(ReconcileParams())
+    poor.requests.observe(0, 500)
+    poor.requests.tokens = -poor.requests.loan - 50.0
+    assert len(diff(poor, orders, far)) == 1
+    soon = T0_NS + NS_PER_S
+    assert len(diff(poor, orders, far, soon)) == 0
+    ready = poor.ready_at_ns(soon)
+    assert ready is not None
+    assert len(diff(poor, orders, far, ready - 1)) == 0
+    assert len(diff(poor, orders, far, ready)) == 1
+
+
 def test_the_hold_grows_as_requests_run_out_and_never_beyond_its_bound() -> None:
     """The price of a change in bps; with plenty it is the plain hysteresis."""
     reconciler = Reconciler(ReconcileParams())

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from math import sqrt
-from operator import add
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
@@ -217,8 +216,8 @@ class Reconciler:
         "_hold_ns",
         "_hold_ns_max",
         "_keep_frac",
+        "_short",
         "inside",
-        "is_waiting",
         "requests",
     )
 
@@ -235,18 +234,18 @@ class Reconciler:
         self._done: list[tuple[object, ...]] = [(), ()]
         """Of each side, table and target between which no difference was found."""
         self.requests = Requests(params)
-        self.is_waiting = False
-        """Whether the last difference left something out for want of requests."""
+        self._short: set[bool] = set()
+        """Sides of which the last difference left something out for want of requests."""
         self.inside: list[int] = []
         """Orders that could increase the position and were seen inside their floor."""
 
     def ready_at_ns(self, now_ns: int) -> int | None:
         """When a change left out for want of requests can be made."""
-        if not self.is_waiting or self.requests.is_spent:
+        if not self._short or self.requests.is_spent:
             return None
-        due_ns = min(map(add, self._changed_ns, self._due_ns)) + 1
+        due_ns = min(self._next_ns(is_ask, self.requests.tokens) for is_ask in self._short)
         token_ns = self.requests.ready_at_ns(now_ns)
-        return due_ns if token_ns is None or now_ns < due_ns < token_ns else token_ns
+        return due_ns if token_ns is None else min(due_ns, token_ns)
 
     def hold(self, vol_bps_rt_s: float, spacing_bps: float) -> Hold:
         """
@@ -321,7 +320,7 @@ class Reconciler:
     def diff(self, orders: Orders, views: tuple[SideView, SideView], now_ns: int) -> Diff:
         """The requests worth making now, the protective ones first."""
         self.requests.refill(now_ns)
-        self.is_waiting = False
+        self._short.clear()
         self.inside.clear()
         plan = _Plan()
         for view in views:
@@ -458,7 +457,6 @@ class Reconciler:
                 tuple([move for _, move in plan.moves]),
                 tuple([place for _, place in plan.places]),
             )
-        self.is_waiting = True
         if requests.is_spent:
             return (), ()
         ranked: list[tuple[int, Move | Place]] = [*plan.places, *plan.moves]
@@ -466,17 +464,22 @@ class Reconciler:
         bought: set[int] = set()
         for rank, order in ranked:
             is_ask = order.side < 0
-            waited_ns = now_ns - self._changed_ns[is_ask]
-            due_ns = self._due_ns[is_ask] if tokens > -requests.loan else self._hold_ns_max
-            is_due = waited_ns >= due_ns
-            if tokens >= 1 or rank == _LONE or is_due:
+            if tokens >= 1 or rank == _LONE or now_ns >= self._next_ns(is_ask, tokens):
                 bought.add(order.cloid)
                 tokens -= 1
-                self._changed_ns[order.side < 0] = now_ns
+                self._changed_ns[is_ask] = now_ns
+            else:
+                self._short.add(is_ask)
         return (
             tuple(move for _, move in plan.moves if move.cloid in bought),
             tuple(place for _, place in plan.places if place.cloid in bought),
         )
+
+    def _next_ns(self, is_ask: int, tokens: float) -> int:
+        """When a side may change one order with a bucket that has none, by what may be lent."""
+        is_lent = tokens > -self.requests.loan
+        due_ns = self._due_ns[is_ask] if is_lent else int(self._hold_ns_max)
+        return self._changed_ns[is_ask] + due_ns
 
 
 _LONE, _PROTECT, _REFINE = 0, 1, 2

@@ -99,7 +99,6 @@ class Engine(Watch):
             # Where nothing can be priced, what reduces stays as it is; the rest must not.
             pulled = [side for side in _SIDES if blocked is not None or side * held >= 0]
             diff = Diff(self._all_cancels(now_ns, pulled))
-            self._reconciler.is_waiting = False
         batch, dropped = gate(diff, orders, gate_view, self.instrument, now_ns)
         if dropped:
             self._note_dropped(dropped, now_ns)
