@@ -117,6 +117,20 @@ def test_a_side_budget_below_the_minimum_order_is_refused(tmp_path: Path) -> Non
     assert "minimum order" in text
 
 
+def test_a_taker_exit_that_the_kill_switch_would_always_forestall_is_refused(
+    tmp_path: Path,
+) -> None:
+    """Stuck for 900 s the switch closes the position: an exit due then would never be seen."""
+    exits = GOOD + "[guards]\ntaker_exit = true\n"
+    load(written(tmp_path, exits))
+    load(written(tmp_path, GOOD + "[guards]\nstuck_exit_s = 900\n"))
+
+    text = complaint(tmp_path, exits + "stuck_exit_s = 900\n")
+
+    assert "guards.stuck_exit_s = 900" in text
+    assert "kill.stuck_s = 900" in text
+
+
 def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
     """One start, one list: not one problem per start."""
     text = complaint(tmp_path, GOOD + 'leverage = "ten"\nfoo = 1\n[log]\nlevel = "loud"\n')

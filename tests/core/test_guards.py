@@ -196,9 +196,9 @@ def test_fills_that_always_lose_stop_the_increasing_side() -> None:
 @pytest.mark.parametrize(
     ("changes", "cost_bps", "saved_bps", "seconds", "is_wanted"),
     [
-        ({"taker_exit": True}, 5.0, 5.1, 900.0, True),
-        ({"taker_exit": True}, 5.0, 5.1, 899.9, False),
-        ({"taker_exit": True}, 5.0, 5.0, 900.0, False),
+        ({"taker_exit": True}, 5.0, 5.1, 600.0, True),
+        ({"taker_exit": True}, 5.0, 5.1, 599.9, False),
+        ({"taker_exit": True}, 5.0, 5.0, 600.0, False),
         ({}, 5.0, 500.0, 9000.0, False),
     ],
 )

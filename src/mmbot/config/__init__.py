@@ -417,6 +417,13 @@ class Config(BaseModel):
                 f"{least_usd:.2f} USD (ladder.order_usd_min = {self.ladder.order_usd_min:g})",
                 "raise it or risk.max_position_usd",
             )
+        if self.guards.taker_exit and self.guards.stuck_exit_s >= self.kill.stuck_s:
+            refuse(
+                "guards.stuck_exit_s",
+                self.guards.stuck_exit_s,
+                f"comes after the kill switch, kill.stuck_s = {self.kill.stuck_s:g}",
+                "lower it, or guards.taker_exit = false",
+            )
         return self
 
     @model_validator(mode="after")

@@ -185,7 +185,7 @@ class Alarms:
         offset_ns: int | None,
         requests_left: int | None,
         is_well: bool,
-        is_stuck: bool,
+        stuck_ns: int | None,
     ) -> None:
         """
         Look at everything that must not last.
@@ -197,7 +197,7 @@ class Alarms:
             offset_ns: Our clock less the venue's, travel included; None before it is known.
             requests_left: At the venue; None before it is known.
             is_well: Whether every term of the quote does what it must.
-            is_stuck: Whether the position is stuck against an urgent trend.
+            stuck_ns: Since when the position is stuck against an urgent trend; None if it is not.
         """
         params = self._params
         off_ns = 0 if offset_ns is None else abs(offset_ns)
@@ -205,7 +205,7 @@ class Alarms:
             self._is_quiet
             and missing_lots == 0
             and is_well
-            and not is_stuck
+            and stuck_ns is None
             and off_ns < self._clock_limit_ns
             and (requests_left is None or requests_left > params.requests_left)
             and not orders.waiting()
@@ -224,7 +224,7 @@ class Alarms:
             self._risk.trip(Trip.REQUESTS, left, limit, "requests", now_ns, text)
         self._unwell_ns = _since(self._unwell_ns, now_ns, is_on=not is_well)
         self._lasts(Trip.DEAD_WIRING, self._unwell_ns, params.unwell_s, now_ns)
-        self._stuck_ns = _since(self._stuck_ns, now_ns, is_on=is_stuck)
+        self._stuck_ns = stuck_ns
         self._lasts(Trip.STUCK_LONG, self._stuck_ns, params.stuck_s, now_ns)
         self._lasts(Trip.JOURNAL, self._journal_ns, params.journal_s, now_ns)
         self._is_quiet = not self.is_pulled and self._began() == _NOTHING

@@ -36,7 +36,10 @@ class GuardParams(BaseModel):
         "stuck_exit_s and closing costs less than the trend is expected to.",
     )
     stuck_exit_s: float = Field(
-        900.0, ge=20, le=14_400, description="Time stuck after which that is done, s."
+        600.0,
+        ge=20,
+        le=14_400,
+        description="Time stuck after which that is done, below kill.stuck_s, s.",
     )
     edge_events: int = Field(
         20, ge=5, le=20, description="Fill events before the edge is judged, count."
@@ -146,9 +149,9 @@ class Guards:
         return False
 
     @property
-    def is_stuck(self) -> bool:
-        """Whether the position is stuck against an urgent trend, for however long."""
-        return self._stuck_ns is not None
+    def stuck_ns(self) -> int | None:
+        """Since when the position is stuck against an urgent trend; None if it is not."""
+        return self._stuck_ns
 
     def wants_exit(self, now_ns: int, *, cost_bps: float, saved_bps: float) -> bool:
         """

@@ -173,7 +173,7 @@ class Watch(Intake):
             offset_ns=self.book.offset_ns,
             requests_left=self._reconciler.requests.left if known else None,
             is_well=self._vitals.is_well,
-            is_stuck=self._guards is not None and self._guards.is_stuck,
+            stuck_ns=None if self._guards is None else self._guards.stuck_ns,
         )
 
     def _leave(self, x: float, half_bps: float, now_ns: int) -> str | None:
