@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from benchmarks.tables.bands import ASKED, HEAD, row
+from benchmarks.tables.bands import ASKED, HEAD, MEANS, row
 from benchmarks.tables.kept import Clock, Json, Kept, shown, table, told_of
 from benchmarks.tables.sampling import BLOCK, FIRST_SEED, Lab, Samples, world
 
@@ -41,8 +41,9 @@ def gain(fix: str) -> dict[str, tuple[str, str]]:
 
 def _effect(samples: Samples, ours: str, theirs: str) -> tuple[Interval, Interval, Interval, int]:
     with_it, without = samples.paired("pnl_usd", ours, theirs)
+    steady, other = samples.profits(ours, theirs)
     return (
-        mean_of(with_it - without),
+        mean_of(steady - other),
         bootstrap(ratio(deviation), with_it, without),
         bootstrap(margin(worst, 1.0), with_it, without),
         int(with_it.size),
@@ -90,6 +91,8 @@ def write(lab: Lab, kept: Kept) -> None:
     kept.save("ablation", {"first_seed": FIRST_SEED, "rows": figures})
     head = ("world", "fix", "", "mean $ [95 %]", "sd, times", "worst 5 % $", "seeds", "in the mean")
     lines = [
+        *MEANS,
+        "",
         "What each fix adds to `base`, and what `all` has more than `all` without it: the paired",
         "difference with its interval, the ratio of the deviations, and that of the worst",
         "5 %. A fix pays, or costs, when the whole interval of the mean lies on one side of zero.",

@@ -6,7 +6,7 @@ from math import isclose
 from typing import Final
 
 import numpy as np
-from benchmarks.tables.bands import ASKED, Asked
+from benchmarks.tables.bands import ASKED, MEANS, Asked
 from benchmarks.tables.kept import Clock, Json, Kept, number, say, shown, table, told_of
 from benchmarks.tables.sampling import BLOCK, FIRST_SEED, LIMIT, Case, Lab, world
 from msgspec.structs import replace
@@ -171,21 +171,22 @@ def write(lab: Lab, kept: Kept) -> None:
         if not samples.seeds("base", "all"):
             continue
         ours, theirs = samples.paired("pnl_usd", "all", "base")
+        steady, other = samples.profits("all", "base")
         fills, others = samples.paired("fills", "all", "base")
         asked = _demand(scenario)
         demand: Interval | None = None
         verdict = "-"
         if asked is not None:
-            demand = bootstrap(margin(mean, asked.share), ours, theirs)
+            demand = bootstrap(margin(mean, asked.share), steady, other)
             verdict = decide(demand, least=asked.least, most=asked.most).value
-        diff = mean_of(ours - theirs)
+        diff = mean_of(steady - other)
         rows.append(
             [
                 scenario,
                 setting,
                 str(int(ours.size)),
-                shown(mean_of(theirs)),
-                shown(mean_of(ours)),
+                shown(mean_of(other)),
+                shown(mean_of(steady)),
                 shown(diff),
                 shown(bootstrap(ratio(deviation), ours, theirs), ".2f"),
                 shown(bootstrap(margin(worst, 1.0), ours, theirs), "+.2f"),
@@ -223,6 +224,8 @@ def write(lab: Lab, kept: Kept) -> None:
         "",
         "The market is changed, the quoter is not told: width and adverse prior stay those of the",
         "world. Latency is 50 ms where nothing is said.",
+        "",
+        *MEANS,
         "",
         *table(head, rows),
         "",

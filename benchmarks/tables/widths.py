@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from benchmarks.tables.bands import MEANS
 from benchmarks.tables.kept import Clock, Json, Kept, number, shown, table, told_of
 from benchmarks.tables.sampling import FIRST_SEED, LIMIT, Case, Lab
 
@@ -59,12 +60,13 @@ def write(lab: Lab, kept: Kept) -> None:
                 continue
             for name, places in found.items():
                 (pnl,) = samples.paired("pnl_usd", name)
-                ours, theirs = samples.paired("pnl_usd", name, "base")
+                (steady,) = samples.profits(name)
+                ours, theirs = samples.profits(name, "base")
                 fills, adverse, drawdown = (
                     mean_of(samples.paired(metric, name)[0]).value
                     for metric in ("fills", "markout_5s_bps", "max_drawdown_pct")
                 )
-                profit, diff = mean_of(pnl), mean_of(ours - theirs)
+                profit, diff = mean_of(steady), mean_of(ours - theirs)
                 places.append((profit, width))
                 rows.append(
                     [
@@ -109,6 +111,8 @@ def write(lab: Lab, kept: Kept) -> None:
         "drawdown %",
     )
     lines = [
+        *MEANS,
+        "",
         "Base half spread set to the width, everything else as in the other tables. Where the",
         "floor rule would keep the quote farther out, the quoter is told that no fill moves the",
         "price (`adverse.a0_bps = 0`, `adverse.a1 = 0`): he could not stand there otherwise.",

@@ -130,6 +130,11 @@ class Flow:
             return [_flipped_step(step) for step in steps], [_flipped(taker) for taker in takers]
         return steps, takers
 
+    def draw(self) -> tuple[list[Taker], Raw]:
+        """The next block's causes, for whom the price they make does not matter."""
+        raw, sweeps = self._draw_raw()
+        return self._draw_takers(raw, None) + sweeps, raw
+
     def _draw_raw(self) -> tuple[Raw, list[Taker]]:
         raw = self._path.block()
         start_s = raw.first * self.params.step_ms / MS_PER_S
@@ -275,6 +280,44 @@ class Flow:
             Step((first + n) * step_ms, fair, mid)
             for n, (fair, mid) in enumerate(zip(fairs.tolist(), mids, strict=True))
         ]
+
+
+class Surprises(NamedTuple):
+    """
+    Moves of the fair price that nothing before them tells of, in time order.
+
+    Attributes:
+        at_ms: When each begins to be, ms since the start: of a diffusion step the look that shows
+            it, of a taker's lasting move the taker. Shape (moves,).
+        moves_bps: Bps of log price. Shape (moves,).
+    """
+
+    at_ms: Floats
+    moves_bps: Floats
+
+
+def surprises(params: FlowParams, seed: int, length_s: float) -> Surprises | None:
+    """
+    The moves of the fair price in `Flow(params, seed)`, each of mean zero whatever came before it.
+
+    None where something could be foreseen: takers that lead the price, drifts, episodes, anchors
+    and sweeps at given times.
+    """
+    is_foreseen = params.flow_beta or params.drift_sd_bps_per_s or params.episodes_per_hour
+    if is_foreseen or params.anchors or params.forced_sweeps:
+        return None
+    flow = Flow(params, seed)
+    at_ms: list[Floats] = []
+    moves: list[Floats] = []
+    while not at_ms or at_ms[-1][-1] < length_s * MS_PER_S:
+        takers, raw = flow.draw()
+        steps = np.arange(raw.first, raw.first + raw.moves_bps.size, dtype=np.float64)
+        at_ms += [np.array([taker.at_ms for taker in takers]), steps * params.step_ms]
+        moves += [np.array([taker.stay_bps for taker in takers]), raw.moves_bps]
+    times = np.concatenate(at_ms)
+    order = np.argsort(times, kind="stable")
+    sign = -1.0 if params.is_mirrored else 1.0
+    return Surprises(times[order], sign * np.concatenate(moves)[order])
 
 
 class Lead:

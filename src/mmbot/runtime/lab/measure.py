@@ -51,10 +51,13 @@ class Outcome(msgspec.Struct, frozen=True):
     kill_trips: int
     """How many of the loss and drawdown limits were met, whether or not they end a run."""
     length_s: float
+    luck_usd: float | None = None
+    """Gain of the position by moves that could not be foreseen: of mean zero whoever quotes."""
 
 
 METRICS: Final = (
     "pnl_usd",
+    "luck_usd",
     "max_q_frac",
     "final_q_frac",
     "fills",

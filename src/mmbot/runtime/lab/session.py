@@ -14,6 +14,7 @@ from heapq import heappop, heappush
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from mmbot.core.engine import Decision, Engine, EngineParams
 from mmbot.core.events import (
@@ -28,6 +29,7 @@ from mmbot.core.events import (
 )
 from mmbot.core.hours import HoursParams
 from mmbot.core.types import NS_PER_MS, NS_PER_S, USD_PER_TICK_LOT
+from mmbot.emulator.flow import surprises
 from mmbot.emulator.market import MarketParams
 from mmbot.errors import InvariantError
 from mmbot.runtime.lab.exchange import START_MS, Exchange, Requests
@@ -113,6 +115,8 @@ class Session:
         # The venue's truth, of its own fills, when they happen.
         self.lots = 0
         self.fills = 0
+        self._held: list[tuple[int, int]] = [(0, 0)]
+        """Venue time since the start, ms, and the position from then on."""
         self._cash_ticks = 0
         self._costs_usd = 0.0
         self._x = self._max_x = 0.0
@@ -251,6 +255,7 @@ class Session:
         signed = fill.side * fill.sz_lots
         self.lots += signed
         self.fills += 1
+        self._held.append((fill.venue_ms - START_MS, self.lots))
         self._cash_ticks -= signed * fill.px_ticks
         self._costs_usd += fill.fee_usd
         limits = self.engine.limits
@@ -311,6 +316,24 @@ class Session:
         gross = (self._cash_ticks + self.lots * self.exchange.fair_ticks) * USD_PER_TICK_LOT
         return gross - self._costs_usd
 
+    def luck_usd(self, length_s: float) -> float | None:
+        """
+        What the position gained by moves of the fair price that could not be foreseen.
+
+        Of mean zero whoever quotes: each move meets the position of the time before it. None where
+        the market has moves that could be foreseen.
+        """
+        moves = surprises(self.plan.market, self.plan.seed, length_s)
+        if moves is None:
+            return None
+        at_ms, lots = zip(*self._held, strict=True)
+        # A fill of the same millisecond may be the move's own doing.
+        before = np.searchsorted(np.array(at_ms), np.floor(moves.at_ms), side="left") - 1
+        held = np.where(before >= 0, np.array(lots)[np.maximum(before, 0)], 0)
+        there = moves.at_ms < length_s * 1000
+        ticks = self.exchange.instrument.ticks(self.exchange.start_px) * 1e-4
+        return float((held * moves.moves_bps)[there].sum()) * ticks * USD_PER_TICK_LOT
+
     def _kill_trips(self) -> int:
         risk, limits = self.engine.risk, self.plan.engine.risk
         loss_frac = (risk.start_usd - self._low_usd) / risk.start_usd
@@ -324,6 +347,7 @@ class Session:
         return Outcome(
             seed=self.plan.seed,
             pnl_usd=self.pnl_usd,
+            luck_usd=self.luck_usd(length_ns / NS_PER_S),
             final_lots=-self.lots if self._mirror is not None else self.lots,
             final_q_frac=abs(self._x),
             max_q_frac=self._max_x,
