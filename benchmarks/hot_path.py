@@ -19,8 +19,8 @@ row has coincurve.
 
 All ways run in turn within each round. Times are CPU time of the thread, garbage collection is
 frozen, as in the daemon. Also shown: where our step spends its time; a frame in the steady state,
-which changes nothing; and a jump of the price that puts one side's increasing orders inside their
-floor, up to the moment at which the signed cancel is handed over (and until the last request is).
+which changes nothing; and a jump of the price, on which every order that would add to a position is
+taken off, up to the moment at which the signed cancel is handed over (and until the last request).
 
 Returns 1 when a target is missed.
 """
@@ -77,11 +77,9 @@ ORDERS: Final = 10
 TARGETS: Final = {"SDK as installed": 40.0, "SDK with coincurve": 5.0}
 OURS: Final = "ours"
 PARTS: Final = ("decode", "apply", "decide", "send")
-TICKS_PER_STEP: Final = 10
-"""At 21 USD HYPE's price moves by 0.001, ten ticks."""
-
 PARAMS: Final = EngineParams(
-    risk=RiskParams(capital_usd=100, max_position_usd=400),
+    # A ladder of full size from the first frame on.
+    risk=RiskParams(capital_usd=100, max_position_usd=400, warm_s=0),
     ladder=LadderParams(rungs=ORDERS // 2),
     # The budget of requests must not be what limits a benchmark.
     reconcile=ReconcileParams(requests_burst=2000),
@@ -461,7 +459,10 @@ class Walk:
 
 def compare(rounds: int) -> dict[str, float]:
     """Medians of each way in us, run in turn."""
-    rig, sdk, same, walk = Rig(), SdkWay(), SameWay(), Walk()
+    rig, sdk, same = Rig(), SdkWay(), SameWay()
+    # A market for each engine: of a shared one each would miss the frames of the other, and their
+    # sum within one second of its own is a jump of the price, on which it adds nothing.
+    walk, same_walk = Walk(), Walk()
     check(rig, sdk, walk.next(rig.now_ns))
     gc.collect()
     gc.freeze()
@@ -479,7 +480,7 @@ def compare(rounds: int) -> dict[str, float]:
             use(backend)
             times = []
             for _ in range(calls[backend]):
-                times.append(_timed(same.step, walk.next(same.rig.now_ns)))
+                times.append(_timed(same.step, same_walk.next(same.rig.now_ns)))
                 assert same.answer() == ORDERS
             samples[name].append(median(times))
             times = [
@@ -556,7 +557,8 @@ def cancels(jumps: int) -> dict[str, float]:
             rig.pass_time(NS_PER_S // 4)
             rig.step(walk.same(rig.now_ns))
             rig.answer()
-        # 20 bps up, then down again: the asks, then the bids, are inside their floor.
+        # 20 bps up, then down again: the asks, then the bids, are inside their floor, and the price
+        # jumped, so that without a position nothing may stay.
         frame = walk.jump(43 if number % 2 == 0 else -43, rig.now_ns)
         began, began_cpu = perf_counter_ns(), thread_time_ns()
         rig.step(frame)
