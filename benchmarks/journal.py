@@ -100,6 +100,11 @@ def quiet(rig: Rig, frame: bytes) -> int | None:
     return None if rig.answer() else used
 
 
+def _mid_step(number: int) -> int:
+    """Price of a frame: up and down in single steps. A jump would take the orders off for 5 s."""
+    return 21_300 + abs(number % 80 - 40)
+
+
 def cost(rounds: int, folder: Path) -> dict[str, float]:
     """Medians with and without, and their ratios."""
     writer = Writer(folder, JournalParams(lag_ms_max=60_000))
@@ -115,17 +120,18 @@ def cost(rounds: int, folder: Path) -> dict[str, float]:
             number += 1
             for name in rigs if number % 2 else reversed(rigs):
                 rig = rigs[name]
-                frame = frames[name].at(21_300 + number % 40, rig.now_ns)
+                frame = frames[name].at(_mid_step(number), rig.now_ns)
                 used, passed = one(rig, frame)
                 if turn >= 2:
                     cpu[name].append(used)
                     wall[name].append(passed)
     still: dict[str, list[int]] = {name: [] for name in rigs}
+    here = _mid_step(number)
     for name, rig in rigs.items():
-        rig.settle(frames[name].at(21_300, rig.now_ns))
+        rig.settle(frames[name].at(here, rig.now_ns))
     for number in range(rounds * STEPS):
         for name in rigs if number % 2 else reversed(rigs):
-            used_ns = quiet(rigs[name], frames[name].at(21_300, rigs[name].now_ns))
+            used_ns = quiet(rigs[name], frames[name].at(here, rigs[name].now_ns))
             if used_ns is not None:
                 still[name].append(used_ns)
     gc.enable()
