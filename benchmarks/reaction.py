@@ -47,11 +47,13 @@ import msgspec
 from aiohttp import WSMsgType, web
 from aiohttp.web_protocol import RequestHandler
 
+from mmbot.core.types import Side, Tif
+from mmbot.emulator.control import HOUSE
 from mmbot.emulator.limits import NO_LIMITS
 from mmbot.emulator.listings import dexes
 from mmbot.emulator.server import BODY_MAX, Running, wall_clock_ms
 from mmbot.emulator.session import Session
-from mmbot.emulator.specs import VenueParams
+from mmbot.emulator.specs import NewOrder, VenueParams
 from mmbot.emulator.venue import Venue
 from mmbot.emulator.wire import Exchange, ExchangeParams
 from mmbot.hyperliquid.signing import Signer
@@ -83,6 +85,7 @@ coin = "HYPE"
 capital_usd = 100
 leverage = 10
 max_position_usd = 400
+warm_s = 0  # a ladder of full size from the first tick on
 
 [ladder]
 rungs = 5
@@ -394,6 +397,21 @@ class Bench:
             await self.cycle(self.clients)
 
 
+def open_market(venue: Venue) -> None:
+    """
+    Give the coin a mid: a daemon does not start where nothing trades.
+
+    The two orders are far outside everybody's ladder.
+    """
+    asset_id = venue.asset_id(COIN)
+    assert asset_id is not None
+    asset = venue.state.assets[asset_id]
+    venue.open_account(HOUSE, usd=0.0, is_house=True)
+    for side, px in ((Side.BUY, 20), (Side.SELL, 32)):
+        order = NewOrder(asset_id, side, px * asset.ticks_per_usd, asset.lots_per_coin, Tif.ALO)
+        assert venue.submit(HOUSE, order).oid is not None
+
+
 async def measure(stream: str, cycles: int, scratch: Path) -> dict[str, list[Reaction]]:
     """Reactions of every client to one kind of tick."""
     keys = [bytes([number + 1]) * 32 for number in range(len(WAYS))]
@@ -404,6 +422,7 @@ async def measure(stream: str, cycles: int, scratch: Path) -> dict[str, list[Rea
         venue.open_account(user, usd=10_000.0)
         # A traded volume that no budget of requests can bind.
         venue.grant_volume(user, 1e9)
+    open_market(venue)
     params = ExchangeParams(block_ms=1, limits=NO_LIMITS)
     exchange = Exchange(venue, None, params, now_ms)
     exchange.test_accounts = [
