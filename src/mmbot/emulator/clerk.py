@@ -7,7 +7,7 @@ what is refused before it (format, weight) needs none.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
 from heapq import heappop, heappush
@@ -58,6 +58,7 @@ class Clerk:
     Attributes:
         requests: The newest signed requests with what became of them.
         requests_seen: How many there were since the start.
+        asked: How often each type of /info was answered since the start.
     """
 
     def __init__(self, exchange: Exchange, info: InfoDesk) -> None:
@@ -68,6 +69,7 @@ class Clerk:
         self._control = Control(exchange)
         self.requests: deque[dict[str, Any]] = deque(maxlen=exchange.params.requests_kept)
         self.requests_seen = 0
+        self.asked: Counter[str] = Counter()
         self._queue: list[tuple[int, int, int, _Action]] = []
         self._order = 0
 
@@ -144,6 +146,7 @@ class Clerk:
             return text_response(422, BAD_SCHEMA)
         if not use.weight.spend(query.weight, self._exchange.now_ms):
             return HttpResponse(429, JSON_TYPE, NULL)
+        self.asked[query.kind] += 1
         reply = self._info.answer(query, unknown_oid_lag_ms=self._faults.unknown_oid_lag_ms)
         use.weight.charge(reply.more_weight, self._exchange.now_ms)
         return json_response(reply.value, 200 if reply.is_found else 500)

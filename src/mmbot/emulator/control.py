@@ -240,4 +240,6 @@ class Control:
             "sessions": exchange.session_count,
             "topics": exchange.topic_count,
             "requests_seen": exchange.requests_seen,
+            "asked": exchange.asked,
+            "weights": exchange.weights,
         }

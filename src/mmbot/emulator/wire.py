@@ -158,6 +158,16 @@ class Exchange:
         return self._clerk.requests_seen
 
     @property
+    def asked(self) -> dict[str, int]:
+        """How often each type of /info was answered since the start."""
+        return dict(self._clerk.asked)
+
+    @property
+    def weights(self) -> dict[str, int]:
+        """REST weight that each IP address spent within the last minute."""
+        return {ip: use.weight.used(self.now_ms) for ip, use in self._uses.items()}
+
+    @property
     def has_chance(self) -> bool:
         """Whether there is a generator to draw disconnects with."""
         return self._chance is not None
