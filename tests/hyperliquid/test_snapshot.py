@@ -9,10 +9,10 @@ import pytest
 
 from fake_exchange import FakeExchange, FakeHttpResponse
 from mmbot.core.events import Event, OrderState, Snapshot
-from mmbot.core.types import NS_PER_MS, NS_PER_S, Instrument, Side
+from mmbot.core.types import NS_PER_MS, NS_PER_S, Fees, Instrument, Side
 from mmbot.errors import LinkError, VenueError, VenueProtocolError
 from mmbot.hyperliquid.budget import Budget
-from mmbot.hyperliquid.snapshot import SnapshotReader
+from mmbot.hyperliquid.snapshot import Known, SnapshotReader
 from mmbot.runtime.pipe import PipeHttp, SimLoop
 
 START_MS = 1_791_484_300_000
@@ -391,6 +391,54 @@ def test_brief_reading_before_any_other_is_full() -> None:
 
     assert len(rig.events) == 1
     assert len(rig.asked("userFees")) == 1
+
+
+def known(rig: Rig, age_s: float) -> Known:
+    """What the checks before a run have read so long ago."""
+    return Known(
+        at_ns=rig.sim.clock() - round(age_s * NS_PER_S),
+        fees=Fees(1.1, 4.4),
+        mark_px=25.5,
+        requests_used=7,
+        requests_cap=10_600,
+        volume_usd=600.0,
+    )
+
+
+def test_what_was_read_a_moment_ago_is_not_read_again() -> None:
+    """The checks before a run and the first snapshot were one weight twice."""
+    rig = Rig()
+    rig.exchange.answer("clearinghouseState", (200, account(szi="0.0")))
+    rig.reader.know(known(rig, age_s=2))
+
+    first = rig.read()
+
+    assert {body["type"] for _, body in rig.exchange.requests} == {
+        "openOrders",
+        "clearinghouseState",
+        "userFills",
+    }
+    assert (first.fees, first.mark_px) == (Fees(1.1, 4.4), 25.5)
+    assert (first.requests_used, first.requests_cap) == (7, 10_600)
+    assert rig.budget.volume_usd == 600.0
+    assert len(first.fills) == 2, "what an earlier run did is read as ever"
+
+    again = rig.read()
+    assert again.fees != first.fees
+    assert (again.requests_used, again.requests_cap) == (321, 10_500)
+    assert again.mark_px == 26.3
+
+
+@pytest.mark.parametrize("age_s", [31, -1])
+def test_what_was_read_long_ago_is_read_again(age_s: float) -> None:
+    """A start that waited out a busy venue has old figures, and a clock that was set has none."""
+    rig = Rig()
+    rig.reader.know(known(rig, age_s))
+
+    first = rig.read()
+
+    assert first.requests_used == 321
+    assert len(rig.asked("userFees")) == len(rig.asked("activeAssetData")) == 1
 
 
 def test_request_counts_reach_the_budget() -> None:

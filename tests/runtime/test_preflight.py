@@ -90,6 +90,34 @@ async def test_a_sound_account_passes_every_row() -> None:
     assert "maker 1.500 bps" in row(facts, "fees").text
 
 
+async def test_a_run_reads_nothing_that_is_for_the_eye_alone() -> None:
+    """It sets the leverage and looks for orders itself, and an address has 1200 a minute."""
+    asked: list[str] = []
+
+    class Noting:
+        def __init__(self, rest: Rest) -> None:
+            self.rest = rest
+
+        async def info(self, payload: Mapping[str, Any]) -> bytes:
+            asked.append(payload["type"])
+            return await self.rest.info(payload)
+
+    async with venue_with() as (_, rest):
+        brief = await read_facts(load(CONFIG), Noting(rest), SIGNER, is_shown=False)
+        of_run = asked.copy()
+        whole = await read_facts(load(CONFIG), Noting(rest), SIGNER)
+
+    assert sorted([*of_run, "activeAssetData", "openOrders"]) == sorted(asked[len(of_run) :])
+    names = [one.name for one in brief.rows]
+    assert [one.name for one in whole.rows if one.name not in names] == ["leverage", "open orders"]
+    assert (brief.open_orders, whole.open_orders) == (None, 0)
+    assert brief.known.fees == whole.fees
+    assert (brief.known.requests_used, brief.known.requests_cap) == (
+        whole.requests_used,
+        whole.requests_cap,
+    )
+
+
 async def test_an_agent_that_was_never_approved_is_refused() -> None:
     """Its orders would be refused one by one, at the worst time."""
     stranger = Signer(b"\x22" * 32, is_mainnet=False)

@@ -1,5 +1,5 @@
 """
-The account as the venue holds it: six reads side by side, one event.
+The account as the venue holds it: up to six reads side by side, one event.
 
 Streams give no snapshot of orders on a new subscription, so after every connection the account is
 read whole before anything is quoted (Hyperliquid docs, "Websocket"). The reads are not one instant:
@@ -33,7 +33,22 @@ _FILLS: Final = "userFills"
 _FEES: Final = "userFees"
 _LIMIT: Final = "userRateLimit"
 _BRIEF: Final = (_ORDERS, _ACCOUNT)
-_FULL: Final = (*_BRIEF, _ASSET, _FILLS, _FEES, _LIMIT)
+_OPENING: Final = (*_BRIEF, _FILLS)
+_FULL: Final = (*_OPENING, _ASSET, _FEES, _LIMIT)
+_KNOWN_NS: Final = 30 * NS_PER_S
+"""How long what was read before a run is as good as read."""
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read before a run, and need not be read again a moment later."""
+
+    at_ns: int
+    """When the reading began."""
+    fees: Fees
+    mark_px: float
+    requests_used: int
+    requests_cap: int
+    volume_usd: float
 
 
 class _Reading(msgspec.Struct):
@@ -82,6 +97,7 @@ class SnapshotReader:
         self._on_retry = on_retry
         self._budget = budget if budget is not None else Budget()
         self._reading: _Reading | None = None
+        self._known: Known | None = None
         self._fees: Fees | None = None
         self._mark_px = 0.0
 
@@ -89,6 +105,16 @@ class SnapshotReader:
     def is_reading(self) -> bool:
         """Whether a snapshot is under way."""
         return self._reading is not None
+
+    def know(self, known: Known) -> None:
+        """
+        Take over what was read before a run.
+
+        While it is new, the first snapshot consists of what can change without us, orders, position
+        and fills: the other reads have the weight of a second start.
+        """
+        self._known = known
+        self._budget.read(known.requests_used, known.requests_cap, known.at_ns, known.volume_usd)
 
     def start(self, *, is_brief: bool = False) -> None:
         """
@@ -102,7 +128,7 @@ class SnapshotReader:
         is_brief = is_brief and self._fees is not None
         now_ns = self._clock()
         self.close()
-        reading = self._reading = _Reading(_BRIEF if is_brief else _FULL, now_ns)
+        reading = self._reading = _Reading(self._kinds(now_ns, is_brief=is_brief), now_ns)
         for kind in reading.kinds:
             weight = info_weight(kind)
             if is_brief:
@@ -110,6 +136,14 @@ class SnapshotReader:
                 self._ask(reading, kind, 0)
             else:
                 self._ask_at(reading, kind, 0, now_ns)
+
+    def _kinds(self, now_ns: int, *, is_brief: bool) -> tuple[str, ...]:
+        if is_brief:
+            return _BRIEF
+        known = self._known
+        # Of a clock that was set back meanwhile nothing is known.
+        is_new = known is not None and 0 <= now_ns - known.at_ns <= _KNOWN_NS
+        return _OPENING if is_new and self._fees is None else _FULL
 
     def close(self) -> None:
         """Forget the reading under way, and give back what its unsent reads had booked."""
@@ -195,8 +229,12 @@ class SnapshotReader:
         check_date(account.venue_ms, now_ns, _ACCOUNT)
         orders = wire_rest.open_orders(bodies[_ORDERS], instrument, now_ns)
         fills: tuple[Fill, ...] = ()
-        if reading.kinds is _FULL:
+        if reading.kinds is not _BRIEF:
             fills = wire_rest.user_fills(bodies[_FILLS], instrument, self._user, now_ns)
+        if reading.kinds is _OPENING:
+            assert self._known is not None
+            self._fees, self._mark_px = self._known.fees, self._known.mark_px
+        elif reading.kinds is _FULL:
             limit = wire_rest.user_rate_limit(bodies[_LIMIT])
             self._fees = fees(instrument, bodies[_FEES])
             self._mark_px = wire_rest.active_asset_data(bodies[_ASSET]).mark_px

@@ -264,7 +264,7 @@ class _Run:
         latched = store.latched()
         if latched is not None:
             raise KillLatchedError(f"the kill switch is latched: {latched.text}; {RESET_HINT}")
-        facts = await read_facts(config, reads, signer, instrument)
+        facts = await read_facts(config, reads, signer, instrument, is_shown=False)
         for row in failures(facts):
             raise CheckError(f"{row.name}: {row.text}")
         await asyncio.to_thread(prove, config, facts.instrument)
@@ -360,6 +360,7 @@ class _Run:
             journal=self.journal,
             jitter=random.Random(os.urandom(8)),  # noqa: S311 - spreads reconnects, guards nothing
         )
+        trader.snapshot.know(facts.known)
         return trader
 
     def _write_report(self, run_dir: Path, report: dict[str, Any]) -> None:

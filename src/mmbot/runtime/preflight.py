@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 from math import floor
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -26,6 +26,7 @@ from mmbot.hyperliquid import wire_rest
 from mmbot.hyperliquid.deadman import SCHEDULE_CANCEL_USD
 from mmbot.hyperliquid.grid import Grid
 from mmbot.hyperliquid.signing import Signer
+from mmbot.hyperliquid.snapshot import Known
 from mmbot.hyperliquid.universe import Universe, fees
 from mmbot.hyperliquid.wire_types import WireBook
 from mmbot.runtime.aio import wall_clock_ns
@@ -63,15 +64,32 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     fees: Fees
     equity_usd: float
     position_lots: int
-    open_orders: int
+    open_orders: int | None
+    """None where they were not read."""
     requests_used: int
     requests_cap: int
+    volume_usd: float
+    """Traded since the account exists."""
     mark_px: float
+    read_at_ns: int
+    """When the reading of the account began."""
     noise: NoiseTrips
     """How often noise alone would trip a limit of this configuration here."""
     vol_bps_rt_s: float | None = None
     """Volatility of the last day; None where there is none."""
     rows: tuple[Row, ...] = ()
+
+    @property
+    def known(self) -> Known:
+        """What a run that begins now need not read again."""
+        return Known(
+            at_ns=self.read_at_ns,
+            fees=self.fees,
+            mark_px=self.mark_px,
+            requests_used=self.requests_used,
+            requests_cap=self.requests_cap,
+            volume_usd=self.volume_usd,
+        )
 
 
 class LadderRung(msgspec.Struct, frozen=True):
@@ -93,10 +111,23 @@ class Ladder(msgspec.Struct, frozen=True):
 
 
 async def read_facts(
-    config: Config, rest: Reads, signer: Signer, instrument: Instrument | None = None
+    config: Config,
+    rest: Reads,
+    signer: Signer,
+    instrument: Instrument | None = None,
+    *,
+    is_shown: bool = True,
 ) -> Facts:
     """
     Read account, fees, budget and clock; the instrument too, unless it was read before.
+
+    Args:
+        config: The configuration.
+        rest: Reads from the venue.
+        signer: Who signs.
+        instrument: What is traded, if it is known already.
+        is_shown: Whether a person looks at all of it. If not, what no run depends on is left out
+            (the orders that rest, the leverage before it is set), for the weight of the address.
 
     Raises:
         ConfigError: The instrument or its reference is unknown or delisted.
@@ -107,31 +138,29 @@ async def read_facts(
     await _check_reference(config, rest)
     user = account_of(config, signer)
     coin, dex = instrument.coin, instrument.dex
-    bodies, skew_ms, measured = await asyncio.gather(
+    began_ns = wall_clock_ns()
+    bodies, skew_ms, measured, shown = await asyncio.gather(
         asyncio.gather(
             rest.info({"type": "userRole", "user": signer.address}),
             rest.info({"type": "userAbstraction", "user": user}),
             rest.info({"type": "userFees", "user": user}),
             rest.info({"type": "clearinghouseState", "user": user, "dex": dex}),
-            rest.info({"type": "openOrders", "user": user, "dex": dex}),
             rest.info({"type": "userRateLimit", "user": user}),
-            rest.info({"type": "activeAssetData", "user": user, "coin": coin}),
             rest.info({"type": "metaAndAssetCtxs", "dex": dex}),
             rest.info({"type": "perpsAtOpenInterestCap", "dex": dex}),
         ),
         _clock_skew_ms(rest),
         _measured_vol(rest, coin),
+        _shown(config, rest, instrument, user, is_shown=is_shown),
     )
     role = wire_rest.user_role(bodies[0])
     mode = wire_rest.user_abstraction(bodies[1])
     rates = fees(instrument, bodies[2])
     account = wire_rest.clearinghouse_state(bodies[3], instrument)
     now_ns = wall_clock_ns()
-    orders = wire_rest.open_orders(bodies[4], instrument, now_ns)
-    budget = wire_rest.user_rate_limit(bodies[5])
-    asset = wire_rest.active_asset_data(bodies[6])
-    ctx = wire_rest.market_ctx(bodies[7], coin)
-    is_capped = coin in wire_rest.coins_at_cap(bodies[8])
+    budget = wire_rest.user_rate_limit(bodies[4])
+    ctx = wire_rest.market_ctx(bodies[5], coin)
+    is_capped = coin in wire_rest.coins_at_cap(bodies[6])
     noise, weighed = noise_row(config, account.equity_usd, instrument, measured)
     rows = (
         _instrument_row(instrument),
@@ -140,11 +169,11 @@ async def read_facts(
         _signer_row(signer, user, role),
         Row("account mode", mode in STANDARD_MODES, _mode_text(mode)),
         _fine("fees", f"maker {rates.maker_bps:.3f} bps, taker {rates.taker_bps:.3f} bps"),
-        _equity_row(config, account.equity_usd, instrument, asset.mark_px),
+        _equity_row(config, account.equity_usd, instrument, ctx.mark_px),
         weighed,
-        _leverage_row(config, asset.leverage, instrument),
+        *shown.leverage,
         _fine("position", f"{instrument.sz(account.position_lots):+g} {coin}"),
-        _fine("open orders", f"{len(orders)} in {coin}"),
+        *shown.orders,
         _budget_row(budget),
         _clock_row(skew_ms),
         _dead_man_row(config, budget),
@@ -155,13 +184,42 @@ async def read_facts(
         fees=rates,
         equity_usd=account.equity_usd,
         position_lots=account.position_lots,
-        open_orders=len(orders),
+        open_orders=shown.open_orders,
         requests_used=budget.used,
         requests_cap=budget.cap,
-        mark_px=asset.mark_px,
+        volume_usd=budget.cum_vlm_usd,
+        mark_px=ctx.mark_px,
+        read_at_ns=began_ns,
         noise=noise,
         vol_bps_rt_s=measured,
         rows=rows,
+    )
+
+
+class _Shown(NamedTuple):
+    """What is read for a person alone."""
+
+    leverage: tuple[Row, ...] = ()
+    orders: tuple[Row, ...] = ()
+    open_orders: int | None = None
+
+
+async def _shown(
+    config: Config, rest: Reads, instrument: Instrument, user: str, *, is_shown: bool
+) -> _Shown:
+    """Leverage and orders as they are: a run sets the one, and looks for the others itself."""
+    if not is_shown:
+        return _Shown()
+    asset, orders = await asyncio.gather(
+        rest.info({"type": "activeAssetData", "user": user, "coin": instrument.coin}),
+        rest.info({"type": "openOrders", "user": user, "dex": instrument.dex}),
+    )
+    resting = wire_rest.open_orders(orders, instrument, wall_clock_ns())
+    held = wire_rest.active_asset_data(asset).leverage
+    return _Shown(
+        (_leverage_row(config, held, instrument),),
+        (_fine("open orders", f"{len(resting)} in {instrument.coin}"),),
+        len(resting),
     )
 
 
