@@ -16,9 +16,9 @@ from mmbot.logs import LogWriter, make_logger
 from mmbot.runtime.ending import CLOID_MAGIC
 from mmbot.runtime.heart import Beat
 from mmbot.runtime.patience import PatientRest, Reads
+from mmbot.runtime.piped import Records
 from mmbot.runtime.sweep import PATIENCE_MIN_S, Sweep
 from mmbot.runtime.watchdog import Pulse
-from runtime.pipe_rig import Records
 
 HYPE = Instrument(coin="HYPE", asset_id=159, sz_decimals=2, max_leverage=10)
 OURS = f"0x{CLOID_MAGIC << 112 | 7:032x}"
