@@ -24,24 +24,19 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from mmbot.config import Config, load
-from mmbot.core.types import NS_PER_MS, Instrument
+from mmbot.config import load
+from mmbot.core.types import NS_PER_MS
 from mmbot.emulator.scenarios import build_venue
 from mmbot.emulator.wire import Exchange, ExchangeParams
-from mmbot.errors import VenueError
-from mmbot.hyperliquid.ports import HttpReply
 from mmbot.hyperliquid.signing import Signer
-from mmbot.hyperliquid.universe import Universe
-from mmbot.logs import LogWriter, make_logger
-from mmbot.runtime.pipe import PipeDialer, PipeHttp
+from mmbot.runtime.piped import WORTHLESS_KEY, Piped
 from mmbot.runtime.simulation import SimLoop
-from mmbot.runtime.trader import CLOID_MAGIC, Ending, Ports, Trader
 
 CONFIG: Final = Path(__file__).resolve().parent.parent / "configs" / "emulator.toml"
 WITHIN_S: Final = 20.0
@@ -64,31 +59,24 @@ class Wait:
     end_reason: str | None
 
 
-class Silence:
-    """A log nobody reads."""
-
-    def put(self, record: Mapping[str, Any]) -> None:
-        """Take one record."""
-
-
-class Run:
+class Run(Piped):
     """One assembled trader on one seed's market."""
 
     def __init__(self, seed: int) -> None:
-        self.config: Config = load(CONFIG, [f"emulator.seed={seed}"])
-        self.signer = Signer(b"\x07" * 32, is_mainnet=False)
-        coin = self.config.instrument.wire_coin
-        emulator = self.config.emulator
-        equity_usd = emulator.equity_usd or self.config.risk.capital_usd
+        config = load(CONFIG, [f"emulator.seed={seed}"])
+        signer = Signer(WORTHLESS_KEY, is_mainnet=False)
+        coin = config.instrument.wire_coin
+        emulator = config.emulator
+        equity_usd = emulator.equity_usd or config.risk.capital_usd
         self.venue, market = build_venue(
             coin,
             emulator.scenario,
-            overrides=self.config.market,
+            overrides=config.market,
             seed=emulator.seed,
             now_ms=START_MS,
-            accounts=[(self.signer.address, equity_usd)],
+            accounts=[(signer.address, equity_usd)],
         )
-        self.exchange = Exchange(
+        exchange = Exchange(
             self.venue,
             market,
             ExchangeParams(latency_ms=emulator.latency_ms),
@@ -96,39 +84,23 @@ class Run:
             market_coin=coin,
             chance=random.Random(emulator.seed),
         )
-        self.sim = SimLoop(START_MS * NS_PER_MS)
-        self.http = PipeHttp(self.sim, self.exchange, ONE_WAY_NS)
-        self.endings: list[Ending] = []
-        dialer = PipeDialer(self.sim, self.exchange, ONE_WAY_NS)
-        self.trader = Trader(
-            self.config,
-            self._instrument(coin),
-            signer=self.signer,
-            user=self.signer.address,
-            ports=Ports(self.sim.clock, self.sim, dialer, self.http, self.sim.clock),
-            url="ws://venue/ws",
-            cloid_prefix=CLOID_MAGIC << 48 | seed,
-            log=make_logger(cast("LogWriter", Silence()), self.sim.clock, "error"),
-            latch=lambda _reason: None,
-            on_end=self.endings.append,
+        super().__init__(
+            config,
+            exchange,
+            SimLoop(START_MS * NS_PER_MS),
+            signer=signer,
+            user=signer.address,
+            run=seed,
             jitter=random.Random(seed),
+            level="error",
+            latency_ns=ONE_WAY_NS,
         )
-
-    def _instrument(self, coin: str) -> Instrument:
-        replies: list[HttpReply] = []
-        self.http.post("/info", b'{"type":"meta"}', replies.append, 5)
-        self.sim.run_for(1)
-        return Universe.parse(replies[0].body, None, "").instrument(coin)
 
     def start(self) -> None:
         """Leverage first, then the connection, as `mmbot run` does."""
-        answers: list[VenueError | None] = []
-        self.trader.gateway.update_leverage(
-            self.config.risk.leverage, is_cross=True, on_done=answers.append
-        )
-        self.sim.run_till(lambda: bool(answers), 5)
-        if answers != [None]:
-            raise RuntimeError(f"the leverage was not set: {answers}")
+        refusal = self.lever()
+        if refusal is not None:
+            raise RuntimeError(f"the leverage was not set: {refusal}")
         self.trader.start()
 
     def quoted_ms(self) -> int | None:

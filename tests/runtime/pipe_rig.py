@@ -2,54 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from mmbot.config import Config, load
+from mmbot.config import load
 from mmbot.core.estimators.cascade import CascadeMemory
-from mmbot.core.intents import KillReason
 from mmbot.core.orders import SlotState
 from mmbot.core.risk import Day
-from mmbot.core.types import NS_PER_MS, NS_PER_S, Instrument
+from mmbot.core.types import NS_PER_MS, NS_PER_S
 from mmbot.emulator.scenarios import build_venue
 from mmbot.emulator.wire import Exchange, ExchangeParams
-from mmbot.errors import VenueError
-from mmbot.hyperliquid.ports import HttpReply
 from mmbot.hyperliquid.signing import Signer
-from mmbot.hyperliquid.universe import Universe
 from mmbot.journal.writer import Writer
-from mmbot.logs import LogWriter, make_logger, spread
-from mmbot.runtime.pipe import PipeDialer, PipeHttp, SimLoop
+from mmbot.runtime.pipe import SimLoop
+from mmbot.runtime.piped import WORTHLESS_KEY, Piped
 from mmbot.runtime.summary import summarise
-from mmbot.runtime.trader import CLOID_MAGIC, Ending, Ports, Trader, is_ours
+from mmbot.runtime.trader import Ending, is_ours
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
 HOUR_MS = 3_600_000
 START_MS = 497_635 * HOUR_MS - 150_000
 """Two and a half minutes before a full hour: a run of ten minutes pays or receives funding."""
-LATENCY_NS = 15 * NS_PER_MS
 EQUITY_USD = 1000.0
 
 
-class Records:
-    """A log that a test reads: what `LogWriter` would write, as it comes."""
-
-    def __init__(self) -> None:
-        self.all: list[Mapping[str, Any]] = []
-
-    def put(self, record: Mapping[str, Any]) -> None:
-        """Take one record."""
-        self.all.append(spread(record))
-
-    def named(self, event: str) -> list[Mapping[str, Any]]:
-        """Records of one event."""
-        return [record for record in self.all if record["event"] == event]
-
-
-class PipeRun:
+class PipeRun(Piped):
     """
     A `Trader` over the pipe, and the venue's own books beside it.
 
@@ -78,9 +57,8 @@ class PipeRun:
         self.dex, _, name = coin.rpartition(":")
         self.coin = coin
         named = [f"instrument.coin={name}", f"instrument.dex={self.dex}"] if self.dex else []
-        self.config: Config = load(CONFIG, [f"emulator.scenario={scenario}", *named, *sets])
-        owner = Signer(b"\x07" * 32, is_mainnet=False)
-        self.signer = signer or owner
+        config = load(CONFIG, [f"emulator.scenario={scenario}", *named, *sets])
+        owner = Signer(WORTHLESS_KEY, is_mainnet=False)
         self.user = owner.address
         self.venue, self.market = build_venue(
             coin,
@@ -101,31 +79,18 @@ class PipeRun:
             prepare(self)
         if signer is not None:
             self.exchange.gate.identities.approve_agent(self.user, signer.address, "", START_MS)
-        self.sim = SimLoop(START_MS * NS_PER_MS)
-        self.dialer = PipeDialer(self.sim, self.exchange, LATENCY_NS)
-        self.http = PipeHttp(self.sim, self.exchange, LATENCY_NS)
-        self.log = Records()
-        self.latched: list[KillReason] = []
-        self.endings: list[Ending] = []
-        self.days: list[Day] = []
-        """What was stored of the day."""
-        self.instrument = self._instrument()
-        self.trader = Trader(
-            self.config,
-            self.instrument,
-            signer=self.signer,
+        super().__init__(
+            config,
+            self.exchange,
+            SimLoop(START_MS * NS_PER_MS),
+            signer=signer or owner,
             user=self.user,
-            ports=Ports(self.sim.clock, self.sim, self.dialer, self.http, self.sim.clock),
-            url="ws://venue/ws",
-            cloid_prefix=CLOID_MAGIC << 48 | seed,
-            log=make_logger(cast("LogWriter", self.log), self.sim.clock, "debug"),
-            latch=self.latched.append,
-            on_end=self.endings.append,
+            run=seed,
             jitter=random.Random(seed),
+            level="debug",
             journal=journal,
             memory=memory,
             day=day,
-            remember_day=self.days.append,
         )
         self.strays: list[tuple[float, str]] = []
         self.ghosts: list[tuple[float, str]] = []
@@ -135,30 +100,12 @@ class PipeRun:
         self.ghost_s = 1.0
         self._missing_since: dict[int, int] = {}
 
-    def _instrument(self) -> Instrument:
-        meta = self.info(type="meta", dex=self.dex)
-        dexs = self.info(type="perpDexs") if self.dex else None
-        return Universe.parse(meta, dexs, self.dex).instrument(self.coin)
-
-    def info(self, **payload: str) -> bytes:
-        """The venue's answer to a request of /info, a second later."""
-        replies: list[HttpReply] = []
-        self.http.post("/info", json.dumps(payload).encode(), replies.append, 5)
-        self.sim.run_for(1)
-        return replies[0].body
-
     # -- driving ------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Set the leverage, as `mmbot run` does before it connects, then connect."""
-        answers: list[VenueError | None] = []
-        self.trader.gateway.update_leverage(
-            min(self.config.risk.leverage, self.instrument.max_leverage),
-            is_cross=not self.instrument.only_isolated,
-            on_done=answers.append,
-        )
-        assert self.sim.run_till(lambda: bool(answers), 5)
-        assert answers == [None]
+        refusal = self.lever()
+        assert refusal is None, refusal
         self.trader.start()
 
     def faults(self, **changes: Any) -> None:

@@ -204,3 +204,19 @@ def test_of_many_warnings_alike_the_first_is_shown_and_then_their_number() -> No
     assert "(and 249 more, see the log)" in (say(5, "order.unanswered") or "")
     assert say(6, "invariant.broken", "critical") is not None
     assert say(6, "invariant.broken", "critical") is not None
+
+
+def test_orders_that_stay_are_told_of_as_often_as_a_person_reads() -> None:
+    """They are cancelled again within a quarter of a second where the venue refuses it."""
+    screen = Screen(is_colour=False)
+
+    def say(second: int, event: str, **facts: object) -> str | None:
+        return screen.render(record(event, "warning", second=f"10:00:{second:02d}", **facts))
+
+    left = [say(n // 4, "orders.left_over", orders=3) for n in range(40)]
+    assert [number for number, line in enumerate(left) if line is not None] == [0, 20]
+    assert left[20] == "10:00:05  orders   3 of an earlier run still rest: cancelling them"
+    said = [say(n, "sweep.refused", action="cancelByCloid", text="HTTP 429") for n in range(6)]
+    assert said[0] == "10:00:00  orders   the venue refuses to cancel (HTTP 429): it is asked again"
+    assert said[1:5] == [None] * 4
+    assert "(and 4 more, see the log)" in (said[5] or "")

@@ -1,4 +1,4 @@
-"""Cancelling from outside the daemon: what is asked, how often, and when it is called done."""
+"""Cancelling what rests of ours: what is asked, how often, and when it is called done."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ from typing import Any, cast
 
 import pytest
 
-from mmbot.core.types import NS_PER_S
-from mmbot.errors import VenueError
+from mmbot.core.orders import READ_LAG_NS
+from mmbot.core.types import NS_PER_S, Instrument
+from mmbot.errors import LinkError, VenueError
 from mmbot.hyperliquid.ports import HttpReply
 from mmbot.hyperliquid.signing import Signer
 from mmbot.logs import LogWriter, make_logger
 from mmbot.runtime.ending import CLOID_MAGIC
 from mmbot.runtime.heart import Beat
-from mmbot.runtime.sweep import Sweep
+from mmbot.runtime.patience import PatientRest, Reads
+from mmbot.runtime.piped import Records
+from mmbot.runtime.sweep import PATIENCE_MIN_S, Sweep
 from mmbot.runtime.watchdog import Pulse
-from runtime.pipe_rig import PipeRun, Records
 
+HYPE = Instrument(coin="HYPE", asset_id=159, sz_decimals=2, max_leverage=10)
 OURS = f"0x{CLOID_MAGIC << 112 | 7:032x}"
 FOREIGN = f"0x{7:032x}"
+WEIGHT_OPEN_ORDERS = 20
+WEIGHT_PER_MIN = 1200
+NEVER_NS = 10**19
 
 
 class Venue:
@@ -30,8 +36,13 @@ class Venue:
         self.orders = {int(name.removeprefix("o")): cloid for name, cloid in orders.items()}
         self.actions: list[dict[str, Any]] = []
         self.is_deaf_to_cloids = False
+        self.trails_until_ns: int | None = None
+        """Until then every reading shows what was there at first, whatever was cancelled."""
         self.refuse: list[int | None] = []
-        self.looks = 0
+        self.refuse_actions: list[int | None] = []
+        self.looks_ns: list[int] = []
+        self.actions_ns: list[int] = []
+        self.log = Records()
 
     async def request(
         self, method: str, path: str, body: bytes | None, timeout_s: float
@@ -42,12 +53,19 @@ class Venue:
             return HttpReply(self.refuse.pop(0), b"null", "no answer")
         value = json.loads(body or b"")
         if path == "/info":
-            self.looks += 1
+            self.looks_ns.append(self.now_ns)
+            if self.trails_until_ns is not None and self.now_ns >= self.trails_until_ns:
+                self.orders.clear()
             rows = [self._row(oid, cloid) for oid, cloid in self.orders.items()]
             return HttpReply(200, json.dumps(rows).encode())
         action = value["action"]
         self.actions.append(action)
+        self.actions_ns.append(self.now_ns)
+        if self.refuse_actions:
+            return HttpReply(self.refuse_actions.pop(0), b"null", "no answer")
         for item in action["cancels"]:
+            if self.trails_until_ns is not None:
+                continue
             if action["type"] == "cancel":
                 self.orders.pop(item["o"], None)
             elif not self.is_deaf_to_cloids:
@@ -74,18 +92,35 @@ class Venue:
             "cloid": cloid,
         }
 
-    def sweep(self) -> Sweep:
-        """One over this venue."""
-        log = make_logger(cast("LogWriter", Records()), lambda: self.now_ns)
+    def sweep(self, reads: Reads | None = None) -> Sweep:
+        """One over this venue; that of a start with reads of its own."""
         return Sweep(
             self,
-            PipeRun().instrument,
+            HYPE,
             signer=Signer(b"\x07" * 32, is_mainnet=False),
             user="0x" + "ab" * 20,
             clock=lambda: self.now_ns,
-            log=log,
+            log=make_logger(cast("LogWriter", self.log), lambda: self.now_ns),
+            reads=reads,
+            is_leftover=reads is not None,
             sleep=self.sleep,
         )
+
+    def at_start(self, retry_s: float = 70.0) -> Sweep:
+        """One as a start has it: its reads wait out a venue that is busy."""
+        reads = PatientRest(
+            self,
+            "http://venue",
+            retry_s=retry_s,
+            on_wait=None,
+            clock=lambda: self.now_ns,
+            sleep=self.sleep,
+        )
+        return self.sweep(reads)
+
+    def rounds(self) -> list[tuple[str, int]]:
+        """What the log says of cancels that were sent: event and number of orders."""
+        return [(r["event"], r["orders"]) for r in self.log.all if "orders" in r]
 
 
 async def test_what_is_not_ours_is_left_alone() -> None:
@@ -126,7 +161,7 @@ async def test_an_empty_book_counts_only_when_nothing_can_come_to_rest_any_more(
 
     assert venue.orders == {}
     assert venue.now_ns >= quiet_ns
-    assert venue.looks < 12, "each look weighs 20 of the 1200 of a minute"
+    assert len(venue.looks_ns) < 12, "each look weighs 20 of the 1200 of a minute"
 
 
 async def test_a_busy_or_silent_venue_is_asked_again() -> None:
@@ -152,7 +187,136 @@ async def test_a_sweep_that_is_called_off_sends_nothing_more() -> None:
 
     assert await venue.sweep().run(venue.now_ns, is_wanted=lambda: False) is None
 
-    assert (venue.actions, venue.looks) == ([], 0)
+    assert (venue.actions, venue.looks_ns) == ([], [])
+
+
+# -- repeating ------------------------------------------------------------------------------------
+
+
+async def test_a_cancel_that_the_venue_took_is_not_repeated_before_a_reading_can_show_it() -> None:
+    """Readings trail cancels by a second or two, and every cancel costs a request."""
+    venue = Venue(o1=OURS)
+    began_ns = venue.now_ns
+    venue.trails_until_ns = began_ns + READ_LAG_NS
+
+    assert await venue.sweep().run(venue.now_ns) == 1
+
+    assert len(venue.actions) == 1
+    assert len(venue.looks_ns) > 3, "it is looked for all the same"
+
+
+async def test_a_cancel_that_was_refused_is_repeated_at_once() -> None:
+    """Nothing is on its way then, so there is nothing to wait for."""
+    venue = Venue(o1=OURS)
+    began_ns = venue.now_ns
+    venue.refuse_actions = [429, None]
+
+    assert await venue.sweep().run(venue.now_ns) == 1
+
+    assert venue.now_ns - began_ns < NS_PER_S
+    said = [r["text"] for r in venue.log.named("sweep.refused")]
+    assert said == ["HTTP 429", "no answer"]
+    assert venue.rounds() == [("sweep.cancelling", 1)] * 2
+
+
+# -- a start --------------------------------------------------------------------------------------
+
+
+async def test_looking_for_what_is_left_stays_within_the_weight_of_a_minute() -> None:
+    """A refused look ends the start, and then the orders rest on with nobody to watch them."""
+    venue = Venue(o1=OURS, o2=OURS[:-1] + "8", o3=OURS[:-1] + "9")
+    venue.trails_until_ns = NEVER_NS
+    with pytest.raises(
+        VenueError,
+        match="3 orders of an earlier run still rest in HYPE and the venue does not cancel them; "
+        "look at the account before the next start",
+    ):
+        await venue.at_start().run(patience_s=120.0)
+    for start_ns in venue.looks_ns:
+        end_ns = start_ns + 60 * NS_PER_S
+        looks = sum(start_ns <= at < end_ns for at in venue.looks_ns)
+        cancels = sum(start_ns <= at < end_ns for at in venue.actions_ns)
+        assert looks * WEIGHT_OPEN_ORDERS + cancels <= WEIGHT_PER_MIN * 0.95
+    assert venue.actions_ns[-1] - venue.actions_ns[0] > 100 * NS_PER_S
+
+
+async def test_what_is_left_is_cancelled_until_the_venue_agrees() -> None:
+    """Readings trail cancels; the count is of what rested at first."""
+    venue = Venue(o1=OURS, o2=OURS[:-1] + "8")
+    venue.trails_until_ns = venue.now_ns + 5 * NS_PER_S
+    sweep = venue.at_start()
+
+    assert await sweep.run(patience_s=60.0) == 2
+
+    assert sweep.has_sent
+    assert sweep.still_rest == 0
+    by_cloid = [action for action in venue.actions if action["type"] == "cancelByCloid"]
+    assert 2 <= len(by_cloid) <= 3
+    assert venue.rounds() == [
+        *[("orders.left_over", 2)] * len(by_cloid),
+        ("orders.left_over_cancelled", 2),
+    ]
+
+
+async def test_where_nothing_rests_nothing_is_sent() -> None:
+    """A start may then say truthfully that nothing was sent."""
+    venue = Venue(o2=FOREIGN)
+    sweep = venue.at_start()
+
+    assert await sweep.run(patience_s=60.0) == 0
+
+    assert (sweep.has_sent, sweep.still_rest, venue.actions) == (False, 0, [])
+    assert venue.rounds() == []
+
+
+async def test_a_start_that_gives_up_says_how_many_rest_and_what_the_venue_answered() -> None:
+    """Whoever reads it has to mend it: an address over its limit is waited for, a bug is not."""
+    venue = Venue(o1=OURS)
+    venue.refuse_actions = [429] * 1000
+    sweep = venue.at_start()
+
+    with pytest.raises(VenueError, match=r"1 orders of an earlier run still rest.*\(HTTP 429\)"):
+        await sweep.run(patience_s=10.0)
+
+    assert sweep.has_sent
+    assert sweep.still_rest == 1
+
+
+async def test_a_start_waits_out_a_busy_venue_with_the_patience_of_its_reads() -> None:
+    """The venue's limit is per minute: asking four times a second would keep it spent."""
+    venue = Venue(o1=OURS)
+    began_ns = venue.now_ns
+    venue.refuse = [429] * 5
+
+    assert await venue.at_start().run(patience_s=70.0) == 1
+
+    assert venue.now_ns - began_ns > 20 * NS_PER_S
+
+
+@pytest.mark.parametrize(("status", "kind"), [(429, LinkError), (422, VenueError)])
+async def test_what_a_start_cannot_read_ends_it_with_the_words_of_the_read(
+    status: int, kind: type[VenueError]
+) -> None:
+    """They name the address and the remedy, and where trying again cannot help it is not tried."""
+    venue = Venue(o1=OURS)
+    began_ns = venue.now_ns
+    venue.refuse = [status] * 1000
+
+    with pytest.raises(kind, match=f"http://venue/info openOrders: HTTP {status}"):
+        await venue.at_start(retry_s=30.0).run(patience_s=30.0)
+
+    assert (venue.now_ns - began_ns < NS_PER_S) == (status == 422)
+
+
+async def test_who_wants_no_waiting_still_gets_the_time_of_a_cancel_and_its_reading() -> None:
+    """`start.retry_s = 0` is about a venue that is away, not about orders that just went."""
+    venue = Venue(o1=OURS)
+    venue.trails_until_ns = venue.now_ns + round((PATIENCE_MIN_S - 1) * NS_PER_S)
+
+    assert await venue.at_start(retry_s=0.0).run(patience_s=0.0) == 1
+
+
+# -- silence --------------------------------------------------------------------------------------
 
 
 def test_silence_counts_from_the_last_beat_that_was_new() -> None:

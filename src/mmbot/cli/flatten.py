@@ -18,13 +18,13 @@ from mmbot.errors import ConfigError, Exit, VenueError
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.logs import LogWriter, make_logger, stderr_line
-from mmbot.runtime.aio import AioScheduler, wall_clock_ns
+from mmbot.runtime.aio import wall_clock_ns
 from mmbot.runtime.closing import close_position
 from mmbot.runtime.flatten import Closed, closed_line
-from mmbot.runtime.leftovers import Leftovers
 from mmbot.runtime.patience import PatientRest
 from mmbot.runtime.preflight import account_of, read_instrument
 from mmbot.runtime.screen import Screen
+from mmbot.runtime.sweep import Sweep
 from mmbot.runtime.venues import market_lock, open_venue, state_path
 
 _RUNNING: Final = (
@@ -113,18 +113,17 @@ async def _close(
 ) -> _Told:
     """Cancel what rests, then close what is held."""
     log = make_logger(writer, wall_clock_ns, config.log.level)
-    cancelled = await Leftovers(
-        reads,
+    sweep = Sweep(
+        rest,
         instrument,
         signer=signer,
         user=user,
-        http=rest,
         clock=wall_clock_ns,
-        scheduler=AioScheduler(asyncio.get_running_loop()),
-        params=config.gateway,
-        retry_s=config.start.retry_s,
         log=log,
-    ).cancel()
+        reads=reads,
+        is_leftover=True,
+    )
+    cancelled = await sweep.run(patience_s=config.start.retry_s) or 0
     if not is_quiet:
         echo(f"orders   {cancelled} of ours cancelled in {instrument.coin}")
     closed = await close_position(

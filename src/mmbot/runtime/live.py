@@ -43,7 +43,6 @@ from mmbot.runtime.aio import AioDialer, AioScheduler, steady_clock_ns, wall_clo
 from mmbot.runtime.child import Child
 from mmbot.runtime.ending import CLOID_MAGIC, Ending
 from mmbot.runtime.heart import Beat, Heart, beat_path
-from mmbot.runtime.leftovers import Leftovers
 from mmbot.runtime.leverage import set_leverage
 from mmbot.runtime.notify import Notify
 from mmbot.runtime.patience import PatientRest
@@ -53,6 +52,7 @@ from mmbot.runtime.rundir import describe_run, make_run_dir, point_latest, write
 from mmbot.runtime.screen import last_line, summary_lines
 from mmbot.runtime.selftest import refuse_unless_well, run_selftest
 from mmbot.runtime.summary import RequestTeller, started_facts, summarise
+from mmbot.runtime.sweep import Sweep
 from mmbot.runtime.trader import Ports, Trader
 from mmbot.runtime.venues import RESET_HINT, Venue, market_lock, open_venue, state_path
 from mmbot.state.lock import RunLock
@@ -143,7 +143,7 @@ class _Run:
         self.trader: Trader | None = None
         self.interrupted: str | None = None
         self.journal: Writer | None = None
-        self._leftovers: Leftovers | None = None
+        self._leftovers: Sweep | None = None
         self._is_leverage_sent = False
         self._is_in_doubt = False
         """Whether an earlier run left it open what rests, and the venue was not asked yet."""
@@ -294,19 +294,17 @@ class _Run:
     ) -> None:
         if self.config.is_embedded:
             return  # its account is as new as the exchange
-        self._leftovers = Leftovers(
-            reads,
+        self._leftovers = Sweep(
+            rest,
             instrument,
             signer=signer,
             user=user,
-            http=rest,
             clock=wall_clock_ns,
-            scheduler=AioScheduler(self.loop),
-            params=self.config.gateway,
-            retry_s=self.config.start.retry_s,
             log=self.log,
+            reads=reads,
+            is_leftover=True,
         )
-        await self._leftovers.cancel()
+        await self._leftovers.run(patience_s=self.config.start.retry_s)
         self._is_in_doubt = False
 
     def _open_log(self, run_dir: Path) -> None:

@@ -35,7 +35,7 @@ class Screen:
         self._is_colour = is_colour
         self._quoted_at = ""
         self._plain_at: dict[str, tuple[int, int]] = {}
-        """Of each event without a line of its own: when shown, and how many were not since."""
+        """Of each event that may come in masses: when shown, and how many were not since."""
         self._renderers: dict[str, Callable[[Record], str | None]] = {
             "quote.moved": self._quote,
             "fill.booked": self._fill,
@@ -56,8 +56,9 @@ class Screen:
             "venue.retried": lambda r: (
                 f"venue    {r['error']}; trying again for up to {r['for_s']:.0f} s"
             ),
-            "orders.left_over": lambda r: (
-                f"orders   {r['orders']} of an earlier run still rest: cancelling them"
+            "orders.left_over": self._left_over,
+            "sweep.refused": lambda r: self._seldom(
+                r, f"orders   the venue refuses to cancel ({r['text']}): it is asked again"
             ),
             "orders.left_over_cancelled": lambda r: (
                 f"orders   the venue confirms: {r['orders']} old orders cancelled"
@@ -96,8 +97,25 @@ class Screen:
             return None
         return self._paint(f"{record['at'][11:19]}  {body}", record["level"])
 
+    def _left_over(self, record: Record) -> str | None:
+        """Cancels are repeated several times a second at first; the number is what matters."""
+        if self._more(record) is None:
+            return None
+        return f"orders   {record['orders']} of an earlier run still rest: cancelling them"
+
     def _warn(self, record: Record) -> str | None:
-        """A record that has no line of its own; of many alike the first, and then their number."""
+        """A record that has no line of its own."""
+        return self._seldom(record, plain(record))
+
+    def _seldom(self, record: Record, line: str) -> str | None:
+        """Of many records alike the first, and then their number."""
+        more = self._more(record)
+        if more is None:
+            return None
+        return line + (f"  (and {more} more, see the log)" if more else "")
+
+    def _more(self, record: Record) -> int | None:
+        """How many of its event were not shown since the last that was; None: nor is this one."""
         event = record["event"]
         now_s = _second_of_day(record["at"])
         shown_s, more = self._plain_at.get(event, (-PLAIN_LINE_EVERY_S, 0))
@@ -105,7 +123,7 @@ class Screen:
             self._plain_at[event] = shown_s, more + 1
             return None
         self._plain_at[event] = now_s, 0
-        return plain(record) + (f"  (and {more} more, see the log)" if more else "")
+        return more
 
     def _paint(self, line: str, level: str) -> str:
         if not self._is_colour or level in ("debug", "info"):

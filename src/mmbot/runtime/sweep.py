@@ -1,9 +1,12 @@
 """
 Cancel what rests of ours in one market, and go on until the venue says that nothing does.
 
-For those who are not the daemon: the watchdog, and the operator's `mmbot kill`. It has a connection
-and a nonce counter of its own and uses neither link nor gateway, so that a fault there is not here
-as well. What it does not know by its cloid as one of ours it leaves alone.
+For the watchdog and the operator's `mmbot kill`, and for a start and `mmbot flatten`, which cancel
+what earlier runs left: a start may be refused for many reasons (a latched switch, too little
+equity, a full disk), and none of them is a reason to leave orders alone that nobody watches.
+
+It has a nonce counter of its own and uses neither link nor gateway, so that a fault there is not
+here as well. What it does not know by its cloid as one of ours it leaves alone.
 """
 
 from __future__ import annotations
@@ -15,16 +18,17 @@ from typing import Final
 import msgspec
 
 from mmbot.core.events import OrderUpdate
+from mmbot.core.orders import READ_LAG_NS
 from mmbot.core.types import NS_PER_MS, NS_PER_S, Instrument
 from mmbot.errors import VenueError, VenueProtocolError
 from mmbot.hyperliquid import actions, wire_rest
 from mmbot.hyperliquid.gateway import CANCELS_PER_REQUEST
 from mmbot.hyperliquid.nonce import Nonces
-from mmbot.hyperliquid.ports import Clock, reply_error
+from mmbot.hyperliquid.ports import Clock, HttpReply, reply_error
 from mmbot.hyperliquid.signing import Signer
-from mmbot.hyperliquid.wire import action_reply
+from mmbot.hyperliquid.wire import EntryKind, action_reply
 from mmbot.runtime.ending import is_ours
-from mmbot.runtime.patience import Requests
+from mmbot.runtime.patience import Reads, Requests
 from mmbot.runtime.telling import Log
 
 _TIMEOUT_S: Final = 3.0
@@ -32,6 +36,8 @@ _TIMEOUT_S: Final = 3.0
 _WAITS_S: Final = (0.25, 0.25, 0.5, 1.0, 2.0)
 """Between a round and the next, the last repeated. A look costs 20 of the 1200 that an IP address
 may spend in a minute, and the daemon may share it."""
+PATIENCE_MIN_S: Final = 5.0
+"""Who wants no waiting still wants the orders gone, and a reading may trail a cancel by seconds."""
 
 
 class Sweep:
@@ -39,10 +45,17 @@ class Sweep:
     One market of one account, cleared of our orders.
 
     Args:
-        rest: HTTP of its own.
+        rest: HTTP of the venue; of one's own where the daemon may still run.
         signer: Whose key cancels: an agent of `user`, or the account's own.
         clock: Nanoseconds since the epoch; nonces are made of it.
+        reads: Who asks what rests, with a patience of its own: what it raises ends the sweep. None:
+            each look asks once, and the sweep looks again whatever the answer.
+        is_leftover: Whether what rests is of an earlier run, and is told of as such.
         sleep: Waits between two rounds.
+
+    Attributes:
+        has_sent: Whether a cancel has left.
+        still_rest: How many the venue last showed.
     """
 
     def __init__(
@@ -54,16 +67,25 @@ class Sweep:
         user: str,
         clock: Clock,
         log: Log,
+        reads: Reads | None = None,
+        is_leftover: bool = False,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self.has_sent = False
+        self.still_rest = 0
         self._rest = rest
+        self._reads = reads
         self._instrument = instrument
         self._signer = signer
         self._user = user
         self._clock = clock
         self._log = log
+        self._is_leftover = is_leftover
         self._sleep = sleep
         self._nonces = Nonces()
+        self._taken_ns: dict[int, int] = {}
+        """When the venue said of an order, by oid, that it is cancelled."""
+        self._refusal: str | None = None
 
     async def look(self) -> list[OrderUpdate]:
         """
@@ -74,17 +96,24 @@ class Sweep:
         """
         instrument = self._instrument
         payload = {"type": "openOrders", "user": self._user, "dex": instrument.dex}
-        body = msgspec.json.encode(payload)
-        reply = await self._rest.request("POST", "/info", body, _TIMEOUT_S)
-        error = reply_error(reply, "/info openOrders")
-        if error is not None:
-            raise error
-        orders = wire_rest.open_orders(reply.body, instrument, self._clock())
-        return [order for order in orders if is_ours(order.cloid)]
+        if self._reads is not None:
+            body = await self._reads.info(payload)
+        else:
+            reply = await self._rest.request(
+                "POST", "/info", msgspec.json.encode(payload), _TIMEOUT_S
+            )
+            error = reply_error(reply, "/info openOrders")
+            if error is not None:
+                raise error
+            body = reply.body
+        orders = wire_rest.open_orders(body, instrument, self._clock())
+        ours = [order for order in orders if is_ours(order.cloid)]
+        self.still_rest = len(ours)
+        return ours
 
     async def run(
         self,
-        quiet_at_ns: int,
+        quiet_at_ns: int = 0,
         *,
         patience_s: float | None = None,
         is_wanted: Callable[[], bool] = lambda: True,
@@ -95,7 +124,7 @@ class Sweep:
         Args:
             quiet_at_ns: Before then something sent earlier may still come to rest, so a look that
                 finds nothing ends the sweep only if it began after it.
-            patience_s: For how long; None for as long as it takes.
+            patience_s: For how long, `PATIENCE_MIN_S` at least; None for as long as it takes.
             is_wanted: Asked before each round; False calls the sweep off.
 
         Raises:
@@ -103,64 +132,97 @@ class Sweep:
         """
         began_ns = self._clock()
         found: set[int] = set()
+        self._taken_ns.clear()
         looks = rounds = 0
-        trouble: str | None = None
         while is_wanted():
             look_ns = self._clock()
             try:
                 ours = await self.look()
             except VenueError as error:
-                trouble = str(error)
-                self._log.warning("sweep.retried", error=trouble)
+                if self._reads is not None:
+                    raise
+                trouble = self._unconfirmed(str(error))
+                self._log.warning("sweep.retried", error=str(error))
             else:
                 if not ours and look_ns >= quiet_at_ns:
+                    if found and self._is_leftover:
+                        self._log.info("orders.left_over_cancelled", orders=len(found))
                     return len(found)
-                trouble = f"{len(ours)} orders still rest" if ours else "orders may be on their way"
-                if ours:
-                    found.update(order.oid for order in ours)
-                    self._log.warning("sweep.cancelling", orders=len(ours), round=rounds + 1)
-                    await self._cancel(ours, is_insisting=rounds > 0)
+                found.update(order.oid for order in ours)
+                due = [order for order in ours if self._is_due(order)]
+                if due:
                     rounds += 1
+                    event = "orders.left_over" if self._is_leftover else "sweep.cancelling"
+                    self._log.warning(event, orders=len(ours), round=rounds)
+                    await self._cancel(due, is_insisting=rounds > 1)
+                trouble = self._resting(len(ours))
             spent_ns = self._clock() - began_ns
-            if patience_s is not None and spent_ns > patience_s * NS_PER_S:
-                raise VenueError(
-                    f"not confirmed that nothing rests in {self._instrument.coin}: {trouble}; "
-                    "look at the account"
-                )
+            if patience_s is not None and spent_ns > max(patience_s, PATIENCE_MIN_S) * NS_PER_S:
+                raise VenueError(trouble)
             await self._sleep(_WAITS_S[min(looks, len(_WAITS_S) - 1)])
             looks += 1
         return None
 
+    def _unconfirmed(self, why: str) -> str:
+        coin = self._instrument.coin
+        return f"not confirmed that nothing rests in {coin}: {why}; look at the account"
+
+    def _resting(self, count: int) -> str:
+        """What is wrong after a look that found so many."""
+        if not count:
+            return self._unconfirmed("orders may be on their way")
+        whose = " of an earlier run" if self._is_leftover else ""
+        why = f" ({self._refusal})" if self._refusal is not None else ""
+        return (
+            f"{count} orders{whose} still rest in {self._instrument.coin} and the venue does not "
+            f"cancel them{why}; look at the account before the next start"
+        )
+
+    def _is_due(self, order: OrderUpdate) -> bool:
+        """Not one that the venue has just called cancelled: a reading may trail that."""
+        taken_ns = self._taken_ns.get(order.oid)
+        return taken_ns is None or self._clock() - taken_ns >= READ_LAG_NS
+
     async def _cancel(self, orders: Sequence[OrderUpdate], *, is_insisting: bool) -> None:
         """By cloid; where that did not do, by the venue's own ids as well."""
+        self._refusal = None
         for start in range(0, len(orders), CANCELS_PER_REQUEST):
             part = orders[start : start + CANCELS_PER_REQUEST]
+            oids = [order.oid for order in part]
             cloids = [order.cloid for order in part if order.cloid is not None]
-            wanted = [actions.cancel_by_cloid(self._instrument, cloids)]
+            await self._send(actions.cancel_by_cloid(self._instrument, cloids), oids)
             if is_insisting:
-                oids = [order.oid for order in part]
-                wanted.append(actions.cancel(self._instrument, oids))
-            for action in wanted:
-                await self._send(action)
+                await self._send(actions.cancel(self._instrument, oids), oids)
 
-    async def _send(self, action: actions.Action) -> None:
+    async def _send(self, action: actions.Action, oids: Sequence[int]) -> None:
         nonce = self._nonces.next(self._clock() // NS_PER_MS)
         signature = self._signer.sign(action.msgpack, nonce, None)
         body = actions.body(action, nonce, signature, self._signer.vault, None)
+        self.has_sent = True
         reply = await self._rest.request("POST", "/exchange", body, _TIMEOUT_S)
-        said = _refusal(reply.status, reply.body, reply.error)
+        said, is_cancelled = _verdict(reply, len(oids))
         if said is not None:
+            self._refusal = said
             self._log.warning("sweep.refused", action=action.type, text=said)
+        now_ns = self._clock()
+        for oid, is_done in zip(oids, is_cancelled, strict=True):
+            if is_done:
+                self._taken_ns[oid] = now_ns
 
 
-def _refusal(status: int | None, body: bytes, error: str | None) -> str | None:
-    """Why an action was not taken as a whole; what became of each order, the next look tells."""
-    if status is None:
-        return error or "no answer"
-    if status != 200:
-        return f"HTTP {status}"
+def _verdict(reply: HttpReply, count: int) -> tuple[str | None, list[bool]]:
+    """Why an action was not taken as a whole, and which of its orders the venue cancelled."""
+    nothing = [False] * count
+    if reply.status is None:
+        return reply.error or "no answer", nothing
+    if reply.status != 200:
+        return f"HTTP {reply.status}", nothing
     try:
-        reply = action_reply(body)
+        read = action_reply(reply.body)
     except VenueProtocolError as unread:
-        return str(unread)
-    return None if reply.is_ok else reply.error
+        return str(unread), nothing
+    statuses = read.for_elements(count)
+    return (
+        None if read.is_ok else read.error,
+        [status.kind is EntryKind.SUCCESS for status in statuses],
+    )

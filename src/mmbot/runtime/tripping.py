@@ -32,7 +32,7 @@ from mmbot.runtime.flatten import Closed, closed_line
 from mmbot.runtime.heart import Beat, beat_path, read_beat, write_beat
 from mmbot.runtime.patience import PatientRest
 from mmbot.runtime.preflight import read_instrument
-from mmbot.runtime.sweep import Sweep
+from mmbot.runtime.sweep import PATIENCE_MIN_S, Sweep
 from mmbot.runtime.telling import Log
 from mmbot.runtime.venues import Venue, lent_key, lock_path, market_lock
 from mmbot.runtime.watchdog import Pulse
@@ -187,7 +187,7 @@ async def _clear(
     quiet_at_ns = wall_clock_ns()
     if not is_settled:
         quiet_at_ns += round(lands_s * NS_PER_S) + READ_LAG_NS
-    retry_s = max(5.0, config.start.retry_s)
+    retry_s = max(PATIENCE_MIN_S, config.start.retry_s)
     async with Rest(venue.url) as rest:
         reads = PatientRest(rest, venue.url, retry_s=retry_s, on_wait=None)
         instrument = await read_instrument(config, reads)

@@ -7,38 +7,33 @@ carries out. The clock the program reads is the product's own, over one that can
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from random import Random
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from mmbot.config import Config
-from mmbot.core.intents import KillReason
 from mmbot.core.orders import SlotState
-from mmbot.core.types import NS_PER_MS, NS_PER_S, Instrument, Side, Tif
+from mmbot.core.types import NS_PER_MS, NS_PER_S, Side, Tif
 from mmbot.emulator.canonical import Envelope
 from mmbot.emulator.gatehouse import Verdict
 from mmbot.emulator.makers import valid_near
 from mmbot.emulator.scenarios import build_venue
 from mmbot.emulator.specs import NewOrder
 from mmbot.emulator.wire import Exchange, ExchangeParams
-from mmbot.errors import InvariantError, VenueError
-from mmbot.hyperliquid.ports import HttpReply
+from mmbot.errors import InvariantError
 from mmbot.hyperliquid.signing import Signer
-from mmbot.hyperliquid.universe import Universe
-from mmbot.logs import LogWriter, make_logger, spread
 from mmbot.runtime.aio import WallClock
 from mmbot.runtime.campaign.meddler import Meddler
 from mmbot.runtime.campaign.schedule import Schedule
-from mmbot.runtime.pipe import Driver, PipeDialer, PipeHttp, SimLoop
+from mmbot.runtime.pipe import SimLoop
+from mmbot.runtime.piped import WORTHLESS_KEY, Piped
 from mmbot.runtime.simulation import SimHandle
 from mmbot.runtime.summary import summarise
-from mmbot.runtime.trader import CLOID_MAGIC, Ending, Ports, Trader, is_ours
+from mmbot.runtime.trader import is_ours
 
 COIN: Final = "HYPE"
 EQUITY_USD: Final = 1000.0
 _START_MS: Final = 1_791_486_000_000 - 60_000
 """A minute before a full hour: every run pays or receives funding."""
-_LATENCY_NS: Final = 15 * NS_PER_MS
 _IN_FLIGHT: Final = frozenset(
     {SlotState.PLACING, SlotState.MOVING, SlotState.CANCELLING, SlotState.UNKNOWN}
 )
@@ -61,22 +56,7 @@ class Timers:
         return self._sim.call_at(self._sim.clock() + max(0, when_ns - self._clock()), fn)
 
 
-class Records:
-    """Counts what the log says, and keeps the last of it."""
-
-    def __init__(self) -> None:
-        self.all: list[Mapping[str, Any]] = []
-
-    def put(self, record: Mapping[str, Any]) -> None:
-        """Take one record."""
-        self.all.append(spread(record))
-
-    def named(self, event: str) -> list[Mapping[str, Any]]:
-        """Records of one event."""
-        return [record for record in self.all if record["event"] == event]
-
-
-class Stage:
+class Stage(Piped):
     """
     A `Trader`, its exchange, and what was seen of both.
 
@@ -93,9 +73,8 @@ class Stage:
     def __init__(self, config: Config, schedule: Schedule, *, level: str = "warning") -> None:
         seed = schedule.seed
         chance = Random(seed)  # noqa: S311 - faults are drawn, nothing is kept secret by it
-        self.config = config
-        self.signer = Signer(b"\x07" * 32, is_mainnet=False)
-        self.user = self.signer.address
+        signer = Signer(WORTHLESS_KEY, is_mainnet=False)
+        self.user = signer.address
         self.venue, self.market = build_venue(
             COIN,
             schedule.scenario,
@@ -115,33 +94,23 @@ class Stage:
         """Fills that made the position of the start."""
         self._carry_out = self.exchange.gate.carry_out
         self.exchange.gate.carry_out = self._watch_action  # type: ignore[method-assign]
-        self.sim = SimLoop(_START_MS * NS_PER_MS)
+        sim = SimLoop(_START_MS * NS_PER_MS)
         self.set_ns = 0
         """By how much the clock of the machine was set since the start."""
-        self.clock = WallClock(lambda: self.sim.clock() + self.set_ns, self.sim.clock)
-        self.driver = Driver.of(self.sim, self.exchange)
-        self.dialer = PipeDialer(self.sim, self.exchange, _LATENCY_NS)
-        self.meddler = self.dialer.tamper = Meddler(self.sim.clock, chance)
-        self.http = PipeHttp(self.sim, self.exchange, _LATENCY_NS)
-        self.log = Records()
-        self.latched: list[KillReason] = []
-        self.endings: list[Ending] = []
-        self.instrument = self._instrument()
-        self.trader = Trader(
+        clock = WallClock(lambda: sim.clock() + self.set_ns, sim.clock)
+        super().__init__(
             config,
-            self.instrument,
-            signer=self.signer,
+            self.exchange,
+            sim,
+            signer=signer,
             user=self.user,
-            ports=Ports(
-                self.clock, Timers(self.sim, self.clock), self.dialer, self.http, self.sim.clock
-            ),
-            url="ws://venue/ws",
-            cloid_prefix=CLOID_MAGIC << 48 | seed & 0xFFFF_FFFF,
-            log=make_logger(cast("LogWriter", self.log), self.clock, level),
-            latch=self.latched.append,
-            on_end=self.endings.append,
+            run=seed & 0xFFFF_FFFF,
             jitter=chance,
+            level=level,
+            clock=clock,
+            scheduler=Timers(sim, clock),
         )
+        self.meddler = self.dialer.tamper = Meddler(sim.clock, chance)
         self.strays: list[tuple[float, str]] = []
         self.over: list[tuple[float, float]] = []
         self.loss_usd = self.fall_frac = 0.0
@@ -168,20 +137,11 @@ class Stage:
         self.venue.submit(self.user, NewOrder(asset_id, side, ticks, lots, Tif.IOC))
         self.exchange.settle()
 
-    def _instrument(self) -> Instrument:
-        replies: list[HttpReply] = []
-        self.http.post("/info", b'{"type":"meta"}', replies.append, 5)
-        self.sim.run_for(1)
-        return Universe.parse(replies[0].body, None, "").instrument(COIN)
-
     def start(self) -> None:
         """Set the leverage, as `mmbot run` does before it connects, then connect."""
-        answers: list[VenueError | None] = []
-        self.trader.gateway.update_leverage(
-            self.config.risk.leverage, is_cross=True, on_done=answers.append
-        )
-        if not self.sim.run_till(lambda: bool(answers), 5) or answers != [None]:
-            msg = f"the leverage was not set: {answers}"
+        refusal = self.lever()
+        if refusal is not None:
+            msg = f"the leverage was not set: {refusal}"
             raise InvariantError(msg)
         self.trader.start()
 

@@ -10,30 +10,24 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from math import ceil
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 from mmbot.config import Config
 from mmbot.core.hours import HoursParams
-from mmbot.core.intents import KillReason
 from mmbot.core.types import NS_PER_MS, NS_PER_S, Instrument, Side
 from mmbot.emulator.wire import Exchange, ExchangeParams
-from mmbot.errors import CheckError, VenueError
-from mmbot.hyperliquid.ports import HttpReply
+from mmbot.errors import CheckError
 from mmbot.hyperliquid.signing import Signer
-from mmbot.hyperliquid.universe import Universe
-from mmbot.logs import LogWriter, make_logger, spread
-from mmbot.runtime.pipe import PipeDialer, PipeHttp, SimLoop
+from mmbot.runtime.pipe import SimLoop
+from mmbot.runtime.piped import WORTHLESS_KEY, Piped
 from mmbot.runtime.selftest.stage import Stage
-from mmbot.runtime.trader import CLOID_MAGIC, Ending, Ports, Trader
+from mmbot.runtime.trader import CLOID_MAGIC, Trader
 
 _START_MS: Final = 497_635 * 3_600_000 + 600_000
 """Ten minutes past a full hour: no funding is paid during a test."""
-_LATENCY_NS: Final = 15 * NS_PER_MS
 _BLOCK_MS: Final = 50
-_KEY: Final = b"\x07" * 32
-"""A key of no value: the accounts it signs for exist in memory alone."""
-_CLOID_PREFIX: Final = CLOID_MAGIC << 48 | 1
-_TAKEN: Final = _CLOID_PREFIX << 64 | 1 << 63
+_RUN: Final = 1
+_TAKEN: Final = (CLOID_MAGIC << 48 | _RUN) << 64 | 1 << 63
 """First number of the orders that bring the position to where a row wants it."""
 _ROOM: Final = 0.5
 _SOFT_ROOM: Final = 0.4
@@ -71,31 +65,6 @@ class Shown(NamedTuple):
         if not orders:
             return None
         return side * (self.fair_ticks - orders[0].px_ticks) / self.fair_ticks * 1e4
-
-
-class Records:
-    """The log, kept in memory."""
-
-    def __init__(self) -> None:
-        self.all: list[Mapping[str, Any]] = []
-
-    def put(self, record: Mapping[str, Any]) -> None:
-        """Take one record."""
-        self.all.append(spread(record))
-
-    def count(self, event: str) -> int:
-        """How many records there are of an event."""
-        return sum(record["event"] == event for record in self.all)
-
-    def texts(self) -> list[str]:
-        """What went wrong, for a person: errors and what changed the mode."""
-        found = []
-        for record in self.all:
-            if record["event"] in ("invariant.broken", "vitals.violated", "killswitch.tripped"):
-                found.append(str(record.get("error") or record.get("text")))
-            elif record["event"] == "mode.changed":
-                found.append(f"mode {record.get('mode')}: {record.get('cause')}")
-        return found
 
 
 class Wire:
@@ -137,7 +106,7 @@ class Wire:
         self.orders[order["c"]] = (Side.BUY if order["b"] else Side.SELL, resting)
 
 
-class Bench:
+class Bench(Piped):
     """
     One program on one stage, in simulated time.
 
@@ -152,70 +121,40 @@ class Bench:
         instrument: Instrument | None = None,
         tamper: Tamper | None = None,
     ) -> None:
-        self.config = _with_room(config)
-        self._taken = 0
-        signer = Signer(_KEY, is_mainnet=False)
-        self.user = signer.address
+        signer = Signer(WORTHLESS_KEY, is_mainnet=False)
         coin = config.instrument.wire_coin
         self.stage = Stage(
             coin,
             reference=config.reference.coin,
-            user=self.user,
+            user=signer.address,
             equity_usd=2 * config.risk.capital_usd,
             now_ms=_START_MS,
             step_ms=_step_ms(config),
             instrument=instrument,
         )
-        self.exchange = Exchange(
-            self.stage.venue,
-            self.stage,
-            ExchangeParams(latency_ms=_BLOCK_MS, block_ms=_BLOCK_MS, requests_kept=1000),
-            market_coin=coin,
-        )
-        self.sim = SimLoop(_START_MS * NS_PER_MS)
-        self.dialer = PipeDialer(self.sim, self.exchange, _LATENCY_NS)
-        self.http = PipeHttp(self.sim, self.exchange, _LATENCY_NS)
-        self.log = Records()
-        self.latched: list[KillReason] = []
-        self.endings: list[Ending] = []
-        self.instrument = self._instrument(config)
-        self.trader = Trader(
-            self.config,
-            self.instrument,
+        super().__init__(
+            _with_room(config),
+            Exchange(
+                self.stage.venue,
+                self.stage,
+                ExchangeParams(latency_ms=_BLOCK_MS, block_ms=_BLOCK_MS, requests_kept=1000),
+                market_coin=coin,
+            ),
+            SimLoop(_START_MS * NS_PER_MS),
             signer=signer,
-            user=self.user,
-            ports=Ports(self.sim.clock, self.sim, self.dialer, self.http, self.sim.clock),
-            url="ws://venue/ws",
-            cloid_prefix=_CLOID_PREFIX,
-            log=make_logger(cast("LogWriter", self.log), self.sim.clock, "info"),
-            latch=self.latched.append,
-            on_end=self.endings.append,
+            user=signer.address,
+            run=_RUN,
             jitter=random.Random(1),  # noqa: S311 - spreads reconnects, guards nothing
+            level="info",
+            answer_s=0.05,
+            has_collateral=True,
         )
+        self._taken = 0
         if tamper is not None:
             tamper(self.trader)
         self.wire = Wire(self.exchange, self.instrument)
         self.on_second: Callable[[], None] = _nothing
         """Called after every second."""
-
-    # -- assembling -------------------------------------------------------------------------------
-
-    def _info(self, payload: bytes) -> bytes:
-        replies: list[HttpReply] = []
-        self.http.post("/info", payload, replies.append, 5)
-        self.sim.run_for(0.05)
-        return replies[0].body
-
-    def _instrument(self, config: Config) -> Instrument:
-        """The perp as the program reads it from the venue's lists."""
-        wanted = config.instrument
-        if not wanted.dex:
-            meta = self._info(b'{"type":"meta","dex":""}')
-            return Universe.parse(meta, None, "").instrument(wanted.wire_coin)
-        dexs, spot = self._info(b'{"type":"perpDexs"}'), self._info(b'{"type":"spotMeta"}')
-        meta = self._info(b'{"type":"meta","dex":"%s"}' % wanted.dex.encode())
-        universe = Universe.parse(meta, dexs, wanted.dex, spot_meta=spot)
-        return universe.instrument(wanted.wire_coin)
 
     def start(self) -> None:
         """
@@ -224,13 +163,9 @@ class Bench:
         Raises:
             CheckError: They do not come.
         """
-        answers: list[VenueError | None] = []
-        leverage = min(self.config.risk.leverage, self.instrument.max_leverage)
-        self.trader.gateway.update_leverage(
-            leverage, is_cross=not self.instrument.only_isolated, on_done=answers.append
-        )
-        if not self.sim.run_till(lambda: bool(answers), 5) or answers[0] is not None:
-            raise CheckError(f"self-test: the leverage could not be set: {answers}")
+        refusal = self.lever()
+        if refusal is not None:
+            raise CheckError(f"self-test: the leverage could not be set: {refusal}")
         self.trader.start()
         # Half a second off: the stage moves on the full ones.
         half_ns = NS_PER_S // 2

@@ -233,7 +233,7 @@ class Session:
 
     def _let_jumps_pass(self) -> None:
         """A touch that an order of ours took part of may have jumped: that has an end."""
-        while (jumps := self.bench.log.count("price.jumped")) != self._jumps:
+        while (jumps := len(self.bench.log.named("price.jumped"))) != self._jumps:
             self._jumps = jumps
             self.bench.seconds(ceil(self.config.guards.jump_off_s) + 1)
 
