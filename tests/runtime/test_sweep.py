@@ -40,6 +40,8 @@ class Venue:
         """Until then every reading shows what was there at first, whatever was cancelled."""
         self.refuse: list[int | None] = []
         self.refuse_actions: list[int | None] = []
+        self.says: str | None = None
+        """Why every order is refused, in an answer that is ok as a whole."""
         self.looks_ns: list[int] = []
         self.actions_ns: list[int] = []
         self.log = Records()
@@ -63,6 +65,9 @@ class Venue:
         self.actions_ns.append(self.now_ns)
         if self.refuse_actions:
             return HttpReply(self.refuse_actions.pop(0), b"null", "no answer")
+        if self.says is not None:
+            refused = {"type": "cancel", "data": {"statuses": [{"error": self.says}]}}
+            return HttpReply(200, json.dumps({"status": "ok", "response": refused}).encode())
         for item in action["cancels"]:
             if self.trails_until_ns is not None:
                 continue
@@ -135,6 +140,7 @@ async def test_what_is_not_ours_is_left_alone() -> None:
 async def test_what_a_cloid_does_not_cancel_its_oid_does() -> None:
     """Both names are tried before it is asked again for ever."""
     venue = Venue(o1=OURS)
+    began_ns = venue.now_ns
     venue.is_deaf_to_cloids = True
 
     assert await venue.sweep().run(venue.now_ns) == 1
@@ -144,6 +150,7 @@ async def test_what_a_cloid_does_not_cancel_its_oid_does() -> None:
         "cancelByCloid",
         "cancel",
     ]
+    assert venue.now_ns - began_ns < NS_PER_S, "a watchdog has five seconds for everything"
 
 
 async def test_an_empty_book_counts_only_when_nothing_can_come_to_rest_any_more() -> None:
@@ -194,12 +201,12 @@ async def test_a_sweep_that_is_called_off_sends_nothing_more() -> None:
 
 
 async def test_a_cancel_that_the_venue_took_is_not_repeated_before_a_reading_can_show_it() -> None:
-    """Readings trail cancels by a second or two, and every cancel costs a request."""
+    """At a start: readings trail cancels by a second or two, and every cancel costs a request."""
     venue = Venue(o1=OURS)
     began_ns = venue.now_ns
     venue.trails_until_ns = began_ns + READ_LAG_NS
 
-    assert await venue.sweep().run(venue.now_ns) == 1
+    assert await venue.at_start().run(venue.now_ns, patience_s=60.0) == 1
 
     assert len(venue.actions) == 1
     assert len(venue.looks_ns) > 3, "it is looked for all the same"
@@ -219,6 +226,33 @@ async def test_a_cancel_that_was_refused_is_repeated_at_once() -> None:
     assert venue.rounds() == [("sweep.cancelling", 1)] * 2
 
 
+async def test_a_refusal_of_one_order_is_told_with_the_words_of_the_venue() -> None:
+    """Most refusals come inside an answer that is ok as a whole."""
+    venue = Venue(o1=OURS)
+    venue.says = "Order was never placed, already canceled, or filled."
+
+    with pytest.raises(VenueError, match=r"does not cancel them \(Order was never placed"):
+        await venue.sweep().run(venue.now_ns, patience_s=5.0)
+
+    assert {r["text"] for r in venue.log.named("sweep.refused")} == {venue.says}
+
+
+async def test_an_order_that_is_called_cancelled_and_still_shown_is_told_as_that() -> None:
+    """Whose fault it is decides what a person does next."""
+    venue = Venue(o1=OURS)
+    venue.trails_until_ns = NEVER_NS
+
+    with pytest.raises(VenueError, match="the venue says they are cancelled but still shows them"):
+        await venue.at_start().run(patience_s=5.0)
+
+
+async def test_patience_counts_from_when_nothing_can_come_to_rest_any_more() -> None:
+    """A wait that has to be is no venue that fails."""
+    venue = Venue()
+
+    assert await venue.sweep().run(venue.now_ns + 9 * NS_PER_S, patience_s=5.0) == 0
+
+
 # -- a start --------------------------------------------------------------------------------------
 
 
@@ -228,8 +262,8 @@ async def test_looking_for_what_is_left_stays_within_the_weight_of_a_minute() ->
     venue.trails_until_ns = NEVER_NS
     with pytest.raises(
         VenueError,
-        match="3 orders of an earlier run still rest in HYPE and the venue does not cancel them; "
-        "look at the account before the next start",
+        match="3 orders of an earlier run still rest in HYPE and the venue says they are cancelled "
+        "but still shows them; look at the account before the next start",
     ):
         await venue.at_start().run(patience_s=120.0)
     for start_ns in venue.looks_ns:

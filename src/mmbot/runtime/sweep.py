@@ -50,7 +50,9 @@ class Sweep:
         clock: Nanoseconds since the epoch; nonces are made of it.
         reads: Who asks what rests, with a patience of its own: what it raises ends the sweep. None:
             each look asks once, and the sweep looks again whatever the answer.
-        is_leftover: Whether what rests is of an earlier run, and is told of as such.
+        is_leftover: Whether what rests is of an earlier run: it is told of as such, and what the
+            venue says it cancelled gets the time a reading may trail by before it is cancelled
+            again. Where a daemon has just died every tenth of a second counts instead.
         sleep: Waits between two rounds.
 
     Attributes:
@@ -124,13 +126,14 @@ class Sweep:
         Args:
             quiet_at_ns: Before then something sent earlier may still come to rest, so a look that
                 finds nothing ends the sweep only if it began after it.
-            patience_s: For how long, `PATIENCE_MIN_S` at least; None for as long as it takes.
+            patience_s: For how long, `PATIENCE_MIN_S` at least, and from `quiet_at_ns` where that
+                is to come; None for as long as it takes.
             is_wanted: Asked before each round; False calls the sweep off.
 
         Raises:
             VenueError: Patience ended while orders rested or the venue could not be asked.
         """
-        began_ns = self._clock()
+        began_ns = max(self._clock(), quiet_at_ns)
         found: set[int] = set()
         self._taken_ns.clear()
         looks = rounds = 0
@@ -155,7 +158,7 @@ class Sweep:
                     event = "orders.left_over" if self._is_leftover else "sweep.cancelling"
                     self._log.warning(event, orders=len(ours), round=rounds)
                     await self._cancel(due, is_insisting=rounds > 1)
-                trouble = self._resting(len(ours))
+                trouble = self._resting(ours)
             spent_ns = self._clock() - began_ns
             if patience_s is not None and spent_ns > max(patience_s, PATIENCE_MIN_S) * NS_PER_S:
                 raise VenueError(trouble)
@@ -167,20 +170,23 @@ class Sweep:
         coin = self._instrument.coin
         return f"not confirmed that nothing rests in {coin}: {why}; look at the account"
 
-    def _resting(self, count: int) -> str:
-        """What is wrong after a look that found so many."""
-        if not count:
+    def _resting(self, ours: Sequence[OrderUpdate]) -> str:
+        """What is wrong after a look that found these."""
+        if not ours:
             return self._unconfirmed("orders may be on their way")
         whose = " of an earlier run" if self._is_leftover else ""
         why = f" ({self._refusal})" if self._refusal is not None else ""
+        does = f"does not cancel them{why}"
+        if all(order.oid in self._taken_ns for order in ours):
+            does = "says they are cancelled but still shows them"
         return (
-            f"{count} orders{whose} still rest in {self._instrument.coin} and the venue does not "
-            f"cancel them{why}; look at the account before the next start"
+            f"{len(ours)} orders{whose} still rest in {self._instrument.coin} and the venue "
+            f"{does}; look at the account before the next start"
         )
 
     def _is_due(self, order: OrderUpdate) -> bool:
-        """Not one that the venue has just called cancelled: a reading may trail that."""
-        taken_ns = self._taken_ns.get(order.oid)
+        """Not one of an earlier run that the venue has just called cancelled."""
+        taken_ns = self._taken_ns.get(order.oid) if self._is_leftover else None
         return taken_ns is None or self._clock() - taken_ns >= READ_LAG_NS
 
     async def _cancel(self, orders: Sequence[OrderUpdate], *, is_insisting: bool) -> None:
@@ -211,7 +217,7 @@ class Sweep:
 
 
 def _verdict(reply: HttpReply, count: int) -> tuple[str | None, list[bool]]:
-    """Why an action was not taken as a whole, and which of its orders the venue cancelled."""
+    """The first refusal there is in an answer, and which of its orders the venue cancelled."""
     nothing = [False] * count
     if reply.status is None:
         return reply.error or "no answer", nothing
@@ -222,7 +228,6 @@ def _verdict(reply: HttpReply, count: int) -> tuple[str | None, list[bool]]:
     except VenueProtocolError as unread:
         return str(unread), nothing
     statuses = read.for_elements(count)
-    return (
-        None if read.is_ok else read.error,
-        [status.kind is EntryKind.SUCCESS for status in statuses],
-    )
+    is_cancelled = [status.kind is EntryKind.SUCCESS for status in statuses]
+    refused = (status.text for status in statuses if status.kind is not EntryKind.SUCCESS)
+    return next(refused, None), is_cancelled
