@@ -101,6 +101,7 @@ class Run(Piped):
         refusal = self.lever()
         if refusal is not None:
             raise RuntimeError(f"the leverage was not set: {refusal}")
+        self.know()
         self.trader.start()
 
     def quoted_ms(self) -> int | None:

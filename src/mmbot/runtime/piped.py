@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final, cast
 
 import msgspec
@@ -20,9 +21,11 @@ from mmbot.core.risk import Day
 from mmbot.core.types import NS_PER_MS, Instrument
 from mmbot.emulator.wire import Exchange
 from mmbot.errors import VenueError
+from mmbot.hyperliquid import wire_rest
 from mmbot.hyperliquid.ports import Clock, HttpReply, Scheduler
 from mmbot.hyperliquid.signing import Signer
-from mmbot.hyperliquid.universe import Universe
+from mmbot.hyperliquid.snapshot import Known
+from mmbot.hyperliquid.universe import Universe, fees
 from mmbot.journal.writer import Writer
 from mmbot.logs import LogWriter, make_logger, spread
 from mmbot.runtime.ending import CLOID_MAGIC, Ending
@@ -35,6 +38,10 @@ LATENCY_NS: Final = 15 * NS_PER_MS
 """One way between program and exchange."""
 _TIMEOUT_S: Final = 5.0
 _URL: Final = "ws://venue/ws"
+
+
+def _is_more(replies: list[HttpReply], before: int) -> bool:
+    return len(replies) > before
 
 
 class Records:
@@ -159,8 +166,40 @@ class Piped:
             is_cross=not self.instrument.only_isolated,
             on_done=answers.append,
         )
-        is_answered = self.sim.run_till(lambda: bool(answers), _TIMEOUT_S)
-        return None if is_answered and answers == [None] else str(answers)
+        if not self.sim.run_till(lambda: bool(answers), _TIMEOUT_S):
+            return f"no answer within {_TIMEOUT_S:g} s"
+        return None if answers[0] is None else str(answers[0])
+
+    def know(self) -> None:
+        """
+        Hand over what the checks before a run have read, as `mmbot run` does.
+
+        Raises:
+            VenueError: The exchange cannot be read.
+        """
+        at_ns = self.clock()
+        replies: list[HttpReply] = []
+        wanted = self.config.instrument
+        for payload in (
+            {"type": "userFees", "user": self.user},
+            {"type": "userRateLimit", "user": self.user},
+            {"type": "metaAndAssetCtxs", "dex": wanted.dex},
+        ):
+            before = len(replies)
+            body = msgspec.json.encode(payload)
+            self.http.post("/info", body, replies.append, _TIMEOUT_S)
+            self.sim.run_till(partial(_is_more, replies, before), _TIMEOUT_S)
+        rates, budget, markets = (reply.body for reply in replies)
+        limit = wire_rest.user_rate_limit(budget)
+        known = Known(
+            at_ns=at_ns,
+            fees=fees(self.instrument, rates),
+            mark_px=wire_rest.market_ctx(markets, self.instrument.coin).mark_px,
+            requests_used=limit.used,
+            requests_cap=limit.cap,
+            volume_usd=limit.cum_vlm_usd,
+        )
+        self.trader.snapshot.know(known)
 
     def _read_instrument(self, *, has_collateral: bool) -> Instrument:
         """The perp as the program reads it from the venue's lists."""

@@ -143,6 +143,7 @@ class Stage(Piped):
         if refusal is not None:
             msg = f"the leverage was not set: {refusal}"
             raise InvariantError(msg)
+        self.know()
         self.trader.start()
 
     @property

@@ -166,6 +166,7 @@ class Bench(Piped):
         refusal = self.lever()
         if refusal is not None:
             raise CheckError(f"self-test: the leverage could not be set: {refusal}")
+        self.know()
         self.trader.start()
         # Half a second off: the stage moves on the full ones.
         half_ns = NS_PER_S // 2
