@@ -100,7 +100,7 @@ class Samples(msgspec.Struct):
         control variate of mean zero, so that the mean is the same and its interval narrower.
         """
         profits = self.paired("pnl_usd", *names)
-        if any(None in (luck := self.column(name, LUCK)) or not luck for name in names):
+        if any(None in self.column(name, LUCK) for name in names):
             return profits
         lucks = self.paired(LUCK, *names)
         return tuple(usd - luck for usd, luck in zip(profits, lucks, strict=True))
@@ -169,7 +169,7 @@ class Lab:
             told = self.kept.load(f"lab/{case.name}")
             empty = Samples(case, None, {})
             self._samples[case.name] = empty
-            if told is not None and told["sets"] == list(case.sets):
+            if told is not None and told["sets"] == list(case.sets) and _is_whole(told):
                 self._samples[case.name] = Samples(case, told["control_half_bps"], told["variants"])
         return self._samples[case.name]
 
@@ -255,6 +255,11 @@ class Lab:
         half = solve_width(fills, every, params, fee_bps, setup.market.k_per_bp)
         say(f"  {case.name}: the control quotes {half:.2f} bps")
         return half
+
+
+def _is_whole(told: Json) -> bool:
+    """Whether every metric is there: an older tree may have kept fewer."""
+    return all(set(KEPT) <= set(columns) for columns in told["variants"].values())
 
 
 def _short(value: float | None) -> float | None:

@@ -75,6 +75,20 @@ def test_a_position_meets_only_the_moves_after_it() -> None:
     assert session.luck_usd(60.0) == 0.0
 
 
+def test_a_fill_does_not_meet_the_move_that_made_it() -> None:
+    """A taker's times are finer than the venue's: what he moves belongs to the position before."""
+    it = setup("informed-0", 2.0)
+    params = at_law(it.shipped, law_of("informed-0"), it.fee_bps(), it.keep)
+    session = Session(it.plan(build("base", it.shipped, params), 5))
+    moves = surprises(session.plan.market, 5, 120.0)
+    assert moves is not None
+    lasting = np.flatnonzero(moves.at_ms % session.plan.market.step_ms)
+    assert lasting.size > 10
+    for n in lasting.tolist():
+        session._held = [(0, 0), (int(moves.at_ms[n]), 10), (int(moves.at_ms[n]) + 1, 0)]
+        assert session.luck_usd(120.0) == 0.0
+
+
 def test_luck_is_nothing_in_the_mean_and_most_of_the_noise() -> None:
     """Thirty short sessions: its mean within three errors, and profits without it far steadier."""
     it = setup("two-sided", 3.0)

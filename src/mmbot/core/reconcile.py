@@ -245,7 +245,10 @@ class Reconciler:
             return None
         due_ns = min(self._next_ns(is_ask, self.requests.tokens) for is_ask in self._short)
         token_ns = self.requests.ready_at_ns(now_ns)
-        return due_ns if token_ns is None else min(due_ns, token_ns)
+        # What was bought and then dropped by the gate leaves a side due that was looked at.
+        if token_ns is not None and not now_ns < due_ns < token_ns:
+            return token_ns
+        return due_ns
 
     def hold(self, vol_bps_rt_s: float, spacing_bps: float) -> Hold:
         """

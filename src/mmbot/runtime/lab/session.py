@@ -320,8 +320,9 @@ class Session:
         """
         What the position gained by moves of the fair price that could not be foreseen.
 
-        Of mean zero whoever quotes: each move meets the position of the time before it. None where
-        the market has moves that could be foreseen.
+        Of mean zero whoever quotes: each move meets the position of the time before it. That holds
+        of a session that runs to its end; one that a limit ends may stop at the move that did it.
+        None where the market has moves that could be foreseen.
         """
         moves = surprises(self.plan.market, self.plan.seed, length_s)
         if moves is None:
