@@ -104,13 +104,13 @@ def assert_followed(run: PipeRun) -> None:
     assert run.log.named("position.mismatched") == []
 
 
-def hit(run: PipeRun, px: float) -> None:
-    """Somebody sells through the whole book down to a price."""
+def hit(run: PipeRun, px: float, lots: int = 1_000_000_000) -> None:
+    """Somebody sells down to a price, through the whole book if it is so much."""
     instrument = run.instrument
     px_ticks = instrument.floor_ticks(round(instrument.ticks(px)))
     somebody = "0x" + "5e" * 20
     run.venue.open_account(somebody, usd=0, is_house=True)
-    order = NewOrder(instrument.asset_id, Side.SELL, px_ticks, 1_000_000_000, Tif.IOC)
+    order = NewOrder(instrument.asset_id, Side.SELL, px_ticks, lots, Tif.IOC)
     run.venue.submit(somebody, order)
 
 
@@ -236,6 +236,92 @@ def test_reducing_orders_that_shrink_and_end_with_the_position_are_followed() ->
     assert not run.latched
     run.stop()
     assert_followed(run)
+
+
+def unknown(run: PipeRun) -> list[int]:
+    """Cloids of orders without a verdict."""
+    slots = run.trader.engine.orders.slots.values()
+    return [slot.cloid for slot in slots if slot.state is SlotState.UNKNOWN]
+
+
+def test_an_order_that_the_venue_does_not_know_yet_is_asked_for_until_it_does() -> None:
+    """
+    Carried out, the answer lost, nothing told; and `orderStatus` says `unknownOid` for 1.5 s more.
+
+    "Never heard of it" in that time is no verdict: the order rests, and nobody else would own it.
+    """
+    run = PipeRun("demo", sets=("risk.warm_s=0", *WIDE), market=STILL, seed=4)
+    run.faults(unknown_oid_lag_ms=1500, mute=["orderUpdates", "user", "userFills"])
+    run.start()
+    run.faults(drop=1)
+    assert run.sim.run_till(lambda: bool(unknown(run)), 30)
+    asked = run.exchange.asked.get("orderStatus", 0)
+    lost = unknown(run)
+    resting = {int(row["cloid"], 16) for row in run.resting()}
+    assert set(lost) <= resting, "they were carried out"
+    run.run(12)
+
+    assert run.exchange.asked["orderStatus"] - asked >= len(lost)
+    assert run.strays == []
+    assert run.log.named("order.revived") == []
+    assert not set(unknown(run)) & set(lost)
+    run.faults(mute=[])
+    run.stop()
+    assert_consistent(run)
+
+
+def test_an_order_that_never_arrived_is_given_up_only_after_the_whole_window() -> None:
+    """It counts until then, and nothing of its cloid is sent again."""
+    run = PipeRun("demo", sets=("risk.warm_s=0", *WIDE), market=STILL, seed=4)
+    run.start()
+    run.faults(lose=1)
+    assert run.sim.run_till(lambda: bool(unknown(run)), 30)
+    lost = unknown(run)
+    slots = run.trader.engine.orders.slots
+    until_ns = min(slots[cloid].lands_until_ns for cloid in lost)
+    counted = {cloid: slots[cloid].exposure_lots for cloid in lost}
+    assert run.sim.run_till(lambda: not set(lost) & set(slots), 30)
+
+    assert run.sim.clock() >= until_ns - run.trader.engine.orders.settle_ns + 4_000_000_000
+    assert all(lots > 0 for lots in counted.values())
+    assert run.exchange.asked["orderStatus"] >= 2 * len(lost), "once is no answer"
+    sent = [o["c"] for a in run.actions() if a["type"] == "order" for o in a["orders"]]
+    assert not {int(cloid, 16) for cloid in sent} & set(lost), "it was lost on its way"
+    run.run(10)
+    assert sides(run) == {"B", "A"}, "and its place is taken by another"
+    run.stop()
+    assert_consistent(run)
+
+
+def test_a_partial_fill_leaves_exactly_the_rest() -> None:
+    """Lot by lot through our best bid: what rests and what is believed are the same after each."""
+    run = running()
+    partly, seen = 0, set[int]()
+    for _ in range(12):
+        bids = [row for row in ours(run) if row["side"] == "B"]
+        best = max(bids, key=lambda row: float(row["limitPx"]))
+        left: dict[str, Any] | None = best
+        while left is not None and left["sz"] == best["sz"]:
+            # Whoever is in front is taken first, a little at a time, then a part of ours.
+            hit(run, float(best["limitPx"]), lots=7)
+            left = next((row for row in ours(run) if row["oid"] == best["oid"]), None)
+        partly += left is not None
+        run.exchange.settle()
+        run.driver.settle()
+        run.sim.run_for(0.2)
+        rows = {row["oid"]: row for row in ours(run)}
+        for slot in run.trader.engine.orders.slots.values():
+            if slot.state is SlotState.WORKING:
+                rest = float(rows[slot.oid]["sz"])
+                assert run.instrument.sz(slot.rest_lots) == pytest.approx(rest)
+                if rest != float(rows[slot.oid]["origSz"]):
+                    seen.add(slot.oid)
+        run.sim.run_for(2)
+    assert partly >= 3
+    assert seen, "one of them was looked at before it was moved"
+    assert run.trader.engine.position.lots == round(run.position_sz() / run.instrument.sz(1))
+    run.stop()
+    assert_consistent(run)
 
 
 def liquidate(run: PipeRun) -> None:
