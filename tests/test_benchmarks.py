@@ -25,6 +25,8 @@ COUNTED = {
     "market_statistics": ("--hours=0.01", "--worlds=native"),
     "first_fill": ("--seeds=1", "--workers=1"),
     "campaign": ("--runs=1", "--processes=1"),
+    "fuzz": ("--frames=600", "--programs=1", "--json"),
+    "sigint": ("--rounds=1", "--processes=0", "--json"),
 }
 """What these find is the same on every machine, so that they must succeed."""
 

@@ -72,6 +72,37 @@ def test_an_interrupt_before_a_command_begins_is_no_failure(
     assert "before anything was begun" in err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("{key}",),
+        ("run", "{key}"),
+        ("run", "--config", "{key}"),
+        ("run", "--config=0x{key}"),
+        ("run", f"--config={CONFIG}", "--for", "0x{key}"),
+        ("replay", "{key}"),
+        ("backtest", "{key}", f"--config={CONFIG}"),
+        ("selftest", f"--config={CONFIG}", "--row", "{key}"),
+        ("exchange", "--scenario", "{key}"),
+        ("check", "--key", "0x{key}"),
+        ("check", f"--config={CONFIG}", "--offline", "--set", "account.address=0x{key}"),
+        ("check", f"--config={CONFIG}", "--offline", "--set=account.key_file={key}"),
+    ],
+    ids=" ".join,
+)
+def test_a_key_among_the_arguments_is_refused_and_not_repeated(
+    mmbot: Run, arguments: tuple[str, ...]
+) -> None:
+    """Pasted in the wrong place it must not reach a terminal, a log of a service or a report."""
+    key = "c0ffee5ec2e7" + "0badcafe" * 6 + "1dea"
+    code, out, err = mmbot(*(argument.format(key=key) for argument in arguments))
+
+    assert code == 2
+    assert "key" in err
+    assert "ffee5ec2" not in out + err
+    assert "0badcafe" not in out + err
+
+
 def test_the_version_is_printed(mmbot: Run) -> None:
     """What to name in a bug report."""
     code, out, _ = mmbot("--version")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from math import floor
@@ -12,9 +14,10 @@ from typing import Any
 import pytest
 
 from mmbot.config import load
-from mmbot.core.types import NS_PER_S
+from mmbot.core.types import NS_PER_S, Side, Tif
 from mmbot.emulator.scenarios import build_venue
 from mmbot.emulator.server import Running, serve, wall_clock_ms
+from mmbot.emulator.specs import NewOrder
 from mmbot.emulator.wire import Exchange, ExchangeParams
 from mmbot.errors import ConfigError, VenueError
 from mmbot.hyperliquid.rest import Rest
@@ -254,6 +257,57 @@ async def test_a_spent_request_budget_is_refused_and_a_small_one_is_said() -> No
     assert failed(few) == []
     assert "500 left of 10000: few" in row(few, "requests").text
     assert failed(none) == ["requests"]
+
+
+def lay(running: Running, coin_px: float, cloid: str | None, coin: str = "HYPE") -> None:
+    """An order of our account, resting where nobody trades."""
+    venue = running.exchange.venue
+    asset_id = venue.asset_id(coin)
+    assert asset_id is not None
+    ticks = venue.asset(asset_id).ticks(coin_px)
+    venue.submit(SIGNER.address, NewOrder(asset_id, Side.BUY, ticks, 100, Tif.ALO, cloid=cloid))
+    running.exchange.settle()
+
+
+@pytest.mark.parametrize(
+    ("cloids", "is_fine"),
+    [
+        ([], True),
+        ([f"0x6d6d{5:028x}"], True),
+        ([None], False),
+        ([f"0x{5:032x}"], False),
+        ([f"0x6d6d{5:028x}", f"0x6d6e{5:028x}"], False),
+    ],
+    ids=["none", "ours", "by hand", "of another program", "beside ours"],
+)
+async def test_orders_of_others_in_the_market_are_refused_and_leftovers_of_ours_are_not(
+    cloids: Sequence[str | None], is_fine: bool, tmp_path: Path
+) -> None:
+    """They would trade against ours; `mmbot check` ends with code 5 and says which they are."""
+    async with venue_with() as (running, rest):
+        for number, cloid in enumerate(cloids):
+            lay(running, 20.0 + number, cloid)
+        lay(running, 60_000.0, None, coin="BTC")
+        facts = await facts_of(rest)
+        command = [sys.executable, "-m", "mmbot", "check", f"--config={CONFIG}"]
+        sets = (f"emulator.url={running.url}", f"state_dir={tmp_path}")
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            *(f"--set={item}" for item in sets),
+            env={**os.environ, "MMBOT_KEY": f"0x{KEY.hex()}"},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+
+    assert failed(facts) == ([] if is_fine else ["open orders"])
+    assert facts.open_orders == len(cloids)
+    assert process.returncode == (0 if is_fine else 5), err.decode()
+    (line,) = [text for text in out.decode().splitlines() if "open orders" in text]
+    assert line.startswith("ok" if is_fine else "FAIL")
+    if not is_fine:
+        foreign = [n for n, cloid in enumerate(cloids) if not (cloid or "").startswith("0x6d6d")]
+        assert f"buy 1 at {20 + foreign[0]}, oid" in line
 
 
 async def test_every_problem_is_shown_at_once() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from mmbot.logs import stderr_line
 
 TRACEBACK_ENV: Final = "MMBOT_TRACEBACK"
 """Set to anything, it lets the traceback of a bug through."""
+_KEY: Final = re.compile(r"(?:--(?!set=)[a-z-]+=)?(?:0x)?[0-9a-fA-F]{64}")
+"""An argument that is a private key, whatever it was meant to be."""
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 COMMANDS: Final = (
     "run",
@@ -86,6 +89,14 @@ def main() -> NoReturn:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    if any(_KEY.fullmatch(argument.strip()) for argument in arguments):
+        # The parser and the commands repeat in their messages what they cannot use.
+        stderr_line(
+            "mmbot: one of the arguments (not shown) may be a private key: whoever is on this "
+            "machine can read arguments, so replace it if it is one; keys come from the "
+            "environment or a key file of mode 0600"
+        )
+        return Exit.CONFIG
     try:
         app = build(arguments)
         gc.freeze()

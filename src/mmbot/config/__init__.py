@@ -82,6 +82,7 @@ _FROZEN: Final = ConfigDict(frozen=True, extra="forbid")
 
 _HOST_LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 """RFC 1123, with the underscore that container networks use."""
+_KEY: Final = re.compile(r"(?:0x)?[0-9a-fA-F]{64}")
 
 
 def _usable(path: Path) -> Path:
@@ -106,7 +107,15 @@ def _not_empty(value: object) -> object:
     return value
 
 
+def _not_a_key(path: Path) -> Path:
+    """The effective configuration is printed and kept: the key itself must not be in it."""
+    if _KEY.fullmatch(path.name):
+        raise UnfitError("this is no name of a file; write the key into one, and its name here")
+    return path
+
+
 UsablePath = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(_usable)]
+_KeyPath = Annotated[UsablePath, AfterValidator(_not_a_key)]
 
 
 class InstrumentParams(BaseModel):
@@ -160,7 +169,7 @@ class AccountParams(BaseModel):
         pattern=r"^[A-Z][A-Z0-9_]*$",
         description="Environment variable that holds the signing key (hex).",
     )
-    key_file: UsablePath | None = Field(
+    key_file: _KeyPath | None = Field(
         None,
         description="File of mode 0600 that holds the signing key, read if the variable is unset.",
     )
@@ -176,7 +185,7 @@ class WatchdogParams(BaseModel):
         pattern=r"^[A-Z][A-Z0-9_]*$",
         description="Environment variable that holds the watchdog's own signing key (hex).",
     )
-    key_file: UsablePath | None = Field(
+    key_file: _KeyPath | None = Field(
         None,
         description="File of mode 0600 that holds this key, read if the variable is unset.",
     )

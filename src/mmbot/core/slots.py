@@ -85,7 +85,8 @@ _M, _C, _U, _S = MOVING, CANCELLING, UNKNOWN, SlotState.SETTLING
 
 NEXT_STATE: dict[tuple[SlotState, News], SlotState] = {
     # What is not listed below changes nothing: an answer to a request that a report has already
-    # settled, a report older than what is known, "never heard of it" about an order seen open.
+    # settled, a report older than what is known, "never heard of it" about an order nobody asked
+    # about.
     **{(state, news): state for state in SlotState if state is not _E for news in News},
     (_P, News.PLACED): _W,
     (_P, News.PLACE_REFUSED): _E,
@@ -97,15 +98,15 @@ NEXT_STATE: dict[tuple[SlotState, News], SlotState] = {
     (_P, News.OWED_SAME): _S,
     (_P, News.OWED_NEW): _S,
     (_P, News.UNREADABLE): _U,
-    (_P, News.MISSING): _E,
     (_W, News.DONE_SAME): _E,
     (_W, News.DONE_NEW): _E,
     (_W, News.OWED_SAME): _S,
     (_W, News.OWED_NEW): _S,
     (_W, News.UNREADABLE): _U,
     (_W, News.UNSEEN): _U,
-    # The late answer to a cancel that a report had seemed to contradict.
+    # The late answers to a cancel that a report had seemed to contradict.
     (_W, News.CANCELLED): _E,
+    (_W, News.GONE): _U,
     # The end of the old leg is half of a modify, so only news of the new one settles a move.
     (_M, News.MOVED): _W,
     (_M, News.MOVE_REFUSED): _W,

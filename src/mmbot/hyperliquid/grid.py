@@ -82,7 +82,8 @@ class Grid:
         for level in levels:
             px, sz = level.px * px_scale, level.sz * sz_scale
             ticks, lots = round(px), round(sz)
-            if abs(px - ticks) > _GRID_TOLERANCE or abs(sz - lots) > _GRID_TOLERANCE:
+            is_off = abs(px - ticks) > _GRID_TOLERANCE or abs(sz - lots) > _GRID_TOLERANCE
+            if is_off or not ticks:
                 self.level(level)  # raises, naming the number
             found.append(Level(ticks, lots))
         return tuple(found)

@@ -82,6 +82,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     flatten_command: str = "mmbot flatten --config FILE"
     """What closes the position afterwards, as a person types it."""
 
+    def __repr__(self) -> str:
+        """All but the key."""
+        return f"Options(duration_s={self.duration_s}, run_dir={self.run_dir})"
+
 
 def run(config: Config, options: Options, writer: LogWriter, child: Child | None = None) -> Exit:
     """

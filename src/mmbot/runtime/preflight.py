@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+from collections.abc import Sequence
 from math import floor
 from typing import Any, Final, NamedTuple
 
@@ -15,7 +16,7 @@ import msgspec
 
 from mmbot.config import Config
 from mmbot.core.engine import Engine
-from mmbot.core.events import Bbo, Level, LinkUp, Snapshot
+from mmbot.core.events import Bbo, Level, LinkUp, OrderUpdate, Snapshot
 from mmbot.core.hours import Hours
 from mmbot.core.ladder import side_usd_min
 from mmbot.core.risk import POSITION_PER_CAPITAL_MAX, Limits
@@ -30,6 +31,7 @@ from mmbot.hyperliquid.snapshot import Known
 from mmbot.hyperliquid.universe import Universe, fees
 from mmbot.hyperliquid.wire_types import WireBook
 from mmbot.runtime.aio import wall_clock_ns
+from mmbot.runtime.ending import is_ours
 from mmbot.runtime.patience import Reads
 
 CLOCK_SKEW_MS_MAX: Final = 10_000
@@ -218,7 +220,7 @@ async def _shown(
     held = wire_rest.active_asset_data(asset).leverage
     return _Shown(
         (_leverage_row(config, held, instrument),),
-        (_fine("open orders", f"{len(resting)} in {instrument.coin}"),),
+        (_orders_row(resting, instrument),),
         len(resting),
     )
 
@@ -486,6 +488,24 @@ def noise_row(
 
 def _frac(usd: float, limits: Limits) -> float:
     return usd / limits.capital_usd if limits.capital_usd > 0 else 0.0
+
+
+def _orders_row(resting: Sequence[OrderUpdate], instrument: Instrument) -> Row:
+    """An order of somebody else would trade against ours, and moves the position beside us."""
+    others = [order for order in resting if not is_ours(order.cloid)]
+    if not others:
+        left = ", all of this program" if resting else ""
+        return _fine("open orders", f"{len(resting)} in {instrument.coin}{left}")
+    first = min(others, key=lambda order: order.oid)
+    what = (
+        f"{first.side.name.lower()} {instrument.sz(first.sz_lots):g} at "
+        f"{instrument.px(first.px_ticks):g}, oid {first.oid}"
+    )
+    return _bad(
+        "open orders",
+        f"{len(others)} in {instrument.coin} that are not of this program ({what}): cancel them, "
+        "or use an account of its own; they would trade with ours and move the position beside us",
+    )
 
 
 def _budget_row(budget: wire_rest.RateLimit) -> Row:

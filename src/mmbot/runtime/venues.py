@@ -39,6 +39,10 @@ class Venue(msgspec.Struct, frozen=True):
     url: str
     key: bytes
 
+    def __repr__(self) -> str:
+        """All but the key."""
+        return f"Venue(url={self.url!r})"
+
     @property
     def ws_url(self) -> str:
         """Address of the socket."""

@@ -110,7 +110,7 @@ class Reports(Legs):
         """The engine of the venue refused an order: by the stream, or asked what became of it."""
         if not (slot.oid and is_new):
             self._take_leg(slot, update.oid, update.recv_ns)
-            self._finish(slot, 0, is_new=is_new, recv_ns=update.recv_ns)
+            self._over(slot, 0, update.recv_ns, is_new=is_new)
             return
         # A leg that came to nothing says nothing of the old one: the reply to its request does, or
         # the cancel that follows a refused move. Where neither is to come, a cancel is sent.
@@ -129,19 +129,27 @@ class Reports(Legs):
             self._take_leg(slot, update.oid, update.recv_ns)
             slot.sz_lots = _whole_lots(slot, update)
         executed, booked = _executed_lots(update), (slot.sz_lots, slot.filled_lots)
-        done = slot.sz_lots if update.state is OrderState.FILLED else executed or 0
-        if slot.next_sz_lots and (slot.state is MOVING or update.recv_ns < slot.lands_until_ns):
-            # It may be the old leg's half of the move: only news of the new one settles that.
-            slot.is_old_over = True
-            slot.sz_lots = max(slot.filled_lots, min(done, slot.sz_lots))
-            slot.done_lots = min(slot.done_lots, slot.sz_lots)
-            self.version += 1
+        is_told = slot.is_old_over and not is_new
+        if update.state is OrderState.FILLED or (is_told and executed is None):
+            done = slot.sz_lots
         else:
-            self._finish(slot, done, is_new=is_new, recv_ns=update.recv_ns)
-        if executed is None:
+            done = executed or 0
+        self._over(slot, done, update.recv_ns, is_new=is_new)
+        if executed is None and not is_told:
             # Nothing rests, but any part of it may have filled.
             self._departed.owe(slot, update.oid, booked, update.recv_ns + READ_LAG_NS)
             self._owed_changed()
+
+    def _over(self, slot: Slot, done_lots: int, recv_ns: int, *, is_new: bool) -> None:
+        """The current leg is off the book, and `done_lots` of it were executed."""
+        if not (slot.next_sz_lots and (slot.state is MOVING or recv_ns < slot.lands_until_ns)):
+            self._finish(slot, done_lots, is_new=is_new, recv_ns=recv_ns)
+            return
+        # It may be the old leg's half of the move: only news of the new one settles that.
+        slot.is_old_over = True
+        slot.sz_lots = max(slot.filled_lots, min(done_lots, slot.sz_lots))
+        slot.done_lots = min(slot.done_lots, slot.sz_lots)
+        self.version += 1
 
 
 def _whole_lots(slot: Slot, update: OrderUpdate) -> int:
