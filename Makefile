@@ -10,6 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d" " -f1)
 ARGS ?=
+# One more than there are cores: a good part of the tests waits for other processes.
+WORKERS ?= $(shell expr $$(nproc) + 1)
 
 .PHONY: help run tables campaign test check format lint types imports readme lock clean setup
 
@@ -39,7 +41,7 @@ run: setup
 	@exec $(BIN)/mmbot run --config configs/emulator.toml $(ARGS)
 
 test: setup
-	@$(BIN)/python -m pytest -n auto $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -192,10 +192,11 @@ def test_a_command_that_is_interrupted_says_that_nothing_was_verified(
             bot.process.kill()
             bot.process.wait()
         venue.control("faults", refuse=[500] * 500)
-        asked = venue.read("status")["requests_seen"]
+        looked = venue.read("status")["asked"].get("openOrders", 0)
         begun = start(command, f"--config={CONFIG}", *(f"--set={item}" for item in sets))
         until = monotonic() + PATIENCE_S
-        while venue.read("status")["requests_seen"] == asked and monotonic() < until:
+        while venue.read("status")["asked"].get("openOrders", 0) == looked:
+            assert monotonic() < until, "it did not begin"
             select.select([], [], [], 0.02)
         begun.send_signal(signal.SIGINT)
         _, err = begun.communicate(timeout=PATIENCE_S)
