@@ -29,7 +29,14 @@ ABLATED = range(1, 13)
 """Seeds among which a build without one of its defences must be found out."""
 
 
-@pytest.mark.parametrize("seed", range(1, 21))
+FOUND = (
+    963,  # a market that is settled while nothing is held: there is nothing to trip for
+    975,  # Ctrl+C just after the socket was lost: its fills came by no reading
+)
+"""Seeds that violated something once."""
+
+
+@pytest.mark.parametrize("seed", (*range(1, 21), *FOUND))
 def test_a_faulted_run_leaves_nothing_behind_and_believes_nothing_untrue(seed: int) -> None:
     """Position, money, orders, limits and the kill switch, by the venue's own books."""
     result = run(campaign_config(CONFIG), seed)

@@ -7,7 +7,7 @@ from typing import Final
 from mmbot.core.triggers import Trip
 from mmbot.core.types import NS_PER_S, Side
 from mmbot.emulator import budgets
-from mmbot.errors import InvariantError
+from mmbot.errors import Exit, InvariantError
 from mmbot.runtime.campaign.schedule import Finish
 from mmbot.runtime.campaign.stage import COIN, Stage
 
@@ -42,12 +42,14 @@ class Finisher:
 
     Attributes:
         must: The trigger that must fire; None where none must.
+        codes: What the program may exit with where no trigger fires.
     """
 
     def __init__(self, stage: Stage, finish: Finish) -> None:
         self._stage = stage
         self._finish = finish
         self.must: Trip | None = None
+        self.codes = frozenset({Exit.OK})
 
     def begin(self) -> float:
         """Do what the run ends by; how long, s, it may take until the end begins."""
@@ -91,7 +93,8 @@ class Finisher:
                 wait_s = _SLACK_S
             case Finish.SETTLEMENT:
                 if not stage.position_sz():
-                    self.must = None
+                    # Nothing is lost: there is a market less to trade, and that is the reason.
+                    self.must, self.codes = None, frozenset({Exit.CHECK})
                 stage.venue.delist(self._asset_id)
                 stage.exchange.settle()
                 wait_s = _SLACK_S

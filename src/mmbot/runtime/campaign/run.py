@@ -111,7 +111,7 @@ def perform(config: Config, seed: int, *, level: str = "warning") -> tuple[Stage
         requests=stage.exchange.requests_seen,
         faults=dict(counts),
         hits=dict(hits),
-        violations=tuple(violations(stage, finisher.must, untrue)),
+        violations=tuple(violations(stage, finisher.must, untrue, finisher.codes)),
     )
     return stage, result
 

@@ -23,12 +23,18 @@ the two it depends on moments that are not looked at."""
 _MONEY: Final = frozenset({Trip.SESSION_LOSS, Trip.DAY_LOSS, Trip.DRAWDOWN})
 
 
-def violations(stage: Stage, must: Trip | None, untrue: Collection[str] = ()) -> list[str]:
+def violations(
+    stage: Stage,
+    must: Trip | None,
+    untrue: Collection[str] = (),
+    codes: Collection[Exit] = (Exit.OK,),
+) -> list[str]:
     """
     Everything wrong with a run.
 
     Args:
         must: The trigger that its end has to fire.
+        codes: What it may exit with where none fires.
         untrue: What was believed before a calm end and was not so; see `Stage.untrue`.
     """
     if not stage.endings:
@@ -36,7 +42,7 @@ def violations(stage: Stage, must: Trip | None, untrue: Collection[str] = ()) ->
     ending = stage.endings[0]
     return [
         *sorted(untrue),
-        *_left_behind(stage, ending),
+        *_left_behind(stage, ending, codes),
         *_truth(stage, ending),
         *_limits(stage),
         *_requests(stage, ending),
@@ -44,14 +50,14 @@ def violations(stage: Stage, must: Trip | None, untrue: Collection[str] = ()) ->
     ]
 
 
-def _left_behind(stage: Stage, ending: Ending) -> list[str]:
+def _left_behind(stage: Stage, ending: Ending, codes: Collection[Exit]) -> list[str]:
     found: list[str] = []
     resting = stage.resting()
     if resting:
         found.append(f"{len(resting)} orders rest after the end: {resting[0]['cloid']}")
     if ending.final is None:
         found.append(f"the end was not verified: {ending.reason}")
-    if ending.exit_code is not (Exit.OK if ending.kill is None else Exit.KILLED):
+    if ending.exit_code not in (codes if ending.kill is None else (Exit.KILLED,)):
         is_flat = ending.closed is None or ending.closed.is_flat
         if is_flat or ending.exit_code is not Exit.FAILED:
             found.append(f"exit code {ending.exit_code.name}: {ending.reason}, {ending.error}")
