@@ -8,8 +8,8 @@ from mmbot.core.triggers import Trip
 from mmbot.core.types import NS_PER_S, Side
 from mmbot.emulator import budgets
 from mmbot.errors import Exit, InvariantError
+from mmbot.runtime.campaign.scene import COIN, Scene
 from mmbot.runtime.campaign.schedule import Finish
-from mmbot.runtime.campaign.stage import COIN, Stage
 
 OVER: Final = 1.25
 """How far beyond its limit a cause lasts that must trip the switch."""
@@ -45,7 +45,7 @@ class Finisher:
         codes: What the program may exit with where no trigger fires.
     """
 
-    def __init__(self, stage: Stage, finish: Finish) -> None:
+    def __init__(self, stage: Scene, finish: Finish) -> None:
         self._stage = stage
         self._finish = finish
         self.must: Trip | None = None

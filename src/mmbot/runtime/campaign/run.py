@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,8 +13,9 @@ from mmbot.config import Config, load
 from mmbot.errors import InvariantError
 from mmbot.runtime.campaign.finish import Finisher
 from mmbot.runtime.campaign.inject import Injector
-from mmbot.runtime.campaign.schedule import Kind, draw
-from mmbot.runtime.campaign.stage import COIN, Stage
+from mmbot.runtime.campaign.scene import COIN, Scene
+from mmbot.runtime.campaign.schedule import Kind, Schedule, draw
+from mmbot.runtime.campaign.stage import Stage
 from mmbot.runtime.campaign.verdict import violations
 from mmbot.runtime.lab.runner import cores, workers
 
@@ -84,26 +85,40 @@ def perform(config: Config, seed: int, *, level: str = "warning") -> tuple[Stage
     schedule = draw(seed)
     stage = Stage(config, schedule, level=level)
     stage.start()
+    told = story(stage, schedule)
+    while True:
+        try:
+            stage.sim.run_for(next(told))
+        except StopIteration as end:
+            return stage, end.value
+
+
+def story(stage: Scene, schedule: Schedule) -> Generator[float, None, Result]:
+    """
+    A run from its first fault to the verdict on it, as spans, s, that are to pass.
+
+    The stage has started. Whoever tells the story lets the time pass, simulated or real.
+    """
     injector = Injector(stage, schedule)
     injector.arm()
-    _advance(stage, injector, schedule.ends_s)
+    yield from _advance(stage, injector, schedule.ends_s)
     finisher = Finisher(stage, schedule.finish)
     untrue: set[str] = set()
     if not stage.endings:
         if schedule.is_calm:
-            untrue = _lasting(stage, injector)
+            untrue = yield from _lasting(stage, injector)
         wait_s = finisher.begin()
-        _advance(stage, injector, wait_s, is_until_closing=True)
+        yield from _advance(stage, injector, wait_s, is_until_closing=True)
         if not stage.trader.closing:
             stage.trader.stop("Ctrl+C")
         finisher.relent()
-        _advance(stage, injector, _END_S, is_until_end=True)
-    stage.sim.run_for(_AFTER_S)
+        yield from _advance(stage, injector, _END_S, is_until_end=True)
+    yield _AFTER_S
     counts = Counter(fault.kind.value for fault in injector.begun)
     hits = Counter(fault.kind.value for fault in injector.begun if fault in injector.hits)
     kill = stage.endings[0].kill if stage.endings else None
-    result = Result(
-        seed=seed,
+    return Result(
+        seed=schedule.seed,
         finish=schedule.finish.value,
         trigger=None if kill is None else kill.trigger,
         sim_s=stage.at_s,
@@ -113,7 +128,6 @@ def perform(config: Config, seed: int, *, level: str = "warning") -> tuple[Stage
         hits=dict(hits),
         violations=tuple(violations(stage, finisher.must, untrue, finisher.codes)),
     )
-    return stage, result
 
 
 def campaign(
@@ -135,19 +149,19 @@ def _run_plan(plan: Plan) -> Result:
 
 
 def _advance(
-    stage: Stage,
+    stage: Scene,
     injector: Injector,
     span_s: float,
     *,
     is_until_closing: bool = False,
     is_until_end: bool = False,
-) -> None:
+) -> Generator[float, None, None]:
     """Let a span pass, looking on the way; an end that has begun or come cuts it short."""
     until_s, look_s = stage.at_s + span_s, stage.at_s
     while stage.at_s < until_s and not stage.endings:
         if is_until_closing and stage.trader.closing:
             return
-        stage.sim.run_for(min(_STEP_S, max(1e-3, until_s - stage.at_s)))
+        yield min(_STEP_S, max(1e-3, until_s - stage.at_s))
         injector.look()
         if stage.at_s >= look_s:
             stage.look()
@@ -156,7 +170,7 @@ def _advance(
         stage.trader.force()
 
 
-def _lasting(stage: Stage, injector: Injector) -> set[str]:
+def _lasting(stage: Scene, injector: Injector) -> Generator[float, None, set[str]]:
     """
     What the program goes on believing that is not so, though nothing is wrong any more.
 
@@ -164,7 +178,7 @@ def _lasting(stage: Stage, injector: Injector) -> set[str]:
     """
     lasting = stage.untrue()
     for _ in range(_ASKED):
-        _advance(stage, injector, 1.0)
+        yield from _advance(stage, injector, 1.0)
         lasting &= stage.untrue()
     return lasting
 

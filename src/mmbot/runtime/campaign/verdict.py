@@ -12,7 +12,7 @@ from typing import Any, Final
 from mmbot.core.intents import KillReason
 from mmbot.core.triggers import Trip
 from mmbot.errors import Exit
-from mmbot.runtime.campaign.stage import Stage
+from mmbot.runtime.campaign.scene import Scene
 from mmbot.runtime.trader import Ending
 
 CENT_USD: Final = 0.01
@@ -24,7 +24,7 @@ _MONEY: Final = frozenset({Trip.SESSION_LOSS, Trip.DAY_LOSS, Trip.DRAWDOWN})
 
 
 def violations(
-    stage: Stage,
+    stage: Scene,
     must: Trip | None,
     untrue: Collection[str] = (),
     codes: Collection[Exit] = (Exit.OK,),
@@ -35,7 +35,7 @@ def violations(
     Args:
         must: The trigger that its end has to fire.
         codes: What it may exit with where none fires.
-        untrue: What was believed before a calm end and was not so; see `Stage.untrue`.
+        untrue: What was believed before a calm end and was not so; see `Scene.untrue`.
     """
     if not stage.endings:
         return ["the run did not end"]
@@ -50,7 +50,7 @@ def violations(
     ]
 
 
-def _left_behind(stage: Stage, ending: Ending, codes: Collection[Exit]) -> list[str]:
+def _left_behind(stage: Scene, ending: Ending, codes: Collection[Exit]) -> list[str]:
     found: list[str] = []
     resting = stage.resting()
     if resting:
@@ -67,7 +67,7 @@ def _left_behind(stage: Stage, ending: Ending, codes: Collection[Exit]) -> list[
     return found
 
 
-def _truth(stage: Stage, ending: Ending) -> list[str]:
+def _truth(stage: Scene, ending: Ending) -> list[str]:
     found: list[str] = []
     engine, start_usd = stage.trader.engine, stage.trader.start_equity_usd
     if start_usd is None:
@@ -100,14 +100,14 @@ def _truth(stage: Stage, ending: Ending) -> list[str]:
     return found
 
 
-def _limits(stage: Stage) -> list[str]:
+def _limits(stage: Scene) -> list[str]:
     if not stage.over:
         return []
     at_s, share = max(stage.over, key=lambda one: one[1])
     return [f"everything live filled makes {share:.3f} of the position limit at {at_s:.3f} s"]
 
 
-def _requests(stage: Stage, ending: Ending) -> list[str]:
+def _requests(stage: Scene, ending: Ending) -> list[str]:
     """Only the closing of a position takes, and only by reducing it."""
     if ending.closed is not None:
         return []
@@ -115,7 +115,7 @@ def _requests(stage: Stage, ending: Ending) -> list[str]:
     return [f"{len(taken)} fills took liquidity, first {taken[0]}"] if taken else []
 
 
-def _switch(stage: Stage, kill: KillReason | None, must: Trip | None) -> list[str]:
+def _switch(stage: Scene, kill: KillReason | None, must: Trip | None) -> list[str]:
     found: list[str] = []
     risk = stage.config.risk
     loss = stage.loss_usd / risk.loss_usd(risk.capital_usd)
