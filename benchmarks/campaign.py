@@ -2,6 +2,7 @@
 A campaign of faulted runs: the whole program against a venue and a network that fail.
 
     python -m benchmarks.campaign [--runs 2000] [--first-seed 1] [--config FILE] [--json]
+    python -m benchmarks.campaign --sockets [--runs 100] ...
 
 A few simulated minutes for each seed, over the in-memory pipe (`runtime.campaign`): real link,
 gateway and engine, the emulated exchange, no socket. The seed draws what fails, when, and how the
@@ -11,9 +12,13 @@ rests, the limits with everything live filled, and which trigger of the kill swi
 It stands here and not in `mmbot lab` because it says nothing about quotes: it is for whoever
 changes the program, and no one who runs it needs it.
 
+With `--sockets` the same faults, ends and verdicts over real sockets on loopback, in real time,
+many runs side by side (`runtime.campaign.sockets`).
+
 Each seed that violates anything is printed with the command that repeats it: the same seed is the
-same run on any machine and with any number of processes. Returns 1 then, when Ctrl+C left runs
-undone, and when a kind of fault met an order in flight too seldom over a whole campaign.
+same run on any machine and with any number of processes; over sockets it is the same schedule.
+Returns 1 then, when Ctrl+C left runs undone, and when a kind of fault met an order in flight too
+seldom over a whole campaign.
 """
 
 from __future__ import annotations
@@ -22,14 +27,18 @@ import argparse
 import json
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from mmbot.runtime.campaign import sockets
 from mmbot.runtime.campaign.run import Result, campaign, total
 
 REPO: Final = Path(__file__).resolve().parent.parent
 RUNS: Final = 2000
 """Runs of a whole campaign."""
+SOCKET_RUNS: Final = 100
+"""The same over sockets."""
 HITS_WANTED: Final = 100
 """Faults of each kind that meet an order in flight in it, or it has not tried that kind."""
 _EVERY: Final = 50
@@ -37,23 +46,25 @@ _EVERY: Final = 50
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", maxsplit=1)[0])
-    parser.add_argument("--runs", type=int, default=RUNS)
+    parser.add_argument("--sockets", action="store_true", help="real sockets and real time")
+    parser.add_argument("--runs", type=int, help=f"default: {RUNS}, over sockets {SOCKET_RUNS}")
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--config", type=Path, default=REPO / "configs" / "emulator.toml")
     parser.add_argument("--processes", type=int, default=None, help="default: one for each core")
+    parser.add_argument("--side-by-side", type=int, default=sockets.SIDE_BY_SIDE)
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
-    if chosen.runs < 1:
-        parser.error("--runs must be at least 1")
-    seeds = range(chosen.first_seed, chosen.first_seed + chosen.runs)
-    # One run needs no second process, and a debugger can follow it.
-    processes = 1 if chosen.runs == 1 else chosen.processes
+    if chosen.runs is None:
+        chosen.runs = SOCKET_RUNS if chosen.sockets else RUNS
+    if chosen.runs < 1 or chosen.side_by_side < 1:
+        parser.error("--runs and --side-by-side must be at least 1")
     results: list[Result] = []
     try:
-        for result in campaign(chosen.config, seeds, processes=processes):
+        for result in made(chosen):
             results.append(result)
             if result.violations:
-                print(complaint(result, chosen.config), file=sys.stderr, flush=True)
+                told = complaint(result, chosen.config, is_real=chosen.sockets)
+                print(told, file=sys.stderr, flush=True)
             if len(results) % _EVERY == 0:
                 print(f"{len(results)} of {chosen.runs} runs", file=sys.stderr, flush=True)
     except KeyboardInterrupt:
@@ -68,9 +79,20 @@ def main() -> int:
     return 1 if figures["violated"] or is_short or len(results) < chosen.runs else 0
 
 
-def complaint(result: Result, config: Path) -> str:
+def made(chosen: argparse.Namespace) -> Iterator[Result]:
+    """The results, as they come."""
+    seeds = range(chosen.first_seed, chosen.first_seed + chosen.runs)
+    if chosen.sockets:
+        return sockets.campaign(chosen.config, seeds, side_by_side=chosen.side_by_side)
+    # One run needs no second process, and a debugger can follow it.
+    processes = 1 if chosen.runs == 1 else chosen.processes
+    return campaign(chosen.config, seeds, processes=processes)
+
+
+def complaint(result: Result, config: Path, *, is_real: bool = False) -> str:
     """What was violated, and how to see it again."""
-    command = f"python -m benchmarks.campaign --runs 1 --first-seed {result.seed}"
+    how = "--sockets " if is_real else ""
+    command = f"python -m benchmarks.campaign {how}--runs 1 --first-seed {result.seed}"
     if config != REPO / "configs" / "emulator.toml":
         command += f" --config {config}"
     lines = [f"seed {result.seed}, ended by {result.finish}:"]
@@ -84,7 +106,7 @@ def figures_of(results: list[Result]) -> dict[str, Any]:
     wanted = hits_wanted(len(results))
     return {
         "runs": len(results),
-        "simulated_h": round(sum(result.sim_s for result in results) / 3600, 2),
+        "traded_h": round(sum(result.sim_s for result in results) / 3600, 2),
         "fills": sum(result.fills for result in results),
         "requests": sum(result.requests for result in results),
         "finishes": dict(Counter(result.finish for result in results)),
@@ -105,7 +127,7 @@ def hits_wanted(runs: int) -> float:
 def show(figures: dict[str, Any]) -> None:
     """Print the figures for a person."""
     print(
-        f"{figures['runs']} runs, {figures['simulated_h']} simulated hours, {figures['fills']} "
+        f"{figures['runs']} runs, {figures['traded_h']} hours traded, {figures['fills']} "
         f"fills, {figures['requests']} requests, {figures['faults']} faults"
     )
     print(f"{'fault':<34} {'times':>6} {'in flight':>10}")

@@ -23,7 +23,7 @@ from mmbot.core.risk import Limits, Risk
 from mmbot.core.triggers import KILLS
 from mmbot.runtime.campaign.finish import TRIGGERS
 from mmbot.runtime.campaign.run import Result, campaign, campaign_config, run
-from mmbot.runtime.campaign.schedule import CALM_S, Finish, Kind, Schedule, draw
+from mmbot.runtime.campaign.schedule import SIMULATED, Finish, Kind, Schedule, draw
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
 ABLATED = range(1, 13)
@@ -167,7 +167,7 @@ def test_a_whole_campaign_has_every_fault_and_every_end_often_enough() -> None:
     assert len(calm) >= 1000
     for schedule in calm:
         over_s = max(fault.at_s + fault.span_s for fault in schedule.faults)
-        assert schedule.ends_s >= over_s + CALM_S
+        assert schedule.ends_s >= over_s + SIMULATED.calm_s
 
 
 def whole_campaign(

@@ -35,6 +35,8 @@ _VERIFY_EVERY_NS_MAX: Final = 2 * NS_PER_S
 """Longest wait between two readings: each costs 22 of the 1200 that an address has a minute."""
 _WATCH_NS: Final = 2 * NS_PER_S
 """How often the end is looked after, whatever became of its readings and cancels."""
+_FILLS_EVERY_NS_MAX: Final = 5 * NS_PER_S
+"""The same where nothing rests and fills alone are missing: such a reading costs 42 and more."""
 _STUCK_NS: Final = 4 * NS_PER_S
 """Age of a reading that is begun anew."""
 _GIVE_UP_NS: Final = 20 * NS_PER_S
@@ -378,7 +380,8 @@ class Closing:
     def _again(self) -> None:
         self._cancel_again()
         self._again_timer = self._scheduler.call_at(self._clock() + self._wait_ns, self.verify)
-        self._wait_ns = min(_VERIFY_EVERY_NS_MAX, self._wait_ns * 3 // 2)
+        longest_ns = _VERIFY_EVERY_NS_MAX if self._open is None else _FILLS_EVERY_NS_MAX
+        self._wait_ns = min(longest_ns, self._wait_ns * 3 // 2)
 
     def _cancel_again(self) -> None:
         if self._again_timer is not None:

@@ -9,11 +9,10 @@ from mmbot.core.types import NS_PER_S, Side
 from mmbot.emulator import budgets
 from mmbot.errors import Exit, InvariantError
 from mmbot.runtime.campaign.scene import COIN, Scene
-from mmbot.runtime.campaign.schedule import Finish
+from mmbot.runtime.campaign.schedule import Finish, Pace
 
 OVER: Final = 1.25
 """How far beyond its limit a cause lasts that must trip the switch."""
-_SLACK_S: Final = 20.0
 _GAP_STEP: Final = 0.012
 _GAP_STEPS: Final = 60
 _CLOCK_STEP_S: Final = 7.0
@@ -45,9 +44,10 @@ class Finisher:
         codes: What the program may exit with where no trigger fires.
     """
 
-    def __init__(self, stage: Scene, finish: Finish) -> None:
+    def __init__(self, stage: Scene, finish: Finish, pace: Pace) -> None:
         self._stage = stage
         self._finish = finish
+        self._pace = pace
         self.must: Trip | None = None
         self.codes = frozenset({Exit.OK})
 
@@ -66,17 +66,17 @@ class Finisher:
                 stage.trader.kill("operator: campaign")
             case Finish.GAP:
                 self._gap(_GAP_STEPS)
-                wait_s = float(_GAP_STEPS)
+                wait_s = _GAP_STEPS * self._pace.gap_every_s
             case Finish.STALE_DATA:
                 stage.dialer.refuse = "gone"
                 stage.dialer.cut()
-                wait_s = OVER * risk.stale_kill_s + _SLACK_S
+                wait_s = OVER * risk.stale_kill_s + self._pace.slack_s
             case Finish.STALE_MARK:
                 faults.update({"mute": ["activeAssetCtx"]})
-                wait_s = OVER * kill.mark_s + _SLACK_S
+                wait_s = OVER * kill.mark_s + self._pace.slack_s
             case Finish.STALE_ACCOUNT:
                 faults.update({"refuse_info": [500] * _REFUSALS})
-                wait_s = OVER * kill.account_s + _SLACK_S
+                wait_s = OVER * kill.account_s + self._pace.slack_s
             case Finish.CLOCK:
                 # On from what the program reads: one that was set back before stood still.
                 read_ns = stage.clock() - stage.sim.clock()
@@ -90,14 +90,14 @@ class Finisher:
                 account = stage.venue.account(stage.user)
                 account.requests_used = budgets.cap(account, stage.venue.state.params) + _SPENT
                 stage.dialer.cut()
-                wait_s = _SLACK_S
+                wait_s = self._pace.slack_s
             case Finish.SETTLEMENT:
                 if not stage.position_sz():
                     # Nothing is lost: there is a market less to trade, and that is the reason.
                     self.must, self.codes = None, frozenset({Exit.CHECK})
                 stage.venue.delist(self._asset_id)
                 stage.exchange.settle()
-                wait_s = _SLACK_S
+                wait_s = self._pace.slack_s
         stage.driver.settle()
         return wait_s
 
@@ -126,7 +126,8 @@ class Finisher:
             against = -1.0 if stage.position_sz() >= 0 else 1.0
             stage.market.force_px(mid * (1.0 + against * _GAP_STEP))
             stage.driver.settle()
-        stage.sim.call_at(stage.sim.clock() + NS_PER_S, lambda: self._gap(left - 1))
+        next_ns = stage.sim.clock() + round(self._pace.gap_every_s * NS_PER_S)
+        stage.sim.call_at(next_ns, lambda: self._gap(left - 1))
 
     def _trade_beside(self) -> float:
         """Somebody trades the account by hand and makes the position larger."""
@@ -138,4 +139,4 @@ class Finisher:
         stage.take(Side.BUY if held >= 0 else Side.SELL, _BESIDE_USD / mid)
         if abs(stage.position_sz()) > abs(held):
             self.must = Trip.FOREIGN_FILL
-        return _SLACK_S
+        return self._pace.slack_s

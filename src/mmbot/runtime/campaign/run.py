@@ -14,7 +14,7 @@ from mmbot.errors import InvariantError
 from mmbot.runtime.campaign.finish import Finisher
 from mmbot.runtime.campaign.inject import Injector
 from mmbot.runtime.campaign.scene import COIN, Scene
-from mmbot.runtime.campaign.schedule import Kind, Schedule, draw
+from mmbot.runtime.campaign.schedule import Kind, Pace, Schedule, draw
 from mmbot.runtime.campaign.stage import Stage
 from mmbot.runtime.campaign.verdict import violations
 from mmbot.runtime.lab.runner import cores, workers
@@ -36,9 +36,7 @@ _LOOK_S: Final = 0.25
 _STEP_S: Final = 0.05
 _END_S: Final = 200.0
 _ASKED: Final = 5
-"""Seconds for which something stays untrue before it is wrong."""
-_AFTER_S: Final = 10.0
-"""Longer than anything sent before the end can take to come to rest."""
+"""How often something has to be found untrue before it is wrong."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -102,18 +100,18 @@ def story(stage: Scene, schedule: Schedule) -> Generator[float, None, Result]:
     injector = Injector(stage, schedule)
     injector.arm()
     yield from _advance(stage, injector, schedule.ends_s)
-    finisher = Finisher(stage, schedule.finish)
+    finisher = Finisher(stage, schedule.finish, schedule.pace)
     untrue: set[str] = set()
     if not stage.endings:
         if schedule.is_calm:
-            untrue = yield from _lasting(stage, injector)
+            untrue = yield from _lasting(stage, injector, schedule.pace)
         wait_s = finisher.begin()
         yield from _advance(stage, injector, wait_s, is_until_closing=True)
         if not stage.trader.closing:
             stage.trader.stop("Ctrl+C")
         finisher.relent()
         yield from _advance(stage, injector, _END_S, is_until_end=True)
-    yield _AFTER_S
+    yield schedule.pace.after_s
     counts = Counter(fault.kind.value for fault in injector.begun)
     hits = Counter(fault.kind.value for fault in injector.begun if fault in injector.hits)
     kill = stage.endings[0].kill if stage.endings else None
@@ -170,7 +168,7 @@ def _advance(
         stage.trader.force()
 
 
-def _lasting(stage: Scene, injector: Injector) -> Generator[float, None, set[str]]:
+def _lasting(stage: Scene, injector: Injector, pace: Pace) -> Generator[float, None, set[str]]:
     """
     What the program goes on believing that is not so, though nothing is wrong any more.
 
@@ -178,7 +176,7 @@ def _lasting(stage: Scene, injector: Injector) -> Generator[float, None, set[str
     """
     lasting = stage.untrue()
     for _ in range(_ASKED):
-        yield from _advance(stage, injector, 1.0)
+        yield from _advance(stage, injector, pace.asked_s / _ASKED)
         lasting &= stage.untrue()
     return lasting
 
