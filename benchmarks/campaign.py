@@ -3,6 +3,7 @@ A campaign of faulted runs: the whole program against a venue and a network that
 
     python -m benchmarks.campaign [--runs 2000] [--first-seed 1] [--config FILE] [--json]
     python -m benchmarks.campaign --sockets [--runs 100] ...
+    python -m benchmarks.campaign --soak HOURS ...
 
 A few simulated minutes for each seed, over the in-memory pipe (`runtime.campaign`): real link,
 gateway and engine, the emulated exchange, no socket. The seed draws what fails, when, and how the
@@ -13,7 +14,8 @@ It stands here and not in `mmbot lab` because it says nothing about quotes: it i
 changes the program, and no one who runs it needs it.
 
 With `--sockets` the same faults, ends and verdicts over real sockets on loopback, in real time,
-many runs side by side (`runtime.campaign.sockets`).
+many runs side by side (`runtime.campaign.sockets`). With `--soak` one run of so many simulated
+hours (`runtime.campaign.soak`): a day takes eight minutes.
 
 Each seed that violates anything is printed with the command that repeats it: the same seed is the
 same run on any machine and with any number of processes; over sockets it is the same schedule.
@@ -32,7 +34,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from mmbot.runtime.campaign import sockets
-from mmbot.runtime.campaign.run import Result, campaign, total
+from mmbot.runtime.campaign.run import Result, campaign, campaign_config, perform, total
+from mmbot.runtime.campaign.soak import soak_schedule
 
 REPO: Final = Path(__file__).resolve().parent.parent
 RUNS: Final = 2000
@@ -47,6 +50,7 @@ _EVERY: Final = 50
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", maxsplit=1)[0])
     parser.add_argument("--sockets", action="store_true", help="real sockets and real time")
+    parser.add_argument("--soak", type=float, metavar="HOURS", help="one long run")
     parser.add_argument("--runs", type=int, help=f"default: {RUNS}, over sockets {SOCKET_RUNS}")
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--config", type=Path, default=REPO / "configs" / "emulator.toml")
@@ -56,6 +60,8 @@ def main() -> int:
     chosen = parser.parse_args()
     if chosen.runs is None:
         chosen.runs = SOCKET_RUNS if chosen.sockets else RUNS
+    if chosen.soak is not None:
+        chosen.runs = 1
     if chosen.runs < 1 or chosen.side_by_side < 1:
         parser.error("--runs and --side-by-side must be at least 1")
     results: list[Result] = []
@@ -63,7 +69,7 @@ def main() -> int:
         for result in made(chosen):
             results.append(result)
             if result.violations:
-                told = complaint(result, chosen.config, is_real=chosen.sockets)
+                told = complaint(result, chosen.config, how=how_of(chosen))
                 print(told, file=sys.stderr, flush=True)
             if len(results) % _EVERY == 0:
                 print(f"{len(results)} of {chosen.runs} runs", file=sys.stderr, flush=True)
@@ -82,6 +88,9 @@ def main() -> int:
 def made(chosen: argparse.Namespace) -> Iterator[Result]:
     """The results, as they come."""
     seeds = range(chosen.first_seed, chosen.first_seed + chosen.runs)
+    if chosen.soak is not None:
+        schedule = soak_schedule(chosen.soak, chosen.first_seed)
+        return iter([perform(campaign_config(chosen.config), schedule)[1]])
     if chosen.sockets:
         return sockets.campaign(chosen.config, seeds, side_by_side=chosen.side_by_side)
     # One run needs no second process, and a debugger can follow it.
@@ -89,9 +98,15 @@ def made(chosen: argparse.Namespace) -> Iterator[Result]:
     return campaign(chosen.config, seeds, processes=processes)
 
 
-def complaint(result: Result, config: Path, *, is_real: bool = False) -> str:
+def how_of(chosen: argparse.Namespace) -> str:
+    """The arguments that say over what and for how long it runs."""
+    if chosen.soak is not None:
+        return f"--soak {chosen.soak:g} "
+    return "--sockets " if chosen.sockets else ""
+
+
+def complaint(result: Result, config: Path, *, how: str = "") -> str:
     """What was violated, and how to see it again."""
-    how = "--sockets " if is_real else ""
     command = f"python -m benchmarks.campaign {how}--runs 1 --first-seed {result.seed}"
     if config != REPO / "configs" / "emulator.toml":
         command += f" --config {config}"

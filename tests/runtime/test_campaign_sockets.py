@@ -42,7 +42,7 @@ def test_faulted_runs_over_sockets_leave_nothing_behind() -> None:
 
     assert sorted(result.seed for result in results) == sorted(SEEDS)
     for result in results:
-        assert not result.violations, complaint(result, CONFIG, is_real=True)
+        assert not result.violations, complaint(result, CONFIG, how="--sockets ")
     assert sum(sum(result.hits.values()) for result in results) >= 20
     assert sum(result.fills for result in results) >= 5
     killed = {draw(seed, REAL).finish for seed in SEEDS} - {Finish.STOP}

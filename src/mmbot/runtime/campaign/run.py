@@ -73,14 +73,11 @@ def campaign_config(path: Path) -> Config:
 
 def run(config: Config, seed: int) -> Result:
     """Carry the schedule of a seed out and judge what came of it."""
-    stage, result = perform(config, seed)
-    del stage
-    return result
+    return perform(config, draw(seed))[1]
 
 
-def perform(config: Config, seed: int, *, level: str = "warning") -> tuple[Stage, Result]:
-    """The same, with the stage as the run left it, for whoever looks into a violation."""
-    schedule = draw(seed)
+def perform(config: Config, schedule: Schedule, *, level: str = "warning") -> tuple[Stage, Result]:
+    """The same, with the stage as the run left it, for whoever looks further."""
     stage = Stage(config, schedule, level=level)
     stage.start()
     told = story(stage, schedule)

@@ -18,7 +18,7 @@ from mmbot.emulator.canonical import Envelope
 from mmbot.emulator.gatehouse import Verdict
 from mmbot.emulator.makers import valid_near
 from mmbot.emulator.scenarios import build_venue
-from mmbot.emulator.specs import NewOrder
+from mmbot.emulator.specs import NewOrder, VenueParams
 from mmbot.emulator.wire import Exchange, ExchangeParams
 from mmbot.hyperliquid.ports import Clock, Handle
 from mmbot.runtime.campaign.meddler import Meddler
@@ -36,6 +36,8 @@ _IN_FLIGHT: Final = frozenset(
 _TAKE_FRAC: Final = 0.05
 """How far from the mid the account is traded by hand at most."""
 _LOTS: Final = 1e-9
+_FILLS_KEPT: Final = 200_000
+"""More than a day brings."""
 _LOOK_BACK: Final = 240
 """Looks over which the price may have moved since an order that rests was sized: a minute."""
 
@@ -118,6 +120,7 @@ class Scene:
             seed=schedule.seed,
             now_ms=start_ms,
             accounts=[(self.user, EQUITY_USD)],
+            venue_params=VenueParams(history_fills=_FILLS_KEPT),
         )
         self.exchange = Exchange(
             self.venue,
@@ -179,9 +182,8 @@ class Scene:
         return state
 
     def fills(self) -> list[dict[str, Any]]:
-        """Our fills."""
-        rows: list[dict[str, Any]] = self.venue.user_fills(self.user, aggregate=False)
-        return rows
+        """Our fills, all of them; the venue's own answers hold the last 2,000."""
+        return list(self.venue.account(self.user).fills)
 
     def position_sz(self) -> float:
         """Our position."""

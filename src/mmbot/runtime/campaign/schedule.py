@@ -208,7 +208,7 @@ def draw(seed: int, pace: Pace = SIMULATED) -> Schedule:
         first_s = chance.uniform(first_s, last_s - pace.storm_s)
         last_s = first_s + pace.storm_s
     faults = [
-        _fault(chance, pace, chance.choice(kinds), chance.uniform(first_s, last_s))
+        fault_of(chance, pace, chance.choice(kinds), chance.uniform(first_s, last_s))
         for _ in range(count)
     ]
     faults.sort(key=lambda fault: fault.at_s)
@@ -236,7 +236,8 @@ def one_status(count: int) -> list[str]:
     return [_ONE_STATUS[n % len(_ONE_STATUS)] for n in range(count)]
 
 
-def _fault(chance: Random, pace: Pace, kind: Kind, at_s: float) -> Fault:
+def fault_of(chance: Random, pace: Pace, kind: Kind, at_s: float) -> Fault:
+    """A fault of a kind; what else there is to it is drawn."""
     is_aimed = chance.random() < _CHANCE_OF_AIM
     span_s, channel, count, size, is_up = chance.uniform(*pace.span_s), "", 0, 0.0, False
     if kind is Kind.CUT:

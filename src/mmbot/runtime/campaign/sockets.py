@@ -159,9 +159,10 @@ def socket_config(path: Path) -> Config:
     return load(path, SETS)
 
 
-async def perform(config: Config, seed: int, *, level: str = "warning") -> tuple[Scene, Result]:
-    """Carry the schedule of a seed out and judge what came of it; see `run.perform`."""
-    schedule = draw(seed, REAL)
+async def perform(
+    config: Config, schedule: Schedule, *, level: str = "warning"
+) -> tuple[Scene, Result]:
+    """Carry a schedule out and judge what came of it; see `run.perform`."""
     async with RealScene(config, schedule, level=level) as scene:
         told = story(scene, schedule)
         while True:
@@ -176,14 +177,14 @@ async def perform(config: Config, seed: int, *, level: str = "warning") -> tuple
 
 
 def run(config: Config, seed: int) -> Result:
-    """The same, in an event loop of its own."""
+    """The same for the schedule of a seed, in an event loop of its own."""
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     with suppress(ImportError):
         import uvloop  # noqa: PLC0415 - absent on platforms it has no wheel for
 
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
-        _, result = runner.run(perform(config, seed))
+        _, result = runner.run(perform(config, draw(seed, REAL)))
         return result
 
 
