@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from mmbot.config import Config
 from mmbot.core.triggers import Trip
 from mmbot.core.types import NS_PER_S, Side
 from mmbot.emulator import budgets
 from mmbot.errors import Exit, InvariantError
 from mmbot.runtime.campaign.scene import COIN, Scene
-from mmbot.runtime.campaign.schedule import Finish, Pace
+from mmbot.runtime.campaign.schedule import Finish, Pace, one_status
 
 OVER: Final = 1.25
 """How far beyond its limit a cause lasts that must trip the switch."""
@@ -18,9 +19,25 @@ _GAP_STEPS: Final = 60
 _CLOCK_STEP_S: Final = 7.0
 _CLOCK_WAIT_S: Final = 25.0
 _REFUSALS: Final = 5000
+_LASTING: Final = frozenset(
+    {Finish.REJECTS, Finish.UNKNOWN_ORDER, Finish.MARGIN, Finish.DEAD_WIRING}
+)
+"""What these bring about keeps orders from being cancelled as well."""
+_MINUTE_S: Final = 60.0
+_NOTICED_S: Final = 120.0
+"""Within it a term without effect is noticed."""
+_REJECTS: Final = 16
+"""Refusals a minute that trip where they are to: sides pause after refusals, so few come."""
 _SPENT: Final = 1000
 """Requests beyond what is granted: what fills until then earn back is less."""
 _BESIDE_USD: Final = 15.0
+_LOST: Final = 100_000
+_LEFT_USD: Final = 45.0
+"""Less than half of the capital of the shipped configuration."""
+_HELD_USD: Final = 120.0
+"""Position from which money can be taken out so that its margin is too much of what is left."""
+_LEFT_SHARE: Final = 1.6
+"""Position over what is left then: the limit of the campaign is at 1."""
 
 TRIGGERS: Final[dict[Finish, Trip]] = {
     Finish.OPERATOR: Trip.OPERATOR,
@@ -31,8 +48,22 @@ TRIGGERS: Final[dict[Finish, Trip]] = {
     Finish.FOREIGN_FILL: Trip.FOREIGN_FILL,
     Finish.REQUESTS: Trip.REQUESTS,
     Finish.SETTLEMENT: Trip.LIQUIDATION,
+    Finish.BALANCE: Trip.BALANCE,
+    Finish.MARGIN: Trip.MARGIN,
+    Finish.POSITION: Trip.POSITION,
+    Finish.REJECTS: Trip.REJECTS,
+    Finish.UNKNOWN_ORDER: Trip.UNKNOWN_ORDER,
+    Finish.DEAD_WIRING: Trip.DEAD_WIRING,
 }
 """What each must fire. A gap fires what the money of the run says, and so it is not here."""
+
+
+def fitted(config: Config, finish: Finish) -> Config:
+    """The configuration of a run that ends like this."""
+    if finish is not Finish.REJECTS:
+        return config
+    kill = config.kill.model_copy(update={"rejects": _REJECTS})
+    return config.model_copy(update={"kill": kill})
 
 
 class Finisher:
@@ -48,7 +79,8 @@ class Finisher:
         self._stage = stage
         self._finish = finish
         self._pace = pace
-        self.must: Trip | None = None
+        # Too large a position is there from the start, and trips before any of this begins.
+        self.must = Trip.POSITION if finish is Finish.POSITION else None
         self.codes = frozenset({Exit.OK})
 
     def begin(self) -> float:
@@ -98,14 +130,36 @@ class Finisher:
                 stage.venue.delist(self._asset_id)
                 stage.exchange.settle()
                 wait_s = self._pace.slack_s
+            case Finish.BALANCE:
+                if stage.take_out(_LEFT_USD) >= _LEFT_USD + 1.0:
+                    self.must = None
+                wait_s = self._pace.slack_s
+            case Finish.MARGIN:
+                wait_s = self._strain()
+            case Finish.POSITION:
+                pass
+            case Finish.REJECTS:
+                faults.update({"refuse_batch": one_status(_REFUSALS)})
+                wait_s = OVER * _MINUTE_S + self._pace.slack_s
+            case Finish.DEAD_WIRING:
+                # What is decided reaches no book: the terms of a quote do nothing.
+                faults.update({"refuse_batch": one_status(_REFUSALS)})
+                wait_s = OVER * (_NOTICED_S + kill.unwell_s) + self._pace.slack_s
+            case Finish.UNKNOWN_ORDER:
+                faults.update({"lose": _LOST, "refuse_info": [500] * _REFUSALS})
+                wait_s = OVER * kill.unknown_s + self._pace.slack_s
         stage.driver.settle()
         return wait_s
 
     def relent(self) -> None:
         """The end has begun: what would keep it from being verified is over."""
-        faults = self._stage.exchange.faults
-        if faults.refuse_info:
-            faults.update({"refuse_info": []})
+        stage = self._stage
+        stage.driver.catch_up()
+        changes: dict[str, object] = {"refuse_info": []}
+        if self._finish in _LASTING:
+            changes |= {"refuse_batch": [], "lose": 0, "is_halted": False}
+        stage.exchange.faults.update(changes)
+        stage.driver.settle()
 
     @property
     def _asset_id(self) -> int:
@@ -128,6 +182,19 @@ class Finisher:
             stage.driver.settle()
         next_ns = stage.sim.clock() + round(self._pace.gap_every_s * NS_PER_S)
         stage.sim.call_at(next_ns, lambda: self._gap(left - 1))
+
+    def _strain(self) -> float:
+        """Take money out until the margin of the position is too much of what is left."""
+        stage = self._stage
+        held_usd = stage.held_usd()
+        if held_usd < _HELD_USD:
+            self.must = None
+            return 0.0
+        # Nothing may change the position before the account is read again.
+        stage.exchange.faults.update({"is_halted": True})
+        if stage.take_out(held_usd / _LEFT_SHARE) * 1.1 > held_usd:
+            self.must = None
+        return self._pace.slack_s
 
     def _trade_beside(self) -> float:
         """Somebody trades the account by hand and makes the position larger."""

@@ -11,7 +11,7 @@ import msgspec
 
 from mmbot.config import Config, load
 from mmbot.errors import InvariantError
-from mmbot.runtime.campaign.finish import Finisher
+from mmbot.runtime.campaign.finish import Finisher, fitted
 from mmbot.runtime.campaign.inject import Injector
 from mmbot.runtime.campaign.scene import COIN, Scene
 from mmbot.runtime.campaign.schedule import Kind, Pace, Schedule, draw
@@ -29,6 +29,9 @@ SETS: Final = (
     "risk.stale_kill_s=60",
     "kill.mark_s=75",
     "kill.account_s=90",
+    "kill.unknown_s=50",
+    "kill.margin_frac=0.05",
+    "kill.unwell_s=60",
     "link.backoff_max_s=4",
 )
 """What the campaign sets on top of the configuration it is given."""
@@ -78,7 +81,7 @@ def run(config: Config, seed: int) -> Result:
 
 def perform(config: Config, schedule: Schedule, *, level: str = "warning") -> tuple[Stage, Result]:
     """The same, with the stage as the run left it, for whoever looks further."""
-    stage = Stage(config, schedule, level=level)
+    stage = Stage(fitted(config, schedule.finish), schedule, level=level)
     stage.start()
     told = story(stage, schedule)
     while True:

@@ -19,11 +19,13 @@ from mmbot.emulator.gatehouse import Verdict
 from mmbot.emulator.makers import valid_near
 from mmbot.emulator.scenarios import build_venue
 from mmbot.emulator.specs import NewOrder, VenueParams
+from mmbot.emulator.transfers import class_transfer
 from mmbot.emulator.wire import Exchange, ExchangeParams
+from mmbot.errors import InvariantError
 from mmbot.hyperliquid.ports import Clock, Handle
 from mmbot.runtime.campaign.meddler import Meddler
 from mmbot.runtime.campaign.schedule import Schedule
-from mmbot.runtime.ending import Ending, is_ours
+from mmbot.runtime.ending import CLOID_MAGIC, Ending, is_ours
 from mmbot.runtime.piped import Records
 from mmbot.runtime.summary import summarise
 from mmbot.runtime.trader import Trader
@@ -36,6 +38,12 @@ _IN_FLIGHT: Final = frozenset(
 _TAKE_FRAC: Final = 0.05
 """How far from the mid the account is traded by hand at most."""
 _LOTS: Final = 1e-9
+_LEFT_FRAC: Final = 6e-3
+"""How far from the mid orders of an earlier run rest: nothing reaches them before the start."""
+_LEFT_USD: Final = 20.0
+_EARLIER: Final = CLOID_MAGIC << 48 | 0xEA51_1E50_0000
+"""High half of their cloids."""
+_CENT_USD: Final = 0.01
 _FILLS_KEPT: Final = 200_000
 """More than a day brings."""
 _LOOK_BACK: Final = 240
@@ -93,6 +101,7 @@ class Scene:
         loss_usd: Largest loss since the start, by the venue's books, at the lower of mid and mark.
         fall_frac: Largest fall from the peak of the same equity.
         inherited_fills: Fills that made the position of the start.
+        taken_usd: Money that has left the account since.
     """
 
     sim: Time
@@ -130,11 +139,12 @@ class Scene:
             chance=chance,
         )
         self.inherited_fills = self._inherit(schedule.inherited_usd)
+        self._leave(schedule.leftovers)
         self._carry_out = self.exchange.gate.carry_out
         self.exchange.gate.carry_out = self._watch_action  # type: ignore[method-assign]
         self.strays: list[tuple[float, str]] = []
         self.over: list[tuple[float, float]] = []
-        self.loss_usd = self.fall_frac = 0.0
+        self.loss_usd = self.fall_frac = self.taken_usd = 0.0
         self._peak_usd = config.risk.capital_usd
         self._mids: list[float] = []
 
@@ -156,6 +166,45 @@ class Scene:
             return 0
         self.take(Side.BUY if value_usd > 0 else Side.SELL, abs(value_usd) / mid)
         return len(self.fills())
+
+    def _leave(self, count: int) -> None:
+        """Let orders of an earlier run rest."""
+        mid, asset_id = self.mid_px(), self.venue.asset_id(COIN)
+        if mid is None or asset_id is None:
+            return
+        asset = self.venue.asset(asset_id)
+        for number in range(count):
+            side = Side.BUY if number % 2 else Side.SELL
+            px = mid * (1.0 - side * (_LEFT_FRAC + 1e-3 * number))
+            order = NewOrder(
+                asset_id,
+                side,
+                valid_near(asset.ticks(px), asset.sz_decimals),
+                max(1, round(_LEFT_USD / mid * asset.lots_per_coin)),
+                Tif.ALO,
+                cloid=f"{_EARLIER << 64 | number:#034x}",
+            )
+            self.venue.submit(self.user, order)
+        self.exchange.settle()
+
+    def take_out(self, left_usd: float) -> float:
+        """Move money out of the account, as far as the venue lets it go; what is left, USD."""
+        state = self.state()
+        free_usd = float(state["withdrawable"])
+        value_usd = float(state["marginSummary"]["accountValue"])
+        taken_usd = round(min(free_usd, value_usd - left_usd) - _CENT_USD, 2)
+        action = {"amount": f"{taken_usd:.2f}", "toPerp": False}
+        refusal = class_transfer(self.venue.state, self.venue.account(self.user), action)
+        if refusal is not None:
+            msg = f"{taken_usd:.2f} USD could not be taken out: {refusal}"
+            raise InvariantError(msg)
+        self.taken_usd += taken_usd
+        return value_usd - taken_usd
+
+    def held_usd(self) -> float:
+        """Value of our position at the mark, above 0."""
+        rows = [row["position"] for row in self.state()["assetPositions"]]
+        return sum(float(row["positionValue"]) for row in rows if row["coin"] == COIN)
 
     def take(self, side: Side, sz: float) -> None:
         """Trade the account by hand, beside the program."""
@@ -237,7 +286,8 @@ class Scene:
         state = self.state()
         if self.trader.start_equity_usd is None:
             return
-        pnl_usd = float(state["marginSummary"]["accountValue"]) - self.trader.start_equity_usd
+        value_usd = float(state["marginSummary"]["accountValue"]) + self.taken_usd
+        pnl_usd = value_usd - self.trader.start_equity_usd
         for row in state["assetPositions"]:
             held = row["position"]
             szi, value = float(held["szi"]), float(held["positionValue"])

@@ -57,6 +57,12 @@ class Finish(Enum):
     FOREIGN_FILL = "foreign_fill"
     REQUESTS = "requests"
     SETTLEMENT = "settlement"
+    BALANCE = "balance"
+    MARGIN = "margin"
+    POSITION = "position"
+    REJECTS = "rejects"
+    UNKNOWN_ORDER = "unknown_order"
+    DEAD_WIRING = "dead_wiring"
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -102,6 +108,7 @@ class Pace(msgspec.Struct, frozen=True):
         asked_s: What stays untrue for so long is wrong.
         gap_every_s: Time between two of the jumps of a price that end a run.
         slack_s: Beyond the limit of a trigger, what it may take to fire.
+        has_minutes: Whether there is time for triggers that take some.
     """
 
     earliest_s: float
@@ -119,6 +126,7 @@ class Pace(msgspec.Struct, frozen=True):
     asked_s: float
     gap_every_s: float
     slack_s: float
+    has_minutes: bool
 
 
 SIMULATED: Final = Pace(
@@ -137,6 +145,7 @@ SIMULATED: Final = Pace(
     asked_s=5.0,
     gap_every_s=1.0,
     slack_s=20.0,
+    has_minutes=True,
 )
 """Over the pipe, where a minute takes a second."""
 REAL: Final = Pace(
@@ -155,6 +164,7 @@ REAL: Final = Pace(
     asked_s=3.0,
     gap_every_s=0.25,
     slack_s=15.0,
+    has_minutes=False,
 )
 """Over sockets, with waits and limits of the program to match; see `sockets.SETS`."""
 
@@ -172,6 +182,8 @@ class Schedule(msgspec.Struct, frozen=True):
     """The end comes after a time without faults, not in the midst of them."""
     inherited_usd: float
     """Position that the account holds at the start, signed."""
+    leftovers: int
+    """Orders of an earlier run that rest at the start."""
     pace: Pace
 
 
@@ -183,6 +195,29 @@ _UNKNOWN_S_MAX: Final = 1.8
 An order that stays unknown for longer is taken for missing, until a reading shows it."""
 _SCENARIOS: Final = ("demo", "demo", "demo", "demo", "hype", "thin")
 _CHANCE_TO_TRIP: Final = 0.4
+_TRIPS: Final = (
+    Finish.OPERATOR,
+    Finish.GAP,
+    Finish.STALE_DATA,
+    Finish.STALE_MARK,
+    Finish.STALE_ACCOUNT,
+    Finish.CLOCK,
+    Finish.FOREIGN_FILL,
+    Finish.REQUESTS,
+    Finish.SETTLEMENT,
+)
+_CHANCE_TO_TRIP_LATE: Final = 0.25
+_LATE_TRIPS: Final = (
+    Finish.BALANCE,
+    Finish.MARGIN,
+    Finish.POSITION,
+    Finish.UNKNOWN_ORDER,
+    Finish.REJECTS,
+    Finish.DEAD_WIRING,
+)
+"""Drawn when all else is, of the runs that were to stop: a seed keeps its faults that way."""
+_POSITION_USD: Final = (560.0, 800.0)
+"""Beyond 1.25 times the limit of the shipped configuration: no order of ours can have made it."""
 _CHANCE_OF_CALM: Final = 0.6
 _CHANCE_OF_AIM: Final = 0.85
 _CHANCE_OF_EARLY: Final = 0.15
@@ -214,19 +249,32 @@ def draw(seed: int, pace: Pace = SIMULATED) -> Schedule:
     faults.sort(key=lambda fault: fault.at_s)
     finish = Finish.STOP
     if chance.random() < _CHANCE_TO_TRIP:
-        finish = chance.choice([one for one in Finish if one is not Finish.STOP])
+        finish = chance.choice(_TRIPS)
     over_s = max(fault.at_s + fault.span_s for fault in faults)
     # A clean reading of the clocks, of the prices or of the account is what these are about.
     is_calm = is_calm or finish not in (Finish.STOP, Finish.OPERATOR, Finish.FOREIGN_FILL)
+    scenario = chance.choice(_SCENARIOS)
+    ends_s = over_s + pace.calm_s if is_calm else chance.uniform(faults[-1].at_s, over_s)
+    inherited_usd = chance.uniform(-200.0, 200.0) if chance.random() < 0.25 else 0.0
+    leftovers = chance.randint(1, 6) if chance.random() < 0.25 else 0
+    if finish is Finish.STOP and chance.random() < _CHANCE_TO_TRIP_LATE:
+        finish = chance.choice(_LATE_TRIPS if pace.has_minutes else _LATE_TRIPS[:-2])
+        is_calm, ends_s = True, over_s + pace.calm_s
+        if finish is Finish.POSITION:
+            inherited_usd = chance.choice((-1.0, 1.0)) * chance.uniform(*_POSITION_USD)
+        elif finish is Finish.REJECTS:
+            # So few refusals trip then that those of a fault would.
+            faults = [fault for fault in faults if fault.kind is not Kind.ONE_STATUS]
     return Schedule(
         seed=seed,
-        scenario=chance.choice(_SCENARIOS),
+        scenario=scenario,
         latency_ms=latency_ms,
         faults=tuple(faults),
         finish=finish,
-        ends_s=over_s + pace.calm_s if is_calm else chance.uniform(faults[-1].at_s, over_s),
+        ends_s=ends_s,
         is_calm=is_calm,
-        inherited_usd=chance.uniform(-200.0, 200.0) if chance.random() < 0.25 else 0.0,
+        inherited_usd=inherited_usd,
+        leftovers=leftovers,
         pace=pace,
     )
 

@@ -52,5 +52,6 @@ def soak_schedule(hours: float, seed: int) -> Schedule:
         ends_s=ends_s,
         is_calm=True,
         inherited_usd=0.0,
+        leftovers=0,
         pace=pace,
     )

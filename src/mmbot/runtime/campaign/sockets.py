@@ -52,6 +52,7 @@ SETS: Final = (
     "risk.stale_kill_s=15",
     "kill.mark_s=19",
     "kill.account_s=22",
+    "kill.unknown_s=12",
 )
 """What it sets on top of the configuration it is given."""
 SIDE_BY_SIDE: Final = 16

@@ -85,7 +85,8 @@ def _truth(stage: Scene, ending: Ending) -> list[str]:
         mark_px = abs(float(held[0]["positionValue"]) / float(held[0]["szi"]))
     else:
         mark_px = 1.0 if ending.final is None else ending.final.mark_px
-    earned_usd = float(state["marginSummary"]["accountValue"]) - start_usd
+    value_usd = float(state["marginSummary"]["accountValue"]) + stage.taken_usd
+    earned_usd = value_usd - start_usd
     pnl_usd = engine.position.pnl_usd(stage.instrument.ticks(mark_px))
     if abs(earned_usd - pnl_usd) >= CENT_USD:
         found.append(f"profit {pnl_usd:.4f} USD, the venue's equity says {earned_usd:.4f}")
