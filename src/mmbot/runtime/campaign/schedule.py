@@ -206,7 +206,7 @@ _TRIPS: Final = (
     Finish.REQUESTS,
     Finish.SETTLEMENT,
 )
-_CHANCE_TO_TRIP_LATE: Final = 0.25
+_CHANCE_TO_TRIP_LATE: Final = 0.33
 _LATE_TRIPS: Final = (
     Finish.BALANCE,
     Finish.MARGIN,
