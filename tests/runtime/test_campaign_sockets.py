@@ -26,7 +26,7 @@ from mmbot.runtime.campaign.schedule import REAL, Finish, draw
 from mmbot.runtime.campaign.sockets import campaign
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
-SEEDS = (9, 19, 68, 82, 104)
+SEEDS = (19, 27, 68, 82, 104)
 """They end amid their faults, so each takes a few seconds only."""
 LIMIT_S = 20.0
 

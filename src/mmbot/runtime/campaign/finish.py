@@ -10,7 +10,7 @@ from mmbot.core.types import NS_PER_S, Side
 from mmbot.emulator import budgets
 from mmbot.errors import Exit, InvariantError
 from mmbot.runtime.campaign.scene import COIN, Scene
-from mmbot.runtime.campaign.schedule import Finish, Pace, one_status
+from mmbot.runtime.campaign.schedule import Finish, Pace, Schedule, one_status
 
 OVER: Final = 1.25
 """How far beyond its limit a cause lasts that must trip the switch."""
@@ -19,6 +19,9 @@ _GAP_STEPS: Final = 60
 _CLOCK_STEP_S: Final = 7.0
 _CLOCK_WAIT_S: Final = 25.0
 _REFUSALS: Final = 5000
+_EARLY: Final = frozenset({Finish.POSITION, Finish.UNKNOWN_ORDER})
+"""What may trip before the end begins: a position that was there from the start, and a limit so
+near that an order whose verdict waits for the weight of a minute reaches it."""
 _LASTING: Final = frozenset(
     {Finish.REJECTS, Finish.UNKNOWN_ORDER, Finish.MARGIN, Finish.DEAD_WIRING}
 )
@@ -58,11 +61,14 @@ TRIGGERS: Final[dict[Finish, Trip]] = {
 """What each must fire. A gap fires what the money of the run says, and so it is not here."""
 
 
-def fitted(config: Config, finish: Finish) -> Config:
-    """The configuration of a run that ends like this."""
-    if finish is not Finish.REJECTS:
-        return config
-    kill = config.kill.model_copy(update={"rejects": _REJECTS})
+def fitted(config: Config, schedule: Schedule) -> Config:
+    """The configuration of a run with limits near enough for the trigger that it ends by."""
+    changes: dict[str, object] = {}
+    if schedule.finish is Finish.REJECTS:
+        changes["rejects"] = _REJECTS
+    elif schedule.finish is Finish.UNKNOWN_ORDER:
+        changes["unknown_s"] = schedule.pace.unknown_s
+    kill = config.kill.model_copy(update=changes)
     return config.model_copy(update={"kill": kill})
 
 
@@ -79,8 +85,7 @@ class Finisher:
         self._stage = stage
         self._finish = finish
         self._pace = pace
-        # Too large a position is there from the start, and trips before any of this begins.
-        self.must = Trip.POSITION if finish is Finish.POSITION else None
+        self.must = TRIGGERS[finish] if finish in _EARLY else None
         self.codes = frozenset({Exit.OK})
 
     def begin(self) -> float:

@@ -29,7 +29,6 @@ SETS: Final = (
     "risk.stale_kill_s=60",
     "kill.mark_s=75",
     "kill.account_s=90",
-    "kill.unknown_s=50",
     "kill.margin_frac=0.05",
     "kill.unwell_s=60",
     "link.backoff_max_s=4",
@@ -81,7 +80,7 @@ def run(config: Config, seed: int) -> Result:
 
 def perform(config: Config, schedule: Schedule, *, level: str = "warning") -> tuple[Stage, Result]:
     """The same, with the stage as the run left it, for whoever looks further."""
-    stage = Stage(fitted(config, schedule.finish), schedule, level=level)
+    stage = Stage(fitted(config, schedule), schedule, level=level)
     stage.start()
     told = story(stage, schedule)
     while True:

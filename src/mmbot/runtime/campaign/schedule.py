@@ -108,6 +108,8 @@ class Pace(msgspec.Struct, frozen=True):
         asked_s: What stays untrue for so long is wrong.
         gap_every_s: Time between two of the jumps of a price that end a run.
         slack_s: Beyond the limit of a trigger, what it may take to fire.
+        unknown_s: Without a verdict on an order, what trips a run that is to end by that; the
+            others may wait for the weight of a minute.
         has_minutes: Whether there is time for triggers that take some.
     """
 
@@ -126,6 +128,7 @@ class Pace(msgspec.Struct, frozen=True):
     asked_s: float
     gap_every_s: float
     slack_s: float
+    unknown_s: float
     has_minutes: bool
 
 
@@ -145,6 +148,7 @@ SIMULATED: Final = Pace(
     asked_s=5.0,
     gap_every_s=1.0,
     slack_s=20.0,
+    unknown_s=50.0,
     has_minutes=True,
 )
 """Over the pipe, where a minute takes a second."""
@@ -164,6 +168,7 @@ REAL: Final = Pace(
     asked_s=3.0,
     gap_every_s=0.25,
     slack_s=15.0,
+    unknown_s=14.0,
     has_minutes=False,
 )
 """Over sockets, with waits and limits of the program to match; see `sockets.SETS`."""
@@ -262,6 +267,7 @@ def draw(seed: int, pace: Pace = SIMULATED) -> Schedule:
         is_calm, ends_s = True, over_s + pace.calm_s
         if finish is Finish.POSITION:
             inherited_usd = chance.choice((-1.0, 1.0)) * chance.uniform(*_POSITION_USD)
+            leftovers = 0  # with it any order at all would be one too many
         elif finish is Finish.REJECTS:
             # So few refusals trip then that those of a fault would.
             faults = [fault for fault in faults if fault.kind is not Kind.ONE_STATUS]

@@ -25,6 +25,7 @@ from mmbot.hyperliquid.signing import Signer
 from mmbot.hyperliquid.universe import Universe
 from mmbot.logs import LogWriter, make_logger
 from mmbot.runtime.aio import AioDialer, AioScheduler, WallClock, steady_clock_ns
+from mmbot.runtime.campaign.finish import fitted
 from mmbot.runtime.campaign.line import RealLine
 from mmbot.runtime.campaign.meddler import Meddler
 from mmbot.runtime.campaign.run import SETS as SIMULATED_SETS
@@ -52,9 +53,10 @@ SETS: Final = (
     "risk.stale_kill_s=15",
     "kill.mark_s=19",
     "kill.account_s=22",
-    "kill.unknown_s=12",
 )
 """What it sets on top of the configuration it is given."""
+_START_S: Final = 30.0
+"""Patience of a start on a machine that has much to do."""
 SIDE_BY_SIDE: Final = 16
 """Runs at a time: each takes a fiftieth of a core."""
 
@@ -138,7 +140,8 @@ class RealScene(Scene):
             jitter=chance,
         )
         self._loop.set_exception_handler(self._on_crash)
-        await set_leverage(self.trader, rest, self.user, self.config.risk.leverage)
+        leverage = self.config.risk.leverage
+        await set_leverage(self.trader, rest, self.user, leverage, retry_s=_START_S)
         self.trader.start()
 
     def _on_crash(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -164,7 +167,7 @@ async def perform(
     config: Config, schedule: Schedule, *, level: str = "warning"
 ) -> tuple[Scene, Result]:
     """Carry a schedule out and judge what came of it; see `run.perform`."""
-    async with RealScene(config, schedule, level=level) as scene:
+    async with RealScene(fitted(config, schedule), schedule, level=level) as scene:
         told = story(scene, schedule)
         while True:
             try:
