@@ -4,7 +4,8 @@ The campaign over real sockets, in real time: faults, ends and verdicts are thos
 The exchange is the server that `mmbot exchange` runs, on loopback; the program has its own dialer,
 HTTP client, timers and clock. A run takes half a minute in which the machine has little to do, so
 many of them run side by side, each in a thread and an event loop of its own. Times are real: a seed
-is a schedule here, and not the same run to the byte.
+is a schedule here, and not the same run to the byte. Where the machine stood still, a violation may
+be its own, and the run is begun anew.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from random import Random
 from typing import Any, Final, Self, cast
+
+import msgspec
 
 from mmbot.config import Config, load
 from mmbot.emulator.server import Running, serve
@@ -57,7 +60,11 @@ SETS: Final = (
 """What it sets on top of the configuration it is given."""
 _START_S: Final = 30.0
 """Patience of a start on a machine that has much to do."""
-SIDE_BY_SIDE: Final = 16
+_HELD_UP_S: Final = 0.4
+"""Delay of the machine from which a violation may be its own: sockets are given up after two
+seconds of silence, and what is late by less adds up."""
+_TRIES: Final = 3
+SIDE_BY_SIDE: Final = 8
 """Runs at a time: each takes a fiftieth of a core."""
 
 
@@ -78,6 +85,9 @@ class RealScene(Scene):
     A run over sockets; an asynchronous context, in which the program has started.
 
     The clock it reads is the product's own, over one that can be set.
+
+    Attributes:
+        held_up_s: By how much the machine was late at most.
     """
 
     driver: Running
@@ -91,6 +101,7 @@ class RealScene(Scene):
         self.sim = RealTime(self._loop)
         self.log = Records()
         self.latched = []
+        self.held_up_s = 0.0
         self.endings = []
 
     async def __aenter__(self) -> Self:
@@ -165,10 +176,10 @@ def socket_config(path: Path) -> Config:
 
 async def perform(
     config: Config, schedule: Schedule, *, level: str = "warning"
-) -> tuple[Scene, Result]:
+) -> tuple[RealScene, Result]:
     """Carry a schedule out and judge what came of it; see `run.perform`."""
     async with RealScene(fitted(config, schedule), schedule, level=level) as scene:
-        told = story(scene, schedule)
+        told, loop = story(scene, schedule), asyncio.get_running_loop()
         while True:
             try:
                 span_s = next(told)
@@ -177,19 +188,25 @@ async def perform(
                 return scene, result
             if scene.driver.failure.done():
                 scene.driver.failure.result()
+            until_s = loop.time() + span_s
             await asyncio.sleep(span_s)
+            scene.held_up_s = max(scene.held_up_s, loop.time() - until_s)
 
 
 def run(config: Config, seed: int) -> Result:
-    """The same for the schedule of a seed, in an event loop of its own."""
+    """The same for the schedule of a seed, in event loops of its own."""
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     with suppress(ImportError):
         import uvloop  # noqa: PLC0415 - absent on platforms it has no wheel for
 
         factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        _, result = runner.run(perform(config, draw(seed, REAL)))
-        return result
+    for _ in range(_TRIES):
+        with asyncio.Runner(loop_factory=factory) as runner:
+            scene, result = runner.run(perform(config, draw(seed, REAL)))
+        if not result.violations or scene.held_up_s < _HELD_UP_S:
+            return result
+    text = f"and the machine stood still for {scene.held_up_s:.1f} s, the last of {_TRIES} times"
+    return msgspec.structs.replace(result, violations=(*result.violations, text))
 
 
 def campaign(
