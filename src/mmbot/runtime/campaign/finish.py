@@ -19,9 +19,9 @@ _GAP_STEPS: Final = 60
 _CLOCK_STEP_S: Final = 7.0
 _CLOCK_WAIT_S: Final = 25.0
 _REFUSALS: Final = 5000
-_EARLY: Final = frozenset({Finish.POSITION, Finish.UNKNOWN_ORDER})
-"""What may trip before the end begins: a position that was there from the start, and a limit so
-near that an order whose verdict waits for the weight of a minute reaches it."""
+_EARLY: Final = frozenset({Finish.POSITION, Finish.UNKNOWN_ORDER, Finish.REJECTS})
+"""What may trip before the end begins: a position that was there from the start, and limits so near
+that a lively minute, or an order whose verdict waits for the weight of one, reaches them."""
 _LASTING: Final = frozenset(
     {Finish.REJECTS, Finish.UNKNOWN_ORDER, Finish.MARGIN, Finish.DEAD_WIRING}
 )
@@ -29,8 +29,8 @@ _LASTING: Final = frozenset(
 _MINUTE_S: Final = 60.0
 _NOTICED_S: Final = 120.0
 """Within it a term without effect is noticed."""
-_REJECTS: Final = 16
-"""Refusals a minute that trip where they are to: sides pause after refusals, so few come."""
+_REJECTS: Final = 8
+"""Refusals a minute that trip where they are to: a side pauses after one, and one may be off."""
 _SPENT: Final = 1000
 """Requests beyond what is granted: what fills until then earn back is less."""
 _BESIDE_USD: Final = 15.0

@@ -268,6 +268,12 @@ def draw(seed: int, pace: Pace = SIMULATED) -> Schedule:
         if finish is Finish.POSITION:
             inherited_usd = chance.choice((-1.0, 1.0)) * chance.uniform(*_POSITION_USD)
             leftovers = 0  # with it any order at all would be one too many
+            # It trips at once: the faults have to meet that, and the closing of the position.
+            shrink = pace.first_s / over_s
+            faults = [
+                msgspec.structs.replace(fault, at_s=pace.earliest_s + shrink * fault.at_s)
+                for fault in faults
+            ]
         elif finish is Finish.REJECTS:
             # So few refusals trip then that those of a fault would.
             faults = [fault for fault in faults if fault.kind is not Kind.ONE_STATUS]
