@@ -29,6 +29,13 @@ class Memory(NamedTuple):
     hold_px: float | None
 
 
+def _risen(last: Diagnostics, record: Diagnostics) -> Side:
+    """The side whose danger rose more: fills of our bids raise the one below."""
+    down = _log_odds(record.danger_down) - _log_odds(last.danger_down)
+    up = _log_odds(record.danger_up) - _log_odds(last.danger_up)
+    return Side.BUY if down > up else Side.SELL
+
+
 def _log_odds(p: float) -> float:
     p = min(1.0 - _P_TINY, max(_P_TINY, p))
     return log(p / (1.0 - p))
@@ -139,6 +146,8 @@ class Sweeps:
             filled_ns, side = self._filled
             if now_ns - filled_ns <= 3 * NS_PER_S:
                 self._odds = (now_ns, observed)
+                if side is not _risen(last, record):
+                    return  # both sides were filled, and the position tells of their difference
                 acted = record.cascade_bid_bps if side > 0 else record.cascade_ask_bps
                 weight = self.weight(side, record.q_frac)
                 seen_bps = acted / weight / max(params.gain, 1e-9) if weight > 0.5 else 0.0
