@@ -45,7 +45,7 @@ def test_a_faulted_run_leaves_nothing_behind_and_believes_nothing_untrue(seed: i
     result = run(campaign_config(CONFIG), seed)
 
     assert not result.violations, complaint(result, CONFIG)
-    assert result.faults
+    assert result.faults or result.finish == Finish.POSITION.value, "that one ends at once"
 
 
 def first_violations(seeds: Iterable[int]) -> tuple[str, ...]:

@@ -269,7 +269,7 @@ def draw(seed: int, pace: Pace = SIMULATED) -> Schedule:
             inherited_usd = chance.choice((-1.0, 1.0)) * chance.uniform(*_POSITION_USD)
             leftovers = 0  # with it any order at all would be one too many
             # It trips at once: the faults have to meet that, and the closing of the position.
-            shrink = pace.first_s / over_s
+            shrink = pace.first_s / 3 / over_s
             faults = [
                 msgspec.structs.replace(fault, at_s=pace.earliest_s + shrink * fault.at_s)
                 for fault in faults
