@@ -12,6 +12,7 @@ STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum
 ARGS ?=
 # One more than there are cores: a good part of the tests waits for other processes.
 WORKERS ?= $(shell expr $$(nproc) + 1)
+SOCKET_ARGS ?=
 
 .PHONY: help run tables campaign test check format lint types imports readme lock clean setup
 
@@ -23,7 +24,7 @@ help:
 	@echo "make setup   build .venv from the hashed lock file, which the others do by themselves"
 	@echo "make clean   remove .venv and every cache"
 	@echo "make tables  what is claimed of the quoter, measured into docs/results within an hour"
-	@echo "make campaign  2000 runs with faults of the venue and the network, within an hour"
+	@echo "make campaign  2000 runs with faults of the venue and the network, 100 more over sockets, one of a day"
 	@echo "make lock    resolve requirements.lock anew from pyproject.toml"
 
 setup: $(STAMP)
@@ -66,6 +67,8 @@ tables: $(STAMP)
 
 campaign: $(STAMP)
 	@$(BIN)/python -m benchmarks.campaign $(ARGS)
+	@$(BIN)/python -m benchmarks.campaign --sockets $(SOCKET_ARGS)
+	@$(BIN)/python -m benchmarks.campaign --soak 24
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -215,7 +215,7 @@ class Stamped(Running):
         return await super()._rest(request)
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
-        self._sync()
+        self.catch_up()
         session = self.exchange.connect(request.remote or "")
         socket = web.WebSocketResponse(compress=False, max_msg_size=BODY_MAX)
         await socket.prepare(request)
@@ -229,9 +229,9 @@ class Stamped(Running):
                     post = msgspec.json.decode(message.data)["request"]
                     if post["type"] == "action":
                         self._arrived(request, post["payload"]["action"])
-                self._sync()
+                self.catch_up()
                 session.receive(message.data)
-                self._rearm()
+                self.settle()
         finally:
             session.close()
             await writer

@@ -382,6 +382,24 @@ def test_brief_reading_asks_for_orders_and_position_only() -> None:
     assert snapshot.mark_px == first.mark_px, "without a position it values nothing"
 
 
+def test_brief_reading_with_fills_waits_for_no_weight() -> None:
+    """A stop that needs the fills it missed cannot wait for a minute of weight to expire."""
+    rig = Rig()
+    rig.read()
+    rig.exchange.answer("userFills", (200, [fill(78, START_MS + 10)]))
+    rig.budget.spend(1000, rig.sim.clock())
+    before = len(rig.exchange.requests)
+
+    rig.reader.start(is_brief=True, has_fills=True)
+    rig.sim.run_for(1)
+
+    (snapshot,) = rig.events
+    assert isinstance(snapshot, Snapshot)
+    assert [booked.tid for booked in snapshot.fills] == [78]
+    kinds = {body["type"] for _, body in rig.exchange.requests[before:]}
+    assert kinds == {"openOrders", "clearinghouseState", "userFills"}
+
+
 def test_brief_reading_before_any_other_is_full() -> None:
     """Fees are not invented: what was never read is read."""
     rig = Rig()

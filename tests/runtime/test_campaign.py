@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from benchmarks import campaign as campaign_program
 from benchmarks.campaign import complaint, figures_of
 
 from mmbot.core.engine import Engine
@@ -22,20 +23,29 @@ from mmbot.core.risk import Limits, Risk
 from mmbot.core.triggers import KILLS
 from mmbot.runtime.campaign.finish import TRIGGERS
 from mmbot.runtime.campaign.run import Result, campaign, campaign_config, run
-from mmbot.runtime.campaign.schedule import CALM_S, Finish, Kind, Schedule, draw
+from mmbot.runtime.campaign.schedule import SIMULATED, Finish, Kind, Schedule, draw
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
 ABLATED = range(1, 13)
 """Seeds among which a build without one of its defences must be found out."""
 
 
-@pytest.mark.parametrize("seed", range(1, 21))
+FOUND = (
+    380,  # the one order that rested was filled: it passed for a sweep of the whole ladder
+    963,  # a market that is settled while nothing is held: there is nothing to trip for
+    1081,  # both sides were filled at once: a sweep of one passed for one of the other
+    975,  # Ctrl+C just after the socket was lost: its fills came by no reading
+)
+"""Seeds that violated something once."""
+
+
+@pytest.mark.parametrize("seed", [*range(1, 21), *FOUND])
 def test_a_faulted_run_leaves_nothing_behind_and_believes_nothing_untrue(seed: int) -> None:
     """Position, money, orders, limits and the kill switch, by the venue's own books."""
     result = run(campaign_config(CONFIG), seed)
 
     assert not result.violations, complaint(result, CONFIG)
-    assert result.faults
+    assert result.faults or result.finish == Finish.POSITION.value, "that one ends at once"
 
 
 def first_violations(seeds: Iterable[int]) -> tuple[str, ...]:
@@ -159,7 +169,44 @@ def test_a_whole_campaign_has_every_fault_and_every_end_often_enough() -> None:
     assert len(calm) >= 1000
     for schedule in calm:
         over_s = max(fault.at_s + fault.span_s for fault in schedule.faults)
-        assert schedule.ends_s >= over_s + CALM_S
+        assert schedule.ends_s >= over_s + SIMULATED.calm_s
+
+
+def whole_campaign(
+    monkeypatch: pytest.MonkeyPatch, hits: int, runs: int = campaign_program.RUNS
+) -> int:
+    """Exit code of a campaign in which each kind met an order in flight so many times."""
+    kinds = [kind.value for kind in Kind]
+    first = Result(
+        seed=1,
+        finish="stop",
+        trigger=None,
+        sim_s=60.0,
+        fills=1,
+        requests=2,
+        faults=dict.fromkeys(kinds, hits),
+        hits=dict.fromkeys(kinds, hits),
+        violations=(),
+    )
+    other = msgspec.structs.replace(first, faults={}, hits={})
+
+    def made(config: Path, seeds: range, *, processes: int | None = None) -> Iterable[Result]:
+        return [first if seed == 1 else other for seed in seeds]
+
+    monkeypatch.setattr(campaign_program, "campaign", made)
+    monkeypatch.setattr("sys.argv", ["campaign", "--runs", str(runs)])
+    return campaign_program.main()
+
+
+def test_a_campaign_that_hardly_tried_a_kind_of_fault_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No violation means nothing where the fault did not meet an order in flight."""
+    assert whole_campaign(monkeypatch, 100) == 0
+    assert "hits in flight: none" in capsys.readouterr().out
+    assert whole_campaign(monkeypatch, 99) == 1
+    assert "too few" in capsys.readouterr().out
+    assert whole_campaign(monkeypatch, 0, runs=10) == 0, "a few seeds owe nothing"
 
 
 def test_every_end_that_must_trip_names_a_trigger_of_the_switch() -> None:

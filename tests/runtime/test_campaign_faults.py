@@ -13,7 +13,7 @@ from mmbot.emulator.faults import Faults
 from mmbot.runtime.campaign.inject import Injector
 from mmbot.runtime.campaign.meddler import Meddler
 from mmbot.runtime.campaign.run import campaign_config
-from mmbot.runtime.campaign.schedule import Fault, Finish, Kind, Schedule, draw
+from mmbot.runtime.campaign.schedule import SIMULATED, Fault, Finish, Kind, Schedule, draw
 from mmbot.runtime.campaign.stage import Stage
 from mmbot.runtime.simulation import SimLoop
 
@@ -31,7 +31,7 @@ def drawn(kind: Kind) -> Fault:
 def staged(fault: Fault) -> tuple[Stage, Injector]:
     """A run with one fault, until it is long over."""
     fault = msgspec.structs.replace(fault, at_s=6.0)
-    schedule = Schedule(3, "demo", 50, (fault,), Finish.STOP, 30.0, True, 0.0)
+    schedule = Schedule(3, "demo", 50, (fault,), Finish.STOP, 30.0, True, 0.0, 0, SIMULATED)
     stage = Stage(campaign_config(CONFIG), schedule, level="debug")
     stage.start()
     injector = Injector(stage, schedule)

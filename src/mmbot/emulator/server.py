@@ -115,7 +115,7 @@ class Running:
     # time
 
     def _tick(self) -> None:
-        self._sync()
+        self.catch_up()
         if isinstance(self._clock, ManualClock) or self.failure.done():
             return
         due_ms = self.exchange.next_due_ms()
@@ -123,7 +123,7 @@ class Running:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(min(max(wait_s, 0.0), TICK_MAX_S), self._tick)
 
-    def _sync(self) -> None:
+    def catch_up(self) -> None:
         """Bring the exchange up to now."""
         if self.failure.done():
             return
@@ -132,8 +132,8 @@ class Running:
         except Exception as error:  # noqa: BLE001 - whatever it is, the owner of the server hears it
             self.failure.set_exception(error)
 
-    def _rearm(self) -> None:
-        """Something new may be due sooner than the timer thinks."""
+    def settle(self) -> None:
+        """Something new may be due sooner than the timer thinks: after any change by hand."""
         if self._timer is not None:
             self._timer.cancel()
             self._tick()
@@ -157,7 +157,7 @@ class Running:
 
     async def _rest(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        self._sync()
+        self.catch_up()
         done: asyncio.Future[HttpResponse] = asyncio.get_running_loop().create_future()
 
         def settle(answer: HttpResponse) -> None:
@@ -174,7 +174,7 @@ class Running:
         )
         if request.path != "/info":
             # An action, or a hand at the controls, leaves something for the next block.
-            self._rearm()
+            self.settle()
         return _response(request, await done)
 
     async def _advance(self, request: web.Request) -> web.StreamResponse:
@@ -188,7 +188,7 @@ class Running:
             text = f'{error}; send {{"ms": 0 to {ADVANCE_MAX_MS}}}'
             return web.json_response({"error": text}, status=400)
         clock.now_ms += wanted.ms
-        self._sync()
+        self.catch_up()
         if self.failure.done():
             self.failure.result()
         return web.json_response({"now_ms": clock.now_ms})
@@ -196,7 +196,7 @@ class Running:
     # WebSocket
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
-        self._sync()
+        self.catch_up()
         session = self.exchange.connect(_ip(request))
         if session.is_closed:
             return web.Response(status=429)
@@ -217,9 +217,9 @@ class Running:
         try:
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
-                    self._sync()
+                    self.catch_up()
                     session.receive(message.data)
-                    self._rearm()
+                    self.settle()
         finally:
             session.close()
             await writer

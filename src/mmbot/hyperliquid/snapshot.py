@@ -56,6 +56,7 @@ class _Reading(msgspec.Struct):
 
     kinds: tuple[str, ...]
     began_ns: int
+    is_urgent: bool
     bodies: dict[str, bytes] = {}
     booked: dict[str, tuple[int, int]] = {}
     """Weight and time of each read that waits for its turn."""
@@ -116,19 +117,22 @@ class SnapshotReader:
         self._known = known
         self._budget.read(known.requests_used, known.requests_cap, known.at_ns, known.volume_usd)
 
-    def start(self, *, is_brief: bool = False) -> None:
+    def start(self, *, is_brief: bool = False, has_fills: bool = False) -> None:
         """
         Read the account; a reading under way is forgotten.
 
-        A brief reading asks for orders and position only and does not wait for its turn in the
-        weight of the address: it is for making sure that nothing rests. Its snapshot repeats the
-        fees, request counts and, without a position to tell it, the mark read last; it has no
-        fills. Before a first full one it is full.
+        A brief reading asks for orders and position only, and for the fills where it `has_fills`;
+        it does not wait for its turn in the weight of the address: it is for making sure that
+        nothing rests, and for closing the ledger. Its snapshot repeats the fees, request counts
+        and, without a position to tell it, the mark read last. Before a first full one it is full.
         """
         is_brief = is_brief and self._fees is not None
         now_ns = self._clock()
         self.close()
-        reading = self._reading = _Reading(self._kinds(now_ns, is_brief=is_brief), now_ns)
+        kinds = self._kinds(now_ns)
+        if is_brief:
+            kinds = (*_BRIEF, _FILLS) if has_fills else _BRIEF
+        reading = self._reading = _Reading(kinds, now_ns, is_brief)
         for kind in reading.kinds:
             weight = info_weight(kind)
             if is_brief:
@@ -137,9 +141,7 @@ class SnapshotReader:
             else:
                 self._ask_at(reading, kind, 0, now_ns)
 
-    def _kinds(self, now_ns: int, *, is_brief: bool) -> tuple[str, ...]:
-        if is_brief:
-            return _BRIEF
+    def _kinds(self, now_ns: int) -> tuple[str, ...]:
         known = self._known
         # Of a clock that was set back meanwhile nothing is known.
         is_new = known is not None and 0 <= now_ns - known.at_ns <= _KNOWN_NS
@@ -202,7 +204,7 @@ class SnapshotReader:
             return
         wait_s = _RETRY_S[min(failures, len(_RETRY_S)) - 1]
         when_ns = self._clock() + round(wait_s * NS_PER_S)
-        if reading.kinds is _BRIEF:
+        if reading.is_urgent:
             self._scheduler.call_at(when_ns, lambda: self._ask(reading, kind, failures))
         else:
             self._ask_at(reading, kind, failures, when_ns)
@@ -229,7 +231,7 @@ class SnapshotReader:
         check_date(account.venue_ms, now_ns, _ACCOUNT)
         orders = wire_rest.open_orders(bodies[_ORDERS], instrument, now_ns)
         fills: tuple[Fill, ...] = ()
-        if reading.kinds is not _BRIEF:
+        if _FILLS in reading.kinds:
             fills = wire_rest.user_fills(bodies[_FILLS], instrument, self._user, now_ns)
         if reading.kinds is _OPENING:
             assert self._known is not None

@@ -35,6 +35,8 @@ _VERIFY_EVERY_NS_MAX: Final = 2 * NS_PER_S
 """Longest wait between two readings: each costs 22 of the 1200 that an address has a minute."""
 _WATCH_NS: Final = 2 * NS_PER_S
 """How often the end is looked after, whatever became of its readings and cancels."""
+_FILLS_EVERY_NS_MAX: Final = 5 * NS_PER_S
+"""The same where nothing rests and fills alone are missing: such a reading costs 42 and more."""
 _STUCK_NS: Final = 4 * NS_PER_S
 """Age of a reading that is begun anew."""
 _GIVE_UP_NS: Final = 20 * NS_PER_S
@@ -43,8 +45,8 @@ _GIVE_UP_BUSY_NS: Final = 70 * NS_PER_S
 """The same where the venue answers that we ask too much: its limit is one of a minute."""
 _BUSY_NS: Final = 10 * NS_PER_S
 """How long such an answer counts."""
-_REREAD_NS: Final = NS_PER_S
-"""How long a stop waits for fills that the account knows and we do not."""
+_FILLS_NS: Final = NS_PER_S
+"""How long what is known of the orders waits for the fills that belong to it."""
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +54,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     How a run ended.
 
     `final` is the last reading of the account; None means that the venue did not answer, and
-    `resting_orders` then counts what may still rest.
+    `resting_orders` then counts what may still rest. `error` says also that the fills which could
+    be read do not explain the position, or that none could.
     """
 
     reason: str
@@ -137,8 +140,11 @@ class Closing:
         self._reason = ""
         self._exit = Exit.OK
         self._error: str | None = None
-        self._is_reread = False
         self._readings = 0
+        self._has_fills = False
+        """Whether the reading under way asks for them."""
+        self._open: Snapshot | None = None
+        """Shows that nothing rests nor can come to rest, but not how the position came about."""
         self._verified_ns = 0
         self._began_ns = 0
         self._busy_ns: int | None = None
@@ -235,23 +241,26 @@ class Closing:
         if self.phase is Phase.CANCELLING and not self._engine.orders.slots:
             self.verify()
 
-    def verify(self) -> None:
-        """Read the account to see that nothing rests."""
+    def verify(self, *, has_fills: bool = False) -> None:
+        """Read the account to see that nothing rests, and the fills when that is seen."""
         if self.phase in (Phase.CANCELLING, Phase.VERIFYING):
             self.phase = Phase.VERIFYING
             self._verified_ns = self._clock()
             self._cancel_again()
-            # What rests is asked at once, whatever the weight of the address; fills may wait.
-            self._snapshot.start(is_brief=True)
+            self._has_fills = has_fills or self._open is not None
+            # What rests is asked at once, whatever the weight of the address.
+            self._snapshot.start(is_brief=True, has_fills=self._has_fills)
 
     def force(self) -> None:
-        """End now; the cancels were sent, their outcome is not waited for."""
+        """End now, with what was read; the cancels were sent, their outcome is not waited for."""
         if self.phase is Phase.ENDED:
             return
         if self.phase is Phase.FLATTENING:
             why = "it was cut short, and what was sent last may still take effect"
             self._closed = self._cut_short(why)
-        self._end(None)
+        if self._open is not None:
+            self._leave_open(self._open)
+        self._end(self._open)
 
     def _cut_short(self, why: str) -> Closed:
         """Give up closing the position: what is left of it is not known then."""
@@ -267,7 +276,9 @@ class Closing:
 
         What it shows resting is cancelled again at once. That it shows nothing counts only when
         nothing can come to rest any more: every order has its verdict, or what was sent last has
-        expired before the reading began.
+        expired before the reading began. Then a position is closed at once where it has to be; the
+        run ends when the fills explain what is held, and reads on until they do, as long as the end
+        may take at all: fills that a lost socket missed come by a reading alone.
         """
         if self.phase is not Phase.VERIFYING:
             return False
@@ -278,20 +289,61 @@ class Closing:
         if ours:
             self._gateway.cancel_all([order.cloid for order in ours if order.cloid is not None])
             self._gateway.cancel_oids([order.oid for order in ours])
-        position = self._engine.position
-        is_known = final.position_lots == position.lots and self._is_square(final)
-        if not ours and not self._is_reread and not (is_known and self._is_link_up()):
-            # A fill has not reached us, or none could, and a brief reading has none: the ledger
-            # is closed with the fills if they can be had soon.
-            self._is_reread = True
-            number = self._readings
-            self._snapshot.start()
-            self._scheduler.call_at(
-                self._clock() + _REREAD_NS, lambda: self._settle_for(final, number)
-            )
+        is_known = self._is_explained(final) and self._is_square(final) and self._is_link_up()
+        if is_known or self._has_fills or self.is_broken:
+            self._take(final, is_clean=not ours, is_known=is_known or self._has_fills)
             return True
-        self._settle_for(final, self._readings, is_clean=not ours)
+        # A fill has not reached us, or none could. Together with its fills the reading explains
+        # itself; alone it turns into lots that came from nowhere.
+        if ours:
+            self._again()
+            return True
+        number = self._readings
+        self.verify(has_fills=True)
+
+        def late() -> None:
+            if self.phase is Phase.VERIFYING and self._readings == number:
+                self._take(final, is_clean=True, is_known=False)
+
+        self._scheduler.call_at(self._clock() + _FILLS_NS, late)
         return True
+
+    def _take(self, final: Snapshot, *, is_clean: bool, is_known: bool) -> None:
+        """Fold a reading and end with it; or read on, if something may still come to rest."""
+        if not self.is_broken:
+            self._emit(final)
+        is_quiet = final.requested_at_ns >= self._quiet_at_ns
+        if not is_clean or not (is_quiet or not self._engine.orders.slots):
+            self._again()
+        elif self.must_flatten and self._flattener is None and final.position_lots:
+            self._flatten(final)
+        elif self.is_broken or (is_known and self._is_explained(final)):
+            # What is broken has no ledger to close.
+            self._end(final)
+        else:
+            self._open = final
+            if is_known:
+                self._again()
+
+    def _is_explained(self, final: Snapshot) -> bool:
+        """Whether our fills alone make what the venue holds."""
+        position = self._engine.position
+        return position.lots == final.position_lots and not position.adopted_lots
+
+    def _leave_open(self, final: Snapshot) -> None:
+        """The patience is over: say that fills are missing, and hold what the venue holds."""
+        engine = self._engine
+        sz, ours = engine.instrument.sz, engine.position.lots - engine.position.adopted_lots
+        text = (
+            f"the account holds {sz(final.position_lots):g}, the fills that could be read make "
+            f"{sz(ours):g}: profit and fees may lack some, the venue's own list has them all"
+        )
+        self._teller.log.error(
+            "ledger.open", venue_sz=sz(final.position_lots), fills_sz=sz(ours), text=text
+        )
+        self._error = text if self._error is None else f"{self._error}; {text}"
+        if not self.is_broken:
+            self._emit(final)
 
     def not_read(self) -> bool:
         """A reading failed; False if it was not one for the end."""
@@ -300,23 +352,10 @@ class Closing:
         self._again()
         return True
 
-    def _settle_for(self, final: Snapshot, number: int, *, is_clean: bool = True) -> None:
-        """End with a reading, unless a newer one came or something may still come to rest."""
-        if self.phase is not Phase.VERIFYING or self._readings != number:
-            return
-        if not self.is_broken:
-            self._emit(final)
-        is_quiet = final.requested_at_ns >= self._quiet_at_ns
-        if not is_clean or not (is_quiet or not self._engine.orders.slots):
-            self._again()
-        elif self.must_flatten and self._flattener is None and final.position_lots:
-            self._flatten(final)
-        else:
-            self._end(final)
-
     def _flatten(self, final: Snapshot) -> None:
         """Nothing rests any more: close the position, then read the account again."""
         self.phase = Phase.FLATTENING
+        self._open = None
         self._teller.log.info("flatten.began", position_lots=final.position_lots)
         self._flattener = self._make_flattener(self._on_flattened)
         self._flattener.start()
@@ -332,17 +371,17 @@ class Closing:
             self._exit = max(self._exit, Exit.FAILED)
         self.phase = Phase.VERIFYING
         self._began_ns = self._verified_ns = now_ns = self._clock()
-        self._is_reread = False
         self._wait_ns = _VERIFY_EVERY_NS
         self._scheduler.call_at(now_ns + _GIVE_UP_NS, self._give_up)
         self._scheduler.call_at(now_ns + _WATCH_NS, self._watch)
         # The ledger is closed with the fills of it, and those may come by the reading alone.
-        self._snapshot.start()
+        self.verify(has_fills=True)
 
     def _again(self) -> None:
         self._cancel_again()
         self._again_timer = self._scheduler.call_at(self._clock() + self._wait_ns, self.verify)
-        self._wait_ns = min(_VERIFY_EVERY_NS_MAX, self._wait_ns * 3 // 2)
+        longest_ns = _VERIFY_EVERY_NS_MAX if self._open is None else _FILLS_EVERY_NS_MAX
+        self._wait_ns = min(longest_ns, self._wait_ns * 3 // 2)
 
     def _cancel_again(self) -> None:
         if self._again_timer is not None:

@@ -460,7 +460,9 @@ class Trader:
 
     def _on_up(self, recv_ns: int) -> None:
         self.emit(LinkUp(recv_ns=recv_ns))
-        self.snapshot.start()
+        if self._closing.is_trading:
+            # The end has readings of its own, which this one would push aside.
+            self.snapshot.start()
 
     def _on_lost(self, recv_ns: int, reason: str) -> None:
         if self._closing.is_over:

@@ -29,6 +29,13 @@ class Memory(NamedTuple):
     hold_px: float | None
 
 
+def _risen(last: Diagnostics, record: Diagnostics) -> Side:
+    """The side whose danger rose more: fills of our bids raise the one below."""
+    down = _log_odds(record.danger_down) - _log_odds(last.danger_down)
+    up = _log_odds(record.danger_up) - _log_odds(last.danger_up)
+    return Side.BUY if down > up else Side.SELL
+
+
 def _log_odds(p: float) -> float:
     p = min(1.0 - _P_TINY, max(_P_TINY, p))
     return log(p / (1.0 - p))
@@ -49,14 +56,16 @@ class Sweeps:
         "_inherited_ns",
         "_is_gap",
         "_last",
+        "_lots_per_coin",
         "_odds",
         "_params",
         "_taker_fills",
         "memories",
     )
 
-    def __init__(self, params: CascadeParams) -> None:
+    def __init__(self, params: CascadeParams, lots_per_coin: int) -> None:
         self._params = params
+        self._lots_per_coin = lots_per_coin
         self._base = _log_odds(params.danger_p)
         self._last: Diagnostics | None = None
         self._filled: tuple[int, Side] | None = None
@@ -137,6 +146,8 @@ class Sweeps:
             filled_ns, side = self._filled
             if now_ns - filled_ns <= 3 * NS_PER_S:
                 self._odds = (now_ns, observed)
+                if side is not _risen(last, record):
+                    return  # both sides were filled, and the position tells of their difference
                 acted = record.cascade_bid_bps if side > 0 else record.cascade_ask_bps
                 weight = self.weight(side, record.q_frac)
                 seen_bps = acted / weight / max(params.gain, 1e-9) if weight > 0.5 else 0.0
@@ -162,7 +173,10 @@ class Sweeps:
         if not falls or exposure_sz <= 0:
             return None
         params, k = self._params, last.k_measured_per_bp
-        taken = _taken(falls, abs(moved) / exposure_sz)
+        # Of all that is wanted, part may not rest yet: no more rungs were taken than were paid for.
+        wanted_lots = sum(fall.sz_lots for fall in falls)
+        moved_lots = abs(moved) * self._lots_per_coin
+        taken = _taken(falls, min(moved_lots, wanted_lots * abs(moved) / exposure_sz))
         span_bps = taken[-1].depth_bps - taken[0].depth_bps
         # More than rested there is somebody else's order on this account.
         is_whole = 0.98 <= abs(moved) / exposure_sz <= 1.02
@@ -197,12 +211,11 @@ class Sweeps:
         self.memories[side] = Memory(now_ns, depth_bps, hold_px)
 
 
-def _taken(falls: tuple[Waterfall, ...], share: float) -> tuple[Waterfall, ...]:
-    """The rungs that a share of the side's size takes, nearest first."""
-    wanted = share * sum(fall.sz_lots for fall in falls)
+def _taken(falls: tuple[Waterfall, ...], lots: float) -> tuple[Waterfall, ...]:
+    """The rungs that make so many lots, nearest first."""
     total = 0.0
     for count, fall in enumerate(falls, 1):
         total += fall.sz_lots
-        if total >= wanted - 0.5:
+        if total >= lots - 0.5:
             return falls[:count]
     return falls

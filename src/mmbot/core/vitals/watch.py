@@ -87,7 +87,7 @@ class Vitals:
         self._off = off
         self._quoted = Quoted(settings, instrument)
         self._slow = Slow(settings)
-        self._sweeps = Sweeps(settings.cascade)
+        self._sweeps = Sweeps(settings.cascade, instrument.lots_per_coin)
         self._volatility = ShadowVolatility(settings.volatility)
         self._returns = ShadowReturns(settings.trend)
         self._drift = ShadowDrift(settings.drift)

@@ -4,24 +4,43 @@ from __future__ import annotations
 
 from typing import Final
 
+from mmbot.config import Config
 from mmbot.core.triggers import Trip
 from mmbot.core.types import NS_PER_S, Side
 from mmbot.emulator import budgets
-from mmbot.errors import InvariantError
-from mmbot.runtime.campaign.schedule import Finish
-from mmbot.runtime.campaign.stage import COIN, Stage
+from mmbot.errors import Exit, InvariantError
+from mmbot.runtime.campaign.scene import COIN, Scene
+from mmbot.runtime.campaign.schedule import Finish, Pace, Schedule, one_status
 
 OVER: Final = 1.25
 """How far beyond its limit a cause lasts that must trip the switch."""
-_SLACK_S: Final = 20.0
 _GAP_STEP: Final = 0.012
 _GAP_STEPS: Final = 60
 _CLOCK_STEP_S: Final = 7.0
 _CLOCK_WAIT_S: Final = 25.0
 _REFUSALS: Final = 5000
+_EARLY: Final = frozenset({Finish.POSITION, Finish.UNKNOWN_ORDER, Finish.REJECTS})
+"""What may trip before the end begins: a position that was there from the start, and limits so near
+that a lively minute, or an order whose verdict waits for the weight of one, reaches them."""
+_LASTING: Final = frozenset(
+    {Finish.REJECTS, Finish.UNKNOWN_ORDER, Finish.MARGIN, Finish.DEAD_WIRING}
+)
+"""What these bring about keeps orders from being cancelled as well."""
+_MINUTE_S: Final = 60.0
+_NOTICED_S: Final = 120.0
+"""Within it a term without effect is noticed."""
+_REJECTS: Final = 8
+"""Refusals a minute that trip where they are to: a side pauses after one, and one may be off."""
 _SPENT: Final = 1000
 """Requests beyond what is granted: what fills until then earn back is less."""
 _BESIDE_USD: Final = 15.0
+_LOST: Final = 100_000
+_LEFT_USD: Final = 45.0
+"""Less than half of the capital of the shipped configuration."""
+_HELD_USD: Final = 120.0
+"""Position from which money can be taken out so that its margin is too much of what is left."""
+_LEFT_SHARE: Final = 1.6
+"""Position over what is left then: the limit of the campaign is at 1."""
 
 TRIGGERS: Final[dict[Finish, Trip]] = {
     Finish.OPERATOR: Trip.OPERATOR,
@@ -32,8 +51,25 @@ TRIGGERS: Final[dict[Finish, Trip]] = {
     Finish.FOREIGN_FILL: Trip.FOREIGN_FILL,
     Finish.REQUESTS: Trip.REQUESTS,
     Finish.SETTLEMENT: Trip.LIQUIDATION,
+    Finish.BALANCE: Trip.BALANCE,
+    Finish.MARGIN: Trip.MARGIN,
+    Finish.POSITION: Trip.POSITION,
+    Finish.REJECTS: Trip.REJECTS,
+    Finish.UNKNOWN_ORDER: Trip.UNKNOWN_ORDER,
+    Finish.DEAD_WIRING: Trip.DEAD_WIRING,
 }
 """What each must fire. A gap fires what the money of the run says, and so it is not here."""
+
+
+def fitted(config: Config, schedule: Schedule) -> Config:
+    """The configuration of a run with limits near enough for the trigger that it ends by."""
+    changes: dict[str, object] = {}
+    if schedule.finish is Finish.REJECTS:
+        changes["rejects"] = _REJECTS
+    elif schedule.finish is Finish.UNKNOWN_ORDER:
+        changes["unknown_s"] = schedule.pace.unknown_s
+    kill = config.kill.model_copy(update=changes)
+    return config.model_copy(update={"kill": kill})
 
 
 class Finisher:
@@ -42,12 +78,15 @@ class Finisher:
 
     Attributes:
         must: The trigger that must fire; None where none must.
+        codes: What the program may exit with where no trigger fires.
     """
 
-    def __init__(self, stage: Stage, finish: Finish) -> None:
+    def __init__(self, stage: Scene, finish: Finish, pace: Pace) -> None:
         self._stage = stage
         self._finish = finish
-        self.must: Trip | None = None
+        self._pace = pace
+        self.must = TRIGGERS[finish] if finish in _EARLY else None
+        self.codes = frozenset({Exit.OK})
 
     def begin(self) -> float:
         """Do what the run ends by; how long, s, it may take until the end begins."""
@@ -64,17 +103,17 @@ class Finisher:
                 stage.trader.kill("operator: campaign")
             case Finish.GAP:
                 self._gap(_GAP_STEPS)
-                wait_s = float(_GAP_STEPS)
+                wait_s = _GAP_STEPS * self._pace.gap_every_s
             case Finish.STALE_DATA:
                 stage.dialer.refuse = "gone"
                 stage.dialer.cut()
-                wait_s = OVER * risk.stale_kill_s + _SLACK_S
+                wait_s = OVER * risk.stale_kill_s + self._pace.slack_s
             case Finish.STALE_MARK:
                 faults.update({"mute": ["activeAssetCtx"]})
-                wait_s = OVER * kill.mark_s + _SLACK_S
+                wait_s = OVER * kill.mark_s + self._pace.slack_s
             case Finish.STALE_ACCOUNT:
                 faults.update({"refuse_info": [500] * _REFUSALS})
-                wait_s = OVER * kill.account_s + _SLACK_S
+                wait_s = OVER * kill.account_s + self._pace.slack_s
             case Finish.CLOCK:
                 # On from what the program reads: one that was set back before stood still.
                 read_ns = stage.clock() - stage.sim.clock()
@@ -88,21 +127,44 @@ class Finisher:
                 account = stage.venue.account(stage.user)
                 account.requests_used = budgets.cap(account, stage.venue.state.params) + _SPENT
                 stage.dialer.cut()
-                wait_s = _SLACK_S
+                wait_s = self._pace.slack_s
             case Finish.SETTLEMENT:
                 if not stage.position_sz():
-                    self.must = None
+                    # Nothing is lost: there is a market less to trade, and that is the reason.
+                    self.must, self.codes = None, frozenset({Exit.CHECK})
                 stage.venue.delist(self._asset_id)
                 stage.exchange.settle()
-                wait_s = _SLACK_S
+                wait_s = self._pace.slack_s
+            case Finish.BALANCE:
+                if stage.take_out(_LEFT_USD) >= _LEFT_USD + 1.0:
+                    self.must = None
+                wait_s = self._pace.slack_s
+            case Finish.MARGIN:
+                wait_s = self._strain()
+            case Finish.POSITION:
+                pass
+            case Finish.REJECTS:
+                faults.update({"refuse_batch": one_status(_REFUSALS)})
+                wait_s = OVER * _MINUTE_S + self._pace.slack_s
+            case Finish.DEAD_WIRING:
+                # What is decided reaches no book: the terms of a quote do nothing.
+                faults.update({"refuse_batch": one_status(_REFUSALS)})
+                wait_s = OVER * (_NOTICED_S + kill.unwell_s) + self._pace.slack_s
+            case Finish.UNKNOWN_ORDER:
+                faults.update({"lose": _LOST, "refuse_info": [500] * _REFUSALS})
+                wait_s = OVER * kill.unknown_s + self._pace.slack_s
         stage.driver.settle()
         return wait_s
 
     def relent(self) -> None:
         """The end has begun: what would keep it from being verified is over."""
-        faults = self._stage.exchange.faults
-        if faults.refuse_info:
-            faults.update({"refuse_info": []})
+        stage = self._stage
+        stage.driver.catch_up()
+        changes: dict[str, object] = {"refuse_info": []}
+        if self._finish in _LASTING:
+            changes |= {"refuse_batch": [], "lose": 0, "is_halted": False}
+        stage.exchange.faults.update(changes)
+        stage.driver.settle()
 
     @property
     def _asset_id(self) -> int:
@@ -123,7 +185,21 @@ class Finisher:
             against = -1.0 if stage.position_sz() >= 0 else 1.0
             stage.market.force_px(mid * (1.0 + against * _GAP_STEP))
             stage.driver.settle()
-        stage.sim.call_at(stage.sim.clock() + NS_PER_S, lambda: self._gap(left - 1))
+        next_ns = stage.sim.clock() + round(self._pace.gap_every_s * NS_PER_S)
+        stage.sim.call_at(next_ns, lambda: self._gap(left - 1))
+
+    def _strain(self) -> float:
+        """Take money out until the margin of the position is too much of what is left."""
+        stage = self._stage
+        held_usd = stage.held_usd()
+        if held_usd < _HELD_USD:
+            self.must = None
+            return 0.0
+        # Nothing may change the position before the account is read again.
+        stage.exchange.faults.update({"is_halted": True})
+        if stage.take_out(held_usd / _LEFT_SHARE) * 1.1 > held_usd:
+            self.must = None
+        return self._pace.slack_s
 
     def _trade_beside(self) -> float:
         """Somebody trades the account by hand and makes the position larger."""
@@ -135,4 +211,4 @@ class Finisher:
         stage.take(Side.BUY if held >= 0 else Side.SELL, _BESIDE_USD / mid)
         if abs(stage.position_sz()) > abs(held):
             self.must = Trip.FOREIGN_FILL
-        return _SLACK_S
+        return self._pace.slack_s

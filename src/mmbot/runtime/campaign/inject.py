@@ -6,8 +6,8 @@ from functools import partial
 from typing import Final
 
 from mmbot.core.types import NS_PER_MS, NS_PER_S
+from mmbot.runtime.campaign.scene import Scene
 from mmbot.runtime.campaign.schedule import Fault, Kind, Schedule, one_status
-from mmbot.runtime.campaign.stage import Stage
 
 _AIM_EVERY_NS: Final = 3 * NS_PER_MS
 _AIM_S: Final = 5.0
@@ -48,7 +48,7 @@ class Injector:
         hits: Those of them during which a request about an order waited for its verdict.
     """
 
-    def __init__(self, stage: Stage, schedule: Schedule) -> None:
+    def __init__(self, stage: Scene, schedule: Schedule) -> None:
         self._stage = stage
         self._schedule = schedule
         self._active: list[Fault] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,10 +11,11 @@ import msgspec
 
 from mmbot.config import Config, load
 from mmbot.errors import InvariantError
-from mmbot.runtime.campaign.finish import Finisher
+from mmbot.runtime.campaign.finish import Finisher, fitted
 from mmbot.runtime.campaign.inject import Injector
-from mmbot.runtime.campaign.schedule import Kind, draw
-from mmbot.runtime.campaign.stage import COIN, Stage
+from mmbot.runtime.campaign.scene import COIN, Scene
+from mmbot.runtime.campaign.schedule import Kind, Pace, Schedule, draw
+from mmbot.runtime.campaign.stage import Stage
 from mmbot.runtime.campaign.verdict import violations
 from mmbot.runtime.lab.runner import cores, workers
 
@@ -28,6 +29,8 @@ SETS: Final = (
     "risk.stale_kill_s=60",
     "kill.mark_s=75",
     "kill.account_s=90",
+    "kill.margin_frac=0.05",
+    "kill.unwell_s=60",
     "link.backoff_max_s=4",
 )
 """What the campaign sets on top of the configuration it is given."""
@@ -35,9 +38,7 @@ _LOOK_S: Final = 0.25
 _STEP_S: Final = 0.05
 _END_S: Final = 200.0
 _ASKED: Final = 5
-"""Seconds for which something stays untrue before it is wrong."""
-_AFTER_S: Final = 10.0
-"""Longer than anything sent before the end can take to come to rest."""
+"""How often something has to be found untrue before it is wrong."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -74,36 +75,47 @@ def campaign_config(path: Path) -> Config:
 
 def run(config: Config, seed: int) -> Result:
     """Carry the schedule of a seed out and judge what came of it."""
-    stage, result = perform(config, seed)
-    del stage
-    return result
+    return perform(config, draw(seed))[1]
 
 
-def perform(config: Config, seed: int, *, level: str = "warning") -> tuple[Stage, Result]:
-    """The same, with the stage as the run left it, for whoever looks into a violation."""
-    schedule = draw(seed)
-    stage = Stage(config, schedule, level=level)
+def perform(config: Config, schedule: Schedule, *, level: str = "warning") -> tuple[Stage, Result]:
+    """The same, with the stage as the run left it, for whoever looks further."""
+    stage = Stage(fitted(config, schedule), schedule, level=level)
     stage.start()
+    told = story(stage, schedule)
+    while True:
+        try:
+            stage.sim.run_for(next(told))
+        except StopIteration as end:
+            return stage, end.value
+
+
+def story(stage: Scene, schedule: Schedule) -> Generator[float, None, Result]:
+    """
+    A run from its first fault to the verdict on it, as spans, s, that are to pass.
+
+    The stage has started. Whoever tells the story lets the time pass, simulated or real.
+    """
     injector = Injector(stage, schedule)
     injector.arm()
-    _advance(stage, injector, schedule.ends_s)
-    finisher = Finisher(stage, schedule.finish)
+    yield from _advance(stage, injector, schedule.ends_s)
+    finisher = Finisher(stage, schedule.finish, schedule.pace)
     untrue: set[str] = set()
     if not stage.endings:
         if schedule.is_calm:
-            untrue = _lasting(stage, injector)
+            untrue = yield from _lasting(stage, injector, schedule.pace)
         wait_s = finisher.begin()
-        _advance(stage, injector, wait_s, is_until_closing=True)
+        yield from _advance(stage, injector, wait_s, is_until_closing=True)
         if not stage.trader.closing:
             stage.trader.stop("Ctrl+C")
         finisher.relent()
-        _advance(stage, injector, _END_S, is_until_end=True)
-    stage.sim.run_for(_AFTER_S)
+        yield from _advance(stage, injector, _END_S, is_until_end=True)
+    yield schedule.pace.after_s
     counts = Counter(fault.kind.value for fault in injector.begun)
     hits = Counter(fault.kind.value for fault in injector.begun if fault in injector.hits)
     kill = stage.endings[0].kill if stage.endings else None
-    result = Result(
-        seed=seed,
+    return Result(
+        seed=schedule.seed,
         finish=schedule.finish.value,
         trigger=None if kill is None else kill.trigger,
         sim_s=stage.at_s,
@@ -111,9 +123,8 @@ def perform(config: Config, seed: int, *, level: str = "warning") -> tuple[Stage
         requests=stage.exchange.requests_seen,
         faults=dict(counts),
         hits=dict(hits),
-        violations=tuple(violations(stage, finisher.must, untrue)),
+        violations=tuple(violations(stage, finisher.must, untrue, finisher.codes)),
     )
-    return stage, result
 
 
 def campaign(
@@ -135,19 +146,19 @@ def _run_plan(plan: Plan) -> Result:
 
 
 def _advance(
-    stage: Stage,
+    stage: Scene,
     injector: Injector,
     span_s: float,
     *,
     is_until_closing: bool = False,
     is_until_end: bool = False,
-) -> None:
+) -> Generator[float, None, None]:
     """Let a span pass, looking on the way; an end that has begun or come cuts it short."""
     until_s, look_s = stage.at_s + span_s, stage.at_s
     while stage.at_s < until_s and not stage.endings:
         if is_until_closing and stage.trader.closing:
             return
-        stage.sim.run_for(min(_STEP_S, max(1e-3, until_s - stage.at_s)))
+        yield min(_STEP_S, max(1e-3, until_s - stage.at_s))
         injector.look()
         if stage.at_s >= look_s:
             stage.look()
@@ -156,7 +167,7 @@ def _advance(
         stage.trader.force()
 
 
-def _lasting(stage: Stage, injector: Injector) -> set[str]:
+def _lasting(stage: Scene, injector: Injector, pace: Pace) -> Generator[float, None, set[str]]:
     """
     What the program goes on believing that is not so, though nothing is wrong any more.
 
@@ -164,7 +175,7 @@ def _lasting(stage: Stage, injector: Injector) -> set[str]:
     """
     lasting = stage.untrue()
     for _ in range(_ASKED):
-        _advance(stage, injector, 1.0)
+        yield from _advance(stage, injector, pace.asked_s / _ASKED)
         lasting &= stage.untrue()
     return lasting
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from mmbot.core.intents import KillReason
 from mmbot.core.triggers import Trip
 from mmbot.errors import Exit
-from mmbot.runtime.campaign.stage import Stage
+from mmbot.runtime.campaign.scene import Scene
 from mmbot.runtime.trader import Ending
 
 CENT_USD: Final = 0.01
@@ -23,20 +23,26 @@ the two it depends on moments that are not looked at."""
 _MONEY: Final = frozenset({Trip.SESSION_LOSS, Trip.DAY_LOSS, Trip.DRAWDOWN})
 
 
-def violations(stage: Stage, must: Trip | None, untrue: Collection[str] = ()) -> list[str]:
+def violations(
+    stage: Scene,
+    must: Trip | None,
+    untrue: Collection[str] = (),
+    codes: Collection[Exit] = (Exit.OK,),
+) -> list[str]:
     """
     Everything wrong with a run.
 
     Args:
         must: The trigger that its end has to fire.
-        untrue: What was believed before a calm end and was not so; see `Stage.untrue`.
+        codes: What it may exit with where none fires.
+        untrue: What was believed before a calm end and was not so; see `Scene.untrue`.
     """
     if not stage.endings:
         return ["the run did not end"]
     ending = stage.endings[0]
     return [
         *sorted(untrue),
-        *_left_behind(stage, ending),
+        *_left_behind(stage, ending, codes),
         *_truth(stage, ending),
         *_limits(stage),
         *_requests(stage, ending),
@@ -44,14 +50,14 @@ def violations(stage: Stage, must: Trip | None, untrue: Collection[str] = ()) ->
     ]
 
 
-def _left_behind(stage: Stage, ending: Ending) -> list[str]:
+def _left_behind(stage: Scene, ending: Ending, codes: Collection[Exit]) -> list[str]:
     found: list[str] = []
     resting = stage.resting()
     if resting:
         found.append(f"{len(resting)} orders rest after the end: {resting[0]['cloid']}")
     if ending.final is None:
         found.append(f"the end was not verified: {ending.reason}")
-    if ending.exit_code is not (Exit.OK if ending.kill is None else Exit.KILLED):
+    if ending.exit_code not in (codes if ending.kill is None else (Exit.KILLED,)):
         is_flat = ending.closed is None or ending.closed.is_flat
         if is_flat or ending.exit_code is not Exit.FAILED:
             found.append(f"exit code {ending.exit_code.name}: {ending.reason}, {ending.error}")
@@ -61,7 +67,7 @@ def _left_behind(stage: Stage, ending: Ending) -> list[str]:
     return found
 
 
-def _truth(stage: Stage, ending: Ending) -> list[str]:
+def _truth(stage: Scene, ending: Ending) -> list[str]:
     found: list[str] = []
     engine, start_usd = stage.trader.engine, stage.trader.start_equity_usd
     if start_usd is None:
@@ -79,7 +85,8 @@ def _truth(stage: Stage, ending: Ending) -> list[str]:
         mark_px = abs(float(held[0]["positionValue"]) / float(held[0]["szi"]))
     else:
         mark_px = 1.0 if ending.final is None else ending.final.mark_px
-    earned_usd = float(state["marginSummary"]["accountValue"]) - start_usd
+    value_usd = float(state["marginSummary"]["accountValue"]) + stage.taken_usd
+    earned_usd = value_usd - start_usd
     pnl_usd = engine.position.pnl_usd(stage.instrument.ticks(mark_px))
     if abs(earned_usd - pnl_usd) >= CENT_USD:
         found.append(f"profit {pnl_usd:.4f} USD, the venue's equity says {earned_usd:.4f}")
@@ -94,14 +101,14 @@ def _truth(stage: Stage, ending: Ending) -> list[str]:
     return found
 
 
-def _limits(stage: Stage) -> list[str]:
+def _limits(stage: Scene) -> list[str]:
     if not stage.over:
         return []
     at_s, share = max(stage.over, key=lambda one: one[1])
     return [f"everything live filled makes {share:.3f} of the position limit at {at_s:.3f} s"]
 
 
-def _requests(stage: Stage, ending: Ending) -> list[str]:
+def _requests(stage: Scene, ending: Ending) -> list[str]:
     """Only the closing of a position takes, and only by reducing it."""
     if ending.closed is not None:
         return []
@@ -109,7 +116,7 @@ def _requests(stage: Stage, ending: Ending) -> list[str]:
     return [f"{len(taken)} fills took liquidity, first {taken[0]}"] if taken else []
 
 
-def _switch(stage: Stage, kill: KillReason | None, must: Trip | None) -> list[str]:
+def _switch(stage: Scene, kill: KillReason | None, must: Trip | None) -> list[str]:
     found: list[str] = []
     risk = stage.config.risk
     loss = stage.loss_usd / risk.loss_usd(risk.capital_usd)
