@@ -190,6 +190,10 @@ def test_plain_files_are_read_as_well(tmp_path: Path) -> None:
         ("trades", ["1,0.18648,1.0,buy,9999999999999999999,1"], "column trade_id: above 2^53"),
         ("orderbooks", [*BOOKS, BOOKS[0].replace("0.18643", "?")], "line 4, column bid_price_1"),
         ("orderbooks", [BOOKS[0].replace("160.0", "160.3")], "line 2, column bid_size_1: 160.3"),
+        ("trades", [*TRADES[:1], "1e300,0.18648,1.0,buy,1,1"], "column timestamp: 1e+300 is more"),
+        ("trades", [*TRADES, "1.0,0.18648,1.0,buy,1,9e15"], "column exchange_timestamp: 9e+15 is"),
+        ("trades", [*TRADES[:1], "1,1e300,1.0,buy,1,1"], "line 3, column price: 1e+300 is beyond"),
+        ("trades", [*TRADES[:1], "1,0.18648,1e300,buy,1,1"], "line 3, column size: 1e+300 is bey"),
         ("orderbooks", [], "holds no book"),
     ],
 )

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from mmbot.cli.app import build
 from mmbot.config import Config, load
 from mmbot.runtime.economics import judge_edge
-from mmbot.runtime.widths import NO_WIDTH_PAYS, WidthRow, Widths
+from mmbot.runtime.widths import NO_WIDTH_PAYS, NOTHING_KNOWN, WidthRow, Widths
 from runtime.recorded_market import informed, write
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "hype.toml"
@@ -35,7 +35,7 @@ def test_where_no_interval_lies_above_zero_a_live_start_is_refused(low_bps: floa
     verdict = judge_edge(config(), widths(low_bps))
     assert not verdict.is_allowed
     assert not verdict.is_measurement
-    assert NO_WIDTH_PAYS in verdict.text
+    assert (NOTHING_KNOWN if low_bps is None else NO_WIDTH_PAYS) in verdict.text
     assert "live.accept_negative_edge = true" in verdict.text
 
 

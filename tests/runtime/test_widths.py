@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -14,7 +15,14 @@ from mmbot.core.estimators.virtual import DepthRow
 from mmbot.core.guards import GuardParams
 from mmbot.core.risk import RiskParams
 from mmbot.core.types import Fees
-from mmbot.runtime.widths import NO_WIDTH_PAYS, Widths, lines, measure_widths, width_row
+from mmbot.runtime.widths import (
+    NO_WIDTH_PAYS,
+    NOTHING_KNOWN,
+    Widths,
+    lines,
+    measure_widths,
+    width_row,
+)
 from runtime.recorded_market import informed, write
 from support import data_dir
 
@@ -48,6 +56,18 @@ def test_where_the_price_follows_every_trade_no_width_pays_and_it_says_so(tmp_pa
     assert widths.best is None
     assert widths.verdict == NO_WIDTH_PAYS
     assert lines(widths)[-1] == NO_WIDTH_PAYS
+
+
+def test_without_trades_nothing_is_said_of_any_width(tmp_path: Path) -> None:
+    """That no width pays is a finding, and an empty tape finds nothing."""
+    folder = write(tmp_path, informed(600, share=0.0))
+    for path in folder.glob("trades_*"):
+        head = gzip.decompress(path.read_bytes()).partition(b"\n")[0]
+        path.write_bytes(gzip.compress(head + b"\n"))
+    widths = measure_widths(folder, "WLFI", PARAMS, fees=Fees(1.5, 4.5))
+    assert widths.best is None
+    assert widths.verdict == NOTHING_KNOWN
+    assert lines(widths)[-1] == NOTHING_KNOWN
 
 
 def test_the_fee_is_taken_from_every_fill(tmp_path: Path) -> None:

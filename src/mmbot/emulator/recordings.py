@@ -33,6 +33,11 @@ _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
 
 _OFF_GRID: Final = 1e-3
+_MS_PER_S: Final = 1000.0
+_WHOLE_MAX: Final = 2.0**53
+_APART_MAX_S: Final = 366 * 86_400.0
+_LATEST_S: Final = 4_102_444_800.0
+"""The year 2100, s since the epoch; and how far a time may be from the middle one of its column."""
 """Distance from a whole tick or lot that a decimal read as a float may show; larger is no grid."""
 _EXACT_FLOAT: Final = 2**53
 _TRADE, _BBO, _BOOK = 0, 1, 2
@@ -284,6 +289,7 @@ class _Table:
         Values are one or several adjacent columns; not-a-number stays out as -1.
         """
         filled = np.where(np.isnan(values), -1.0, values)
+        self._bounded(filled, column, _WHOLE_MAX, f"{what} that a float holds exactly")
         rounded = np.rint(filled)
         wrong = np.argwhere(np.abs(filled - rounded) > _OFF_GRID)
         if len(wrong):
@@ -295,6 +301,30 @@ class _Table:
             )
         whole: _Ints = rounded.astype(np.int64)
         return whole
+
+    def _bounded(self, values: _Floats, column: int, most: float, what: str) -> None:
+        """Refuse what is larger than any figure of a market."""
+        wrong = np.argwhere(np.abs(values) > most)
+        if len(wrong):
+            row, offset = int(wrong[0][0]), int(wrong[0][1]) if values.ndim > 1 else 0
+            at = column + offset
+            raise ConfigError(
+                f"{self.path}: line {row + 2}, column {self.header[at]}: "
+                f"{self.values[row, at]:.12g} is beyond {what}; repair or drop the line"
+            )
+
+    def _dated(self, name: str, per_s: float) -> None:
+        """Refuse times that would stretch a recording over ages."""
+        values = self.column(name) / per_s
+        middle = float(np.sort(values)[(len(values) - 1) // 2]) if len(values) else 0.0
+        wrong = np.flatnonzero((np.abs(values - middle) > _APART_MAX_S) | (values >= _LATEST_S))
+        if len(wrong):
+            row = int(wrong[0])
+            raise ConfigError(
+                f"{self.path}: line {row + 2}, column {name}: {self.column(name)[row]:.12g} is "
+                f"more than a year from the others, in {'milliseconds' if per_s > 1 else 'seconds'}"
+                " since the epoch; repair or drop the line"
+            )
 
     def positive(self, names: Sequence[str]) -> None:
         """Refuse zero and negative values of the columns `names`."""
@@ -309,12 +339,14 @@ class _Table:
 
     def recv_ns(self) -> list[int]:
         """Times of receipt."""
+        self._dated("timestamp", 1.0)
         times: list[int] = np.rint(self.column("timestamp") * NS_PER_S).astype(np.int64).tolist()
         return times
 
     def venue_ms(self) -> list[int]:
         """The venue's times."""
         name = "exchange_timestamp"
+        self._dated(name, _MS_PER_S)
         at = self.header.index(name)
         remedy = "repair or drop the line"
         times: list[int] = self.whole(self.column(name), at, "milliseconds", remedy).tolist()

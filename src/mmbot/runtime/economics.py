@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from mmbot.config import Config
-from mmbot.runtime.widths import NO_WIDTH_PAYS, Widths
+from mmbot.runtime.widths import NO_WIDTH_PAYS, NOTHING_KNOWN, Widths
 
 
 class EdgeVerdict(msgspec.Struct, frozen=True):
@@ -29,16 +29,17 @@ def judge_edge(config: Config, widths: Widths) -> EdgeVerdict:
     """
     if widths.best is not None:
         return EdgeVerdict(is_allowed=True, is_measurement=False, text=widths.verdict)
+    why = NO_WIDTH_PAYS if widths.is_known else NOTHING_KNOWN
     if config.live.accept_negative_edge:
         return EdgeVerdict(
             is_allowed=True,
             is_measurement=True,
-            text=f"{NO_WIDTH_PAYS}: a live run is a MEASUREMENT, and expected to lose "
+            text=f"{why}: a live run is a MEASUREMENT, and expected to lose "
             "(live.accept_negative_edge = true)",
         )
     return EdgeVerdict(
         is_allowed=False,
         is_measurement=False,
-        text=f"{NO_WIDTH_PAYS}: a live start is refused; look for another market or a lower fee, "
+        text=f"{why}: a live start is refused; look for another market or a lower fee, "
         "or set live.accept_negative_edge = true to trade it as a measurement",
     )

@@ -31,6 +31,9 @@ _MOVE_BPS_MAX: Final = 1000.0
 _Z95: Final = 1.96
 _BPS: Final = 1e-4
 NO_WIDTH_PAYS: Final = "no width pays on this market at this fee"
+NOTHING_KNOWN: Final = (
+    "too few trades for an interval at any width: whether one pays here is not known"
+)
 
 
 class WidthRow(msgspec.Struct, frozen=True):
@@ -70,9 +73,16 @@ class Widths(msgspec.Struct, frozen=True):
         return max(paying, key=lambda row: row.usd_per_day or 0.0, default=None)
 
     @property
+    def is_known(self) -> bool:
+        """Whether trades enough came for an interval of any width."""
+        return any(row.net_low_bps is not None for row in self.rows)
+
+    @property
     def verdict(self) -> str:
         """What a person must know before anything else."""
         best = self.best
+        if not self.is_known:
+            return NOTHING_KNOWN
         if best is None:
             return NO_WIDTH_PAYS
         return (
@@ -237,7 +247,7 @@ def lines(widths: Widths) -> list[str]:
             f"{_figure(row.usd_per_day, '+.3f'):>10}{_figure(row.earned_per_h, '.0f'):>10}"
             f"{_figure(row.requests_per_h, '.0f'):>8}"
         )
-    if widths.best is None:
+    if widths.best is None and widths.is_known:
         out.append("no interval of a net edge lies above zero:")
     out.append(widths.verdict)
     return out
