@@ -40,7 +40,8 @@ def watchdog(
     Watch the daemon of this configuration; when it falls silent, cancel all orders of ours.
 
     It wants an agent key of its own ([watchdog] key_env or key_file). With the embedded exchange it
-    watches the newest run, or that of --run-dir. Ctrl+C or SIGTERM ends it.
+    watches the newest run, or that of --run-dir. Ctrl+C or SIGTERM ends it, with 1 where it was
+    about to cancel and the venue has not confirmed that nothing rests.
     """
     settings = load(config, overrides or ())
     require_available(settings)
@@ -96,6 +97,8 @@ async def _watch(
         loop.add_signal_handler(number, dog.stop)
     await dog.watch()
     notify.close()
+    if dog.is_interrupted:
+        raise typer.Exit(1)
 
 
 def _open_log(writer: LogWriter, path: Path) -> None:

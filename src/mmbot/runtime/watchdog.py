@@ -102,6 +102,8 @@ class Watchdog:
         self._key = key
         self._log = log
         self._notify = notify
+        self.is_interrupted = False
+        """Whether it was stopped before the venue confirmed what it had begun."""
         self._ended = asyncio.Event()
         self._rest: Rest | None = None
         self._sweep: Sweep | None = None
@@ -248,7 +250,11 @@ class Watchdog:
             self._log.warning("watchdog.gave_up", error=str(error))
             self._forget()
             return
-        if found is None:
+        if found is None and self._ended.is_set():
+            self.is_interrupted = True
+            why = "the venue has not confirmed that nothing rests; look at the account"
+            self._log.error("watchdog.interrupted", why=why)
+        elif found is None:
             self._log.warning("watchdog.called_off", why="the daemon beats again")
         elif found:
             self._log.warning("watchdog.verified", cancelled=found, resting_orders=0)
