@@ -147,6 +147,38 @@ def test_a_second_run_does_what_the_first_did_not(tmp_path: Path) -> None:
     assert found.paired("pnl_usd", "all")[0].tolist() == [seed / 10 for seed in range(1, 21)]
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda told: told["variants"]["all"]["pnl_usd"].pop(0),
+        lambda told: told["variants"]["all"].pop("luck_usd"),
+        lambda told: told["variants"]["all"].update(fills="x"),
+        lambda told: told.pop("variants"),
+        lambda told: told.pop("sets"),
+        lambda told: told.update(first_seed=99),
+    ],
+)
+def test_damaged_sessions_are_run_again(tmp_path: Path, damage: Any) -> None:
+    """A row that is missing would pair every later seed with another market."""
+    case = Case("short", "two-sided")
+    Lab(Kept(tmp_path, "abc"), Counting(), 1).sample(case, ("base", "all"), 10, Clock(1e6))
+    path = tmp_path / "lab" / "short.json"
+    told = json.loads(path.read_text())
+    damage(told)
+    path.write_text(json.dumps(told))
+    again = Counting()
+    found = Lab(Kept(tmp_path, "abc"), again, 1).sample(case, ("base", "all"), 10, Clock(1e6))
+    assert again.seeds == [*range(1, 11)] * 2
+    assert found.paired("pnl_usd", "all")[0].tolist() == [seed / 10 for seed in range(1, 11)]
+
+
+@pytest.mark.parametrize("text", ["[]", "5", "null", "{", "\ufffd\udcff"])
+def test_a_piece_that_cannot_be_read_is_measured_again(tmp_path: Path, text: str) -> None:
+    """Whatever a full disk or an editor left."""
+    (tmp_path / "speed.json").write_bytes(text.encode(errors="surrogateescape"))
+    assert Kept(tmp_path, "abc").load("speed") is None
+
+
 def test_what_another_commit_left_is_not_taken(tmp_path: Path) -> None:
     """A table of two engines is a table of none."""
     Kept(tmp_path, "abc").save("speed", {"rows": []})

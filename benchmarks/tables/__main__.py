@@ -80,7 +80,10 @@ def main() -> int:
     names = [name.strip() for name in given.only.split(",") if name.strip()] or list(PIECES)
     if unknown := [name for name in names if name not in PIECES]:
         parser.error(f"--only {', '.join(unknown)}: use some of {', '.join(PIECES)}")
-    kept = Kept(given.out, commit())
+    try:
+        kept = Kept(given.out, commit())
+    except OSError as error:
+        parser.error(f"--out {given.out}: {error.strerror}; name a folder that can be written to")
     if given.fresh:
         for path in (*kept.folder.glob("*.json"), *kept.folder.glob("lab/*.json")):
             path.unlink()

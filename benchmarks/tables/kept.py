@@ -58,9 +58,10 @@ class Kept:
         """A result of this commit, if there is one that can be read."""
         try:
             told: Json = json.loads((self.folder / f"{piece}.json").read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
+        except (OSError, ValueError):
             return None
-        return told if told.get("commit") == self.commit else None
+        is_ours = isinstance(told, dict) and told.get("commit") == self.commit
+        return told if is_ours else None
 
     def save(self, piece: str, told: Json, *, indent: int | None = 1) -> None:
         """Keep a result; a reader sees the old one or the new one, never half of it."""

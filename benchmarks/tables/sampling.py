@@ -169,7 +169,7 @@ class Lab:
             told = self.kept.load(f"lab/{case.name}")
             empty = Samples(case, None, {})
             self._samples[case.name] = empty
-            if told is not None and told["sets"] == list(case.sets) and _is_whole(told):
+            if told is not None and _is_whole(told, case):
                 self._samples[case.name] = Samples(case, told["control_half_bps"], told["variants"])
         return self._samples[case.name]
 
@@ -257,9 +257,27 @@ class Lab:
         return half
 
 
-def _is_whole(told: Json) -> bool:
-    """Whether every metric is there: an older tree may have kept fewer."""
-    return all(set(KEPT) <= set(columns) for columns in told["variants"].values())
+def _is_whole(told: Json, case: Case) -> bool:
+    """Whether these are sessions of the case, with every metric of every seed: rows are paired."""
+    asked = {"sets": list(case.sets), "scenario": case.scenario, "first_seed": FIRST_SEED}
+    variants = told.get("variants")
+    if any(told.get(key) != value for key, value in asked.items()):
+        return False
+    if not isinstance(variants, dict) or "control_half_bps" not in told:
+        return False
+    return all(
+        isinstance(columns, dict)
+        and set(columns) == set(KEPT)
+        and all(_is_column(values) for values in columns.values())
+        and len({len(values) for values in columns.values()}) == 1
+        for columns in variants.values()
+    )
+
+
+def _is_column(values: object) -> bool:
+    return isinstance(values, list) and all(
+        value is None or isinstance(value, int | float) for value in values
+    )
 
 
 def _short(value: float | None) -> float | None:
