@@ -29,7 +29,7 @@ _DEFAULT_EQUITY_USD: Final = 1000.0
 
 def exchange(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
-    scenario: Annotated[str, typer.Option(help="Named market.")] = "hype",
+    scenario: Annotated[str, typer.Option(help=f"{', '.join(SCENARIOS)}.")] = "hype",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the market and of the keys.")] = 1,
     coin: Annotated[str, typer.Option(help="Coin the synthetic market trades.")] = "HYPE",
     equity_usd: Annotated[

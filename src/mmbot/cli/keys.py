@@ -51,8 +51,8 @@ def load_key(
         return _parse(text, f"environment variable {variable}")
     if section.key_file is None:
         raise ConfigError(
-            f"no signing key: set the environment variable {variable}, "
-            f"or {name}.key_file to a file of mode 0600"
+            f"no signing key: set the environment variable {variable}, or {name}.key_file to a "
+            "file of mode 0600, to the key of an API wallet of the account"
         )
     where = f"{name}.key_file = {show(str(section.key_file))}"
     return _parse(_read(section.key_file.expanduser(), where), where)

@@ -40,7 +40,7 @@ class Switch(Enum):
 
 
 def lab(
-    scenario: Annotated[str, typer.Argument(help=f"One of the emulator's scenarios, or {THEORY}.")],
+    scenario: Annotated[str, typer.Argument(help=f"{', '.join(SCENARIOS)}, or {THEORY}.")],
     config: Annotated[
         Path | None,
         typer.Option("--config", metavar="FILE", help="Configuration file (TOML)."),
