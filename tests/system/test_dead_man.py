@@ -94,6 +94,7 @@ def test_kill_without_a_daemon_that_answers_cancels_by_itself(
                 assert venue.open_orders() == []
         assert (killing.returncode, err) == (3, ""), out
         assert ("does not answer" in out) is (number == signal.SIGSTOP)
+        assert "position  none" in out
 
 
 def test_the_service_manager_clears_up_behind_a_dead_daemon_and_never_under_a_live_one(

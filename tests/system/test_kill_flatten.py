@@ -50,6 +50,23 @@ def test_kill_flatten_leaves_neither_orders_nor_position_whoever_lives(
         assert venue.position_sz("HYPE") == 0
 
 
+def test_a_kill_that_closes_nothing_says_what_is_still_held(tmp_path: Path) -> None:
+    """Whoever stops everything in a hurry takes the position for gone."""
+    with exchange(sets=STILL) as venue:
+        sets = sets_of(venue, tmp_path)
+        with daemon(tmp_path / "run", config=CONFIG, sets=sets) as bot:
+            hold_something(bot, venue)
+            bot.process.send_signal(signal.SIGKILL)
+            bot.process.wait()
+            chosen = [f"--config={CONFIG}", *(f"--set={item}" for item in sets)]
+            killing = start("kill", *chosen)
+            out, err = killing.communicate(timeout=2 * PATIENCE_S)
+        held = venue.position_sz("HYPE")
+    assert (killing.returncode, err) == (3, ""), out
+    assert held > 0
+    assert f"position  {held:+g} HYPE is still held; mmbot flatten closes it" in out
+
+
 def test_a_position_that_cannot_be_closed_is_exit_1_and_still_latched(tmp_path: Path) -> None:
     """A script must not take it for done."""
     with exchange(sets=STILL) as venue:

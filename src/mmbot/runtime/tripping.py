@@ -22,15 +22,16 @@ import msgspec
 from mmbot.config import Config
 from mmbot.core.intents import KillReason
 from mmbot.core.orders import READ_LAG_NS
-from mmbot.core.types import NS_PER_S
+from mmbot.core.types import NS_PER_S, Instrument
 from mmbot.errors import CheckError, StateError, VenueError
+from mmbot.hyperliquid import wire_rest
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.runtime.aio import steady_clock_ns, wall_clock_ns
 from mmbot.runtime.closing import close_position
 from mmbot.runtime.flatten import Closed, closed_line
 from mmbot.runtime.heart import Beat, beat_path, read_beat, write_beat
-from mmbot.runtime.patience import PatientRest
+from mmbot.runtime.patience import PatientRest, Reads
 from mmbot.runtime.preflight import read_instrument
 from mmbot.runtime.sweep import PATIENCE_MIN_S, Sweep
 from mmbot.runtime.telling import Log
@@ -161,6 +162,19 @@ async def _when_ended(
         await asyncio.sleep(_LOOK_S)
 
 
+async def _held(reads: Reads, instrument: Instrument, user: str) -> str:
+    """What is left to look after, for whoever thinks that a kill ends everything."""
+    payload = {"type": "clearinghouseState", "user": user, "dex": instrument.dex}
+    try:
+        account = wire_rest.clearinghouse_state(await reads.info(payload), instrument)
+    except VenueError as error:
+        return f"NOT known: {error}"
+    if not account.position_lots:
+        return "none"
+    size = f"{instrument.sz(account.position_lots):+g} {instrument.coin}"
+    return f"{size} is still held; mmbot flatten closes it"
+
+
 async def _clear(
     config: Config,
     state: Path,
@@ -193,6 +207,7 @@ async def _clear(
         instrument = await read_instrument(config, reads)
         sweep = Sweep(rest, instrument, signer=signer, user=user, clock=wall_clock_ns, log=log)
         found = await sweep.run(quiet_at_ns, patience_s=retry_s)
+        held = None if is_flatten else await _held(reads, instrument, user)
     if lock is not None:
         lock.orders_may_rest(may_rest=False)
         if beat is not None:
@@ -201,8 +216,8 @@ async def _clear(
             with suppress(OSError):  # said for the next one who asks; the orders are gone
                 write_beat(beat_path(state), done)
     lines = [f"orders    {found} cancelled here; the venue confirms that none of ours rests"]
-    if not is_flatten:
-        return lines, None
+    if held is not None:
+        return [*lines, f"position  {held}"], None
     # A daemon that hangs may come round: it finds the latch first, and what only reduces cannot
     # turn the position over.
     async with Rest(venue.url) as rest:
