@@ -64,6 +64,7 @@ def ends_with_lost_fills(schedule: Schedule) -> bool:
     return (
         schedule.is_calm
         and schedule.scenario == "demo"
+        and not schedule.leftovers
         and (last.kind, last.channel) == (Kind.MUTE_STREAM, "userFills")
         and last.span_s > 2.5
         and all(fault.at_s + fault.span_s < last.at_s for fault in before)
