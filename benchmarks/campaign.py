@@ -18,7 +18,8 @@ many runs side by side (`runtime.campaign.sockets`). With `--soak` one run of so
 hours (`runtime.campaign.soak`): a day takes eight minutes.
 
 Each seed that violates anything is printed with the command that repeats it: the same seed is the
-same run on any machine and with any number of processes; over sockets it is the same schedule.
+same run on any machine and with any number of processes; over sockets it is the same schedule, and
+a violation while the machine stood still is printed, counted and tried again.
 Returns 1 then, when Ctrl+C left runs undone, and when a kind of fault met an order in flight too
 seldom over a whole campaign.
 """
@@ -68,7 +69,7 @@ def main() -> int:
     try:
         for result in made(chosen):
             results.append(result)
-            if result.violations:
+            if result.violations or result.discarded:
                 told = complaint(result, chosen.config, how=how_of(chosen))
                 print(told, file=sys.stderr, flush=True)
             if len(results) % _EVERY == 0:
@@ -112,6 +113,7 @@ def complaint(result: Result, config: Path, *, how: str = "") -> str:
         command += f" --config {config}"
     lines = [f"seed {result.seed}, ended by {result.finish}:"]
     lines.extend(f"  {violation}" for violation in result.violations)
+    lines.extend(f"  tried again after: {violation}" for violation in result.discarded)
     return "\n".join([*lines, f"  again with: {command}"])
 
 
@@ -131,6 +133,7 @@ def figures_of(results: list[Result]) -> dict[str, Any]:
         # A few seeds owe nothing: what is drawn once in ten runs may well be missing from them.
         "short": [name for name in faults if hits[name] < wanted] if wanted >= 1 else [],
         "violated": [result.seed for result in results if result.violations],
+        "tried_again": [result.seed for result in results if result.discarded],
     }
 
 
@@ -156,6 +159,9 @@ def show(figures: dict[str, Any]) -> None:
     print(
         f"kinds with fewer than {wanted:g} hits in flight: {', '.join(figures['short']) or 'none'}"
     )
+    again = figures["tried_again"]
+    if again:
+        print(f"runs tried again because the machine stood still: {len(again)}, seeds {again}")
     violated = figures["violated"]
     print(f"runs with a violation: {len(violated)}" + (f", seeds {violated}" if violated else ""))
 

@@ -10,20 +10,23 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from benchmarks.campaign import complaint
+from benchmarks.campaign import complaint, figures_of
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import WebSocketException
 
+from mmbot.config import Config
 from mmbot.core.events import OutcomeUnknown
 from mmbot.core.orders import Orders
 from mmbot.core.types import NS_PER_MS
+from mmbot.runtime.campaign import sockets
 from mmbot.runtime.campaign.line import RealLine
 from mmbot.runtime.campaign.run import Result
-from mmbot.runtime.campaign.schedule import REAL, Finish, draw
-from mmbot.runtime.campaign.sockets import campaign
+from mmbot.runtime.campaign.schedule import REAL, Finish, Schedule, draw
+from mmbot.runtime.campaign.sockets import campaign, socket_config
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
 SEEDS = (19, 27, 68, 82, 104)
@@ -62,6 +65,29 @@ def test_a_build_that_takes_no_answer_for_a_refusal_is_found_out_over_sockets(
     found = [text for result in results_of((23, 82, 83, 107)) for text in result.violations]
 
     assert any("orphan" in text for text in found)
+
+
+@pytest.mark.parametrize(("held_up_s", "tries"), [(0.1, 1), (1.5, 3)])
+def test_what_a_machine_that_stood_still_violated_is_told_and_not_dropped(
+    monkeypatch: pytest.MonkeyPatch, held_up_s: float, tries: int
+) -> None:
+    """A fault that shows now and then must not hide behind a busy machine; see benchmarks."""
+    found = Result(7, "stop", None, 20.0, 3, 40, {}, {}, ("an orphan rests",))
+    made: list[Schedule] = []
+
+    async def perform(_: Config, schedule: Schedule) -> tuple[SimpleNamespace, Result]:
+        made.append(schedule)
+        return SimpleNamespace(held_up_s=held_up_s), found
+
+    monkeypatch.setattr(sockets, "perform", perform)
+    result = sockets.run(socket_config(CONFIG), 7)
+
+    assert len(made) == tries
+    assert result.violations == ("an orphan rests",)
+    again = "an orphan rests (while the machine stood still for 1.5 s)"
+    assert result.discarded == (again,) * (tries - 1)
+    assert complaint(result, CONFIG).count("tried again after") == tries - 1
+    assert figures_of([result])["tried_again"] == [7] * (tries > 1)
 
 
 # -- the line ---------------------------------------------------------------------------------

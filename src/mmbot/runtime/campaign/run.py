@@ -54,6 +54,9 @@ class Result(msgspec.Struct, frozen=True):
     hits: dict[str, int]
     """Faults by kind, and those of them with an order in flight."""
     violations: tuple[str, ...]
+    discarded: tuple[str, ...] = ()
+    """Violations of earlier tries of the same seed, which a machine that stood still may have
+    made; only over real sockets."""
 
 
 class Plan(msgspec.Struct, frozen=True):
