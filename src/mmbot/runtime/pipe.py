@@ -19,6 +19,7 @@ from websockets.server import ServerProtocol
 
 from mmbot.core.types import NS_PER_MS, NS_PER_S
 from mmbot.hyperliquid.ports import HttpReply, StreamProtocol
+from mmbot.runtime.network import Network
 from mmbot.runtime.simulation import SimHandle, SimLoop
 
 __all__ = ["Driver", "Latency", "PipeDialer", "PipeHttp", "SimLoop", "Tamper"]
@@ -134,12 +135,11 @@ class Driver:
         self.settle()
 
 
-class PipeDialer:
+class PipeDialer(Network["PipeTransport"]):
     """
     Dials an emulated exchange in simulated time.
 
     Attributes:
-        refuse: While set, every dial fails with this reason.
         tamper: While set, replaces each text of the exchange (repeats it, delays it, drops it).
         dials: How often we were asked to connect.
     """
@@ -147,13 +147,11 @@ class PipeDialer:
     def __init__(
         self, sim: SimLoop, exchange: ExchangeLike, latency: Latency, *, ip: str = "127.0.0.1"
     ) -> None:
+        super().__init__()
         self._sim = sim
         self._driver = Driver.of(sim, exchange)
         self._latency = latency
         self._ip = ip
-        self._open: list[PipeTransport] = []
-        self._stalled: list[PipeTransport] = []
-        self.refuse: str | None = None
         self.tamper: Tamper | None = None
         self.dials = 0
 
@@ -162,42 +160,9 @@ class PipeDialer:
         self.dials += 1
         self._sim.call_at(self._sim.clock() + self.draw_ns(), lambda: self._connect(protocol))
 
-    def cut(self) -> None:
-        """End every connection without a close frame (1006); what is on its way still arrives."""
-        for transport in list(self._open):
-            transport.far.hang_up()
-
-    def cut_after(self, count: int, *, is_upward: bool) -> None:
-        """
-        End every connection once so many more bytes of one direction have passed.
-
-        The last read is a part of a message then, or of the head of its frame.
-        """
-        for transport in list(self._open):
-            transport.cut_after(count, is_upward=is_upward)
-
-    def stall(self, *, is_stalled: bool) -> None:
-        """
-        Hold everything back in both directions, or let it all through.
-
-        What was written to a connection that was given up meanwhile arrives with the rest.
-        """
-        if is_stalled:
-            self._stalled.extend(one for one in self._open if one not in self._stalled)
-        held = list(self._stalled)
-        if not is_stalled:
-            self._stalled.clear()
-        for transport in held:
-            transport.stall(is_stalled=is_stalled)
-
     def draw_ns(self) -> int:
         """One latency."""
         return self._latency if isinstance(self._latency, int) else self._latency()
-
-    def forget(self, transport: PipeTransport) -> None:
-        """A connection ended."""
-        if transport in self._open:
-            self._open.remove(transport)
 
     def _connect(self, protocol: StreamProtocol) -> None:
         if self.refuse is not None:
@@ -207,7 +172,7 @@ class PipeDialer:
         session = self._driver.exchange.connect(self._ip)
         transport = PipeTransport(self._sim, self, protocol)
         transport.far = FarEnd(self._driver, session, transport, self.tamper)
-        self._open.append(transport)
+        self.opened(transport)
         protocol.connection_made(transport)
 
 
@@ -261,6 +226,10 @@ class PipeTransport:
             self._down.send(arrive)
         if len(passes) < len(data):
             self.far.hang_up()
+
+    def cut(self) -> None:
+        """End it from the far side."""
+        self.far.hang_up()
 
     def cut_after(self, count: int, *, is_upward: bool) -> None:
         """Let so many more bytes of one direction through, then break."""

@@ -16,13 +16,14 @@ from typing import Final, cast
 from websockets.frames import Frame, Opcode
 
 from mmbot.core.types import NS_PER_S
+from mmbot.runtime.network import Network
 from mmbot.runtime.pipe import Tamper
 
 _HEAD_END: Final = b"\r\n\r\n"
 _HOST: Final = "127.0.0.1"
 
 
-class RealLine:
+class RealLine(Network["_Connection"]):
     """
     Listens for the program and connects each of its sockets on to the exchange.
 
@@ -30,18 +31,15 @@ class RealLine:
         port: Where the exchange listens on this machine.
 
     Attributes:
-        refuse: While set, every connection is closed as soon as it is made.
         tamper: Replaces each text of the exchange, with delays in ns.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, port: int, tamper: Tamper) -> None:
+        super().__init__()
         self.loop = loop
         self.far_port = port
-        self.refuse: str | None = None
         self.tamper = tamper
         self._server: asyncio.Server | None = None
-        self._open: list[_Connection] = []
-        self._stalled: list[_Connection] = []
 
     async def listen(self) -> str:
         """Begin; the address of the socket for the program."""
@@ -52,43 +50,10 @@ class RealLine:
     async def close(self) -> None:
         """End everything."""
         assert self._server is not None
-        for connection in [*self._open, *self._stalled]:
+        for connection in self.connections:
             connection.abort()
         self._server.close()
         await self._server.wait_closed()
-
-    def cut(self) -> None:
-        """End every connection without a close frame (1006); what is on its way still arrives."""
-        for connection in list(self._open):
-            connection.cut()
-
-    def cut_after(self, count: int, *, is_upward: bool) -> None:
-        """End every connection once so many more bytes of one direction have passed."""
-        for connection in list(self._open):
-            connection.left[is_upward] = count
-
-    def stall(self, *, is_stalled: bool) -> None:
-        """
-        Hold everything back in both directions, or let it all through.
-
-        What was written to a connection that was given up meanwhile arrives with the rest.
-        """
-        if is_stalled:
-            self._stalled.extend(one for one in self._open if one not in self._stalled)
-        held = list(self._stalled)
-        if not is_stalled:
-            self._stalled.clear()
-        for connection in held:
-            connection.stall(is_stalled=is_stalled)
-
-    def opened(self, connection: _Connection) -> None:
-        """A connection was made."""
-        self._open.append(connection)
-
-    def forget(self, connection: _Connection) -> None:
-        """It ended."""
-        if connection in self._open:
-            self._open.remove(connection)
 
 
 class _Connection:
@@ -96,7 +61,7 @@ class _Connection:
 
     def __init__(self, line: RealLine, near: asyncio.Transport) -> None:
         self.line = line
-        self.left: dict[bool, int] = {}
+        self._left: dict[bool, int] = {}
         """Bytes that still pass upward (True) and downward (False) before the line breaks."""
         self._near = near
         self._far: asyncio.Transport | None = None
@@ -148,10 +113,10 @@ class _Connection:
             self._pass(frame, is_upward=False)
 
     def _pass(self, data: bytes, *, is_upward: bool) -> None:
-        left = self.left.get(is_upward)
+        left = self._left.get(is_upward)
         passes = data if left is None else data[:left]
         if left is not None:
-            self.left[is_upward] = left - len(passes)
+            self._left[is_upward] = left - len(passes)
         if passes:
             self._send(is_upward, lambda: self._write(passes, is_upward=is_upward))
         if len(passes) < len(data):
@@ -187,6 +152,10 @@ class _Connection:
         self._near.close()
         if self._far is not None:
             self._far.close()
+
+    def cut_after(self, count: int, *, is_upward: bool) -> None:
+        """Cut it once so many more bytes of one direction have passed."""
+        self._left[is_upward] = count
 
     def abort(self) -> None:
         """Close both ends at once."""
