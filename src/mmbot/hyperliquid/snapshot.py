@@ -57,6 +57,8 @@ class _Reading(msgspec.Struct):
     kinds: tuple[str, ...]
     began_ns: int
     is_urgent: bool
+    known: Known | None = None
+    """Takes the place of the reads that are left out; None: nothing does, or what was read last."""
     bodies: dict[str, bytes] = {}
     booked: dict[str, tuple[int, int]] = {}
     """Weight and time of each read that waits for its turn."""
@@ -129,10 +131,11 @@ class SnapshotReader:
         is_brief = is_brief and self._fees is not None
         now_ns = self._clock()
         self.close()
-        kinds = self._kinds(now_ns)
+        known = None if is_brief else self._still_known(now_ns)
+        kinds: tuple[str, ...] = _FULL if known is None else _OPENING
         if is_brief:
             kinds = (*_BRIEF, _FILLS) if has_fills else _BRIEF
-        reading = self._reading = _Reading(kinds, now_ns, is_brief)
+        reading = self._reading = _Reading(kinds, now_ns, is_brief, known)
         for kind in reading.kinds:
             weight = info_weight(kind)
             if is_brief:
@@ -141,11 +144,12 @@ class SnapshotReader:
             else:
                 self._ask_at(reading, kind, 0, now_ns)
 
-    def _kinds(self, now_ns: int) -> tuple[str, ...]:
+    def _still_known(self, now_ns: int) -> Known | None:
+        """What was read before the run, for its first reading and while it is new."""
         known = self._known
         # Of a clock that was set back meanwhile nothing is known.
         is_new = known is not None and 0 <= now_ns - known.at_ns <= _KNOWN_NS
-        return _OPENING if is_new and self._fees is None else _FULL
+        return known if is_new and self._fees is None else None
 
     def close(self) -> None:
         """Forget the reading under way, and give back what its unsent reads had booked."""
@@ -233,10 +237,9 @@ class SnapshotReader:
         fills: tuple[Fill, ...] = ()
         if _FILLS in reading.kinds:
             fills = wire_rest.user_fills(bodies[_FILLS], instrument, self._user, now_ns)
-        if reading.kinds is _OPENING:
-            assert self._known is not None
-            self._fees, self._mark_px = self._known.fees, self._known.mark_px
-        elif reading.kinds is _FULL:
+        if reading.known is not None:
+            self._fees, self._mark_px = reading.known.fees, reading.known.mark_px
+        elif _LIMIT in reading.kinds:
             limit = wire_rest.user_rate_limit(bodies[_LIMIT])
             self._fees = fees(instrument, bodies[_FEES])
             self._mark_px = wire_rest.active_asset_data(bodies[_ASSET]).mark_px
