@@ -33,13 +33,13 @@ _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
 
 _OFF_GRID: Final = 1e-3
+"""Distance from a whole tick or lot that a decimal read as a float may show; larger is no grid."""
 _MS_PER_S: Final = 1000.0
-_WHOLE_MAX: Final = 2.0**53
+_WHOLE_MAX: Final = 2**53
+"""From here on neighbouring whole numbers may be one float."""
 _APART_MAX_S: Final = 366 * 86_400.0
 _LATEST_S: Final = 4_102_444_800.0
 """The year 2100, s since the epoch; and how far a time may be from the middle one of its column."""
-"""Distance from a whole tick or lot that a decimal read as a float may show; larger is no grid."""
-_EXACT_FLOAT: Final = 2**53
 _TRADE, _BBO, _BOOK = 0, 1, 2
 """Order of frames that bear the same times: the trade is what changed the touch."""
 
@@ -436,7 +436,7 @@ def _trades(path: Path, data: bytes, instrument: Instrument) -> tuple[list[Trade
     table = _Table(path, data, _TRADES, {"buy": 1, "sell": -1})
     table.positive(("price", "size"))
     ids = table.column("trade_id")
-    if len(ids) and ids.max() >= _EXACT_FLOAT:
+    if len(ids) and ids.max() >= _WHOLE_MAX:
         row = int(np.argmax(ids))
         raise ConfigError(
             f"{path}: line {row + 2}, column trade_id: above 2^53, so two ids could look equal; "

@@ -24,8 +24,6 @@ _DIM: Final = "\x1b[2m"
 
 PLAIN_LINE_EVERY_S: Final = 5
 """A venue that is away makes hundreds of records a second alike; the log has them all."""
-QUOTE_LINE_EVERY_S: Final = 1.0
-"""A ladder that moves ten times a second would hide the fills; the log has every move."""
 
 
 class Screen:
