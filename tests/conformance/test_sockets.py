@@ -99,6 +99,7 @@ def test_check_57_every_sdk_subscription_reaches_its_callback(server: Server) ->
         missing = {3, 4, 5, 6}
         while missing:
             missing.discard(heard.get(timeout=TIMEOUT_S))
+    assert not missing
 
 
 # --- 58 ---

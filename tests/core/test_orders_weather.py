@@ -59,7 +59,7 @@ def test_more_never_rests_than_the_table_says_whatever_is_late_lost_or_doubled(
     venue.weather = Weather(lag_ms=0, lost=0.0, twice=0.0)
     venue.read()
     venue.calm(3)
-    venue.agrees()
+    assert venue.agrees()
 
 
 @STORM
@@ -71,4 +71,4 @@ def test_when_nothing_is_lost_the_table_ends_as_the_venues_without_a_reading(
     venue = VenueModel(seed, Weather(lost=0.0))
     play(venue, [(name, n) for name, n in steps if name != "read"])
     venue.calm()
-    venue.agrees()
+    assert venue.agrees()

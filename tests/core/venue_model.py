@@ -396,8 +396,8 @@ class VenueModel:
             self.ask()
             self.run(2000)
 
-    def agrees(self) -> None:
-        """The table is the venue's, order by order."""
+    def agrees(self) -> bool:
+        """The table is the venue's, order by order; what differs is told by the assertion."""
         mine = {
             slot.cloid: (slot.oid, slot.side, slot.px_ticks, slot.rest_lots, slot.is_reduce_only)
             for slot in self.orders.slots.values()
@@ -413,3 +413,4 @@ class VenueModel:
             assert self.orders.exposure_lots(side) == self.resting(side)
             assert self.orders.worst_lots(side) == self.resting(side), self.tell("worst")
         assert self.position.lots == self.held_lots, self.tell("position")
+        return True
