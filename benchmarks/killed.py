@@ -66,6 +66,7 @@ def report(rounds: list[Round], *, as_json: bool) -> int:
         "fills": sum(seen.fills for seen in rounds),
         "booked_twice": sum(seen.twice for seen in rounds),
         "not_booked": sum(seen.unbooked for seen in rounds),
+        "stored_wrongly": sum(seen.unledgered for seen in rounds),
         "faulty": sum(bool(seen.faults) for seen in rounds),
     }
     if as_json:

@@ -30,6 +30,7 @@ from mmbot.core.estimators.cascade import CascadeMemory
 from mmbot.core.intents import KillReason
 from mmbot.core.risk import Day
 from mmbot.errors import StateError
+from mmbot.state.ledger import LedgerFill
 from mmbot.state.store import Store
 
 _TRACEME, _PEEKUSER, _POKEUSER, _SYSCALL, _SETOPTIONS = 0, 3, 6, 24, 0x4200
@@ -57,6 +58,14 @@ CHANGES: Final = {
 }
 """System calls of x86-64 that change a file, or make one."""
 
+
+def filled(tid: int) -> LedgerFill:
+    """A fill of the ledger."""
+    return LedgerFill(
+        "HYPE", tid, 7, 1000 + tid, "buy", 30.0, 1.0, 0.01, float(tid), False, False, None
+    )
+
+
 LOSS: Final = KillReason("session_loss", 3.1, 3.0, "USD", "lost 3.1 USD", 7)
 LATER: Final = KillReason("operator", 1.0, 1.0, "command", "by hand", 9)
 
@@ -72,6 +81,10 @@ STEPS: Final[tuple[Callable[[Store], object], ...]] = (
     lambda store: store.save_day(Day(1, 100.0, -3.1), 7),
     lambda store: store.reset(8),
     lambda store: store.latch(LATER),
+    lambda store: store.keep_fills([filled(1), filled(2)]),
+    lambda store: store.keep_fills([filled(2), filled(3)]),
+    lambda store: store.save_nonce(900),
+    lambda store: store.save_nonce(901),
 )
 """What a day does to the store, after it was made."""
 
@@ -89,7 +102,11 @@ def make_old(path: Path) -> None:
     with Store(path) as store:
         store.latch(LOSS)
     db = sqlite3.connect(path)
-    db.executescript("DROP TABLE cascade_memory; DROP TABLE day_account; PRAGMA user_version = 1;")
+    db.executescript(
+        "DROP TABLE cascade_memory; DROP TABLE day_account; DROP TABLE fills;"
+        "DROP TABLE nonce_mark;"
+        "PRAGMA user_version = 1;"
+    )
     db.close()
 
 
@@ -104,6 +121,7 @@ def state(path: Path) -> dict[str, Any]:
     with Store(path) as store:
         latched, day = store.latched(), store.load_day()
         has_cascade = store.load_cascade() is not None
+        ledger, nonce_ms = store.ledger(), store.nonce_ms()
     db = sqlite3.connect(path)
     rows = db.execute("SELECT action FROM latch_history ORDER BY rowid").fetchall()
     (verdict,) = db.execute("PRAGMA integrity_check").fetchone()
@@ -113,6 +131,8 @@ def state(path: Path) -> dict[str, Any]:
         "latched": None if latched is None else latched.trigger,
         "day": None if day is None else day.pnl_usd,
         "has_cascade": has_cascade,
+        "nonce_ms": nonce_ms,
+        "fills": 0 if ledger is None else ledger.fills,
         "history": [action for (action,) in rows],
         "integrity": verdict,
         "journal": journal,

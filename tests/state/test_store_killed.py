@@ -29,14 +29,20 @@ AFTER: list[dict[str, Any]] = [
     {"latched": "session_loss", "day": -1.0, "has_cascade": True, "history": ["tripped"]},
     {"latched": "session_loss", "day": -3.1, "has_cascade": True, "history": ["tripped"]},
     {"latched": None, "day": -3.1, "has_cascade": True, "history": ["tripped", "reset"]},
-    {
-        "latched": "operator",
-        "day": -3.1,
-        "has_cascade": True,
-        "history": ["tripped", "reset", "tripped"],
-    },
+    *(
+        {
+            "latched": "operator",
+            "day": -3.1,
+            "has_cascade": True,
+            "history": ["tripped", "reset", "tripped"],
+            "fills": fills,
+            "nonce_ms": nonce_ms,
+        }
+        for fills, nonce_ms in ((0, 0), (2, 0), (3, 0), (3, 900), (3, 901))
+    ),
 ]
 """What is stored after each step of `STEPS`, and before the first."""
+WHOLE = [{"fills": 0, "nonce_ms": 0} | one for one in AFTER]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +80,7 @@ def test_the_next_start_finds_what_was_stored_last_or_what_was_just_being_stored
         assert found.pop("integrity") == "ok", kill
         assert found.pop("journal") == "wal", kill
         # One step may have reached the disk before its call returned.
-        assert found in AFTER[kill["done"] : kill["done"] + 2], kill
+        assert found in WHOLE[kill["done"] : kill["done"] + 2], kill
 
 
 def test_a_file_of_an_older_program_keeps_its_latch_however_its_upgrade_ends(
@@ -89,6 +95,8 @@ def test_a_file_of_an_older_program_keeps_its_latch_however_its_upgrade_ends(
             "latched": "session_loss",
             "day": None,
             "has_cascade": False,
+            "fills": 0,
+            "nonce_ms": 0,
             "history": ["tripped"],
             "integrity": "ok",
             "journal": "wal",

@@ -6,6 +6,7 @@ import json
 import random
 import select
 import signal
+import sqlite3
 import subprocess
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -125,6 +126,8 @@ class Round(NamedTuple):
     position_gap_sz: float
     """Its position less the venue's, at its end."""
     ledger_gap_usd: float
+    unledgered: int
+    """Fills of either run that are not in the stored ledger, and rows of it that are no fill."""
     second_exit: int
     early: int
     """Times that the watchdog took the daemon for silent before the signal."""
@@ -138,6 +141,7 @@ class Round(NamedTuple):
             f"{self.unbooked} fills not booked": self.unbooked > 0,
             f"position off by {self.position_gap_sz:g}": abs(self.position_gap_sz) > 1e-9,
             f"ledger off by {self.ledger_gap_usd:g} USD": abs(self.ledger_gap_usd) > GAP_USD_MAX,
+            f"{self.unledgered} fills stored wrongly": self.unledgered > 0,
             f"the next run ended with exit {self.second_exit}": self.second_exit != 0,
         }
         return [text for text, is_so in wrong.items() if is_so]
@@ -182,6 +186,7 @@ def kill_once(here: Path, number: signal.Signals, chance: random.Random) -> Roun
     twice = len(second) - len(set(second)) + len(set(second) & set(first))
     later = {int(row["tid"]) for row in fills if row["time"] > began_ms}
     gap = summary["ledger_gap_usd"]
+    told = {(row["tid"], row["oid"], row["time"]) for row in fills}
     return Round(
         number.name,
         lived_s,
@@ -192,9 +197,18 @@ def kill_once(here: Path, number: signal.Signals, chance: random.Random) -> Roun
         len(later - set(second)),
         summary["position_sz"] - held,
         float("inf") if gap is None else gap,
+        len(told ^ _stored(here)),
         code,
         early,
     )
+
+
+def _stored(here: Path) -> set[tuple[int, int, int]]:
+    (path,) = (here / "state").glob("*.sqlite")
+    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    rows = db.execute("SELECT tid, oid, venue_ms FROM fills").fetchall()
+    db.close()
+    return set(rows)
 
 
 def _alarms_before(here: Path, at: datetime) -> int:

@@ -15,12 +15,14 @@ from mmbot.cli.options import AsJson, ConfigFile, Overrides, echo
 from mmbot.config import Config, load, require_available
 from mmbot.core.types import Instrument
 from mmbot.errors import ConfigError, Exit, VenueError
+from mmbot.hyperliquid.nonce import Nonces
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.logs import LogWriter, make_logger, stderr_line
 from mmbot.runtime.aio import wall_clock_ns
 from mmbot.runtime.closing import close_position
 from mmbot.runtime.flatten import Closed, closed_line
+from mmbot.runtime.nonces import nonces_of
 from mmbot.runtime.patience import PatientRest
 from mmbot.runtime.preflight import account_of, read_instrument
 from mmbot.runtime.screen import Screen
@@ -94,7 +96,10 @@ async def _flatten(config: Config, *, as_json: bool) -> _Told:
             instrument = await read_instrument(config, reads)
             writer = LogWriter(None, None, Screen(is_colour=False).render)
             try:
-                told = await _close(config, rest, reads, instrument, signer, user, writer, as_json)
+                nonces = nonces_of(state)
+                told = await _close(
+                    config, rest, reads, instrument, signer, user, writer, nonces, is_quiet=as_json
+                )
             finally:
                 writer.close()
             lock.orders_may_rest(may_rest=False)
@@ -109,6 +114,8 @@ async def _close(
     signer: Signer,
     user: str,
     writer: LogWriter,
+    nonces: Nonces,
+    *,
     is_quiet: bool,
 ) -> _Told:
     """Cancel what rests, then close what is held."""
@@ -122,6 +129,7 @@ async def _close(
         log=log,
         reads=reads,
         is_leftover=True,
+        nonces=nonces,
     )
     cancelled = await sweep.run(patience_s=config.start.retry_s) or 0
     if not is_quiet:
@@ -134,5 +142,6 @@ async def _close(
         user=user,
         log=log,
         say=None if is_quiet else lambda text: echo(f"flatten  {text}"),
+        nonces=nonces,
     )
     return _Told(instrument.coin, user, cancelled, closed)

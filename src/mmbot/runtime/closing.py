@@ -29,6 +29,7 @@ async def close_position(
     user: str,
     log: Log,
     say: Callable[[str], None] | None,
+    nonces: Nonces | None = None,
 ) -> Closed:
     """
     Close what is held, as [flatten] says; nothing of ours may rest any more.
@@ -41,6 +42,7 @@ async def close_position(
         user: Account traded.
         log: Hears of every order.
         say: Hears of every order before it is sent, a sentence each; None for silence.
+        nonces: Of the key; the clock's where it has none yet.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Closed] = loop.create_future()
@@ -53,7 +55,7 @@ async def close_position(
         scheduler=AioScheduler(loop),
         gateway=config.gateway,
         params=config.flatten,
-        nonces=Nonces(),
+        nonces=Nonces() if nonces is None else nonces,
         cloid_prefix=new_cloid_prefix(),
         log=log,
         on_done=done.set_result,

@@ -34,6 +34,7 @@ from mmbot.errors import (
     StateError,
     VenueError,
 )
+from mmbot.hyperliquid.nonce import Nonces
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.journal.writer import Writer
@@ -43,7 +44,9 @@ from mmbot.runtime.aio import AioDialer, AioScheduler, steady_clock_ns, wall_clo
 from mmbot.runtime.child import Child
 from mmbot.runtime.ending import CLOID_MAGIC, Ending
 from mmbot.runtime.heart import Beat, Heart, beat_path
+from mmbot.runtime.ledger import Ledger
 from mmbot.runtime.leverage import set_leverage
+from mmbot.runtime.nonces import NonceKeeper, nonces_of
 from mmbot.runtime.notify import Notify
 from mmbot.runtime.patience import PatientRest
 from mmbot.runtime.preflight import Facts, account_of, failures, read_facts, read_instrument
@@ -253,12 +256,13 @@ class _Run:
             run_dir = make_run_dir(config, self.options.run_dir, started_ns)
         state = state_path(config, run_dir, user)
         lock = stack.enter_context(market_lock(config, state, user, _SECOND_DAEMON))
+        nonces = nonces_of(state)
         rest = await stack.enter_async_context(Rest(venue.url))
         reads = PatientRest(rest, venue.url, retry_s=config.start.retry_s, on_wait=self._on_wait)
         reads.orders_may_rest = lock.may_rest
         self._is_in_doubt = lock.may_rest and not config.is_embedded
         instrument = await read_instrument(config, reads)
-        await self._clear(reads, rest, instrument, signer, user)
+        await self._clear(reads, rest, instrument, signer, user, nonces)
         if lock.problem is not None:
             raise lock.problem
         if run_dir is None:
@@ -280,7 +284,7 @@ class _Run:
         if config.journal.enabled:
             self.journal = Writer(run_dir, config.journal)
             stack.callback(self.journal.close)
-        trader = self._assemble(stack, store, facts, venue, signer, rest, run_dir)
+        trader = self._assemble(stack, store, facts, venue, signer, rest, run_dir, nonces)
         # A signal until here ends the program without a stop: no order was sent.
         self._is_leverage_sent = True
         await set_leverage(trader, reads, user, config.risk.leverage, retry_s=config.start.retry_s)
@@ -294,7 +298,13 @@ class _Run:
         return ending.exit_code
 
     async def _clear(
-        self, reads: PatientRest, rest: Rest, instrument: Instrument, signer: Signer, user: str
+        self,
+        reads: PatientRest,
+        rest: Rest,
+        instrument: Instrument,
+        signer: Signer,
+        user: str,
+        nonces: Nonces,
     ) -> None:
         if self.config.is_embedded:
             return  # its account is as new as the exchange
@@ -307,6 +317,7 @@ class _Run:
             log=self.log,
             reads=reads,
             is_leftover=True,
+            nonces=nonces,
         )
         await self._leftovers.run(patience_s=self.config.start.retry_s)
         self._is_in_doubt = False
@@ -332,10 +343,14 @@ class _Run:
         signer: Signer,
         rest: Rest,
         run_dir: Path,
+        nonces: Nonces,
     ) -> Trader:
         config = self.config
         self.log.info("run.started", **started_facts(config, facts))
         latches = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="latch"))
+        keeper = NonceKeeper(nonces, store, latches, self.log)
+        keeper.start()
+        stack.callback(keeper.end)
 
         def latch(reason: KillReason) -> None:
             self._latches.append(latches.submit(store.latch, reason))
@@ -355,10 +370,12 @@ class _Run:
             log=self.log,
             latch=latch,
             on_end=self.ended.set_result,
+            nonces=nonces,
             memory=store.load_cascade(),
             remember=lambda memory: self._store(latches, store, memory),
             day=store.load_day(),
             remember_day=lambda day: self._store_day(latches, store, day),
+            keep_fills=Ledger(store, latches, facts.instrument, self.log, wall_clock_ns).take,
             journal=self.journal,
             jitter=random.Random(os.urandom(8)),  # noqa: S311 - spreads reconnects, guards nothing
         )

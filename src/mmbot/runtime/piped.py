@@ -16,6 +16,7 @@ import msgspec
 
 from mmbot.config import Config
 from mmbot.core.estimators.cascade import CascadeMemory
+from mmbot.core.events import Fill
 from mmbot.core.intents import KillReason
 from mmbot.core.risk import Day
 from mmbot.core.types import NS_PER_MS, Instrument
@@ -95,6 +96,7 @@ class Piped:
         log: What the program said.
         latched: Why its kill switch tripped; at most one reason.
         days: What it stored of the day.
+        told: The fills it stored, as often as the exchange told them.
         endings: How it ended; at most one.
     """
 
@@ -130,6 +132,7 @@ class Piped:
         self.log = Records()
         self.latched: list[KillReason] = []
         self.days: list[Day] = []
+        self.told: list[Fill] = []
         self.endings: list[Ending] = []
         self._answer_s = answer_s
         self.instrument = self._read_instrument(has_collateral=has_collateral)
@@ -149,6 +152,7 @@ class Piped:
             memory=memory,
             day=day,
             remember_day=self.days.append,
+            keep_fills=self.told.extend,
         )
 
     def info(self, **payload: str) -> bytes:

@@ -53,6 +53,7 @@ class Sweep:
         is_leftover: Whether what rests is of an earlier run: it is told of as such, and what the
             venue says it cancelled gets the time a reading may trail by before it is cancelled
             again. Where a daemon has just died every tenth of a second counts instead.
+        nonces: Of the key; the clock's where nothing is known of earlier ones.
         sleep: Waits between two rounds.
 
     Attributes:
@@ -71,6 +72,7 @@ class Sweep:
         log: Log,
         reads: Reads | None = None,
         is_leftover: bool = False,
+        nonces: Nonces | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.has_sent = False
@@ -84,7 +86,7 @@ class Sweep:
         self._log = log
         self._is_leftover = is_leftover
         self._sleep = sleep
-        self._nonces = Nonces()
+        self._nonces = Nonces() if nonces is None else nonces
         self._taken_ns: dict[int, int] = {}
         """When the venue said of an order, by oid, that it is cancelled."""
         self._refusal: str | None = None

@@ -24,6 +24,7 @@ from mmbot.core.events import (
     CommandKind,
     DayBegan,
     Event,
+    Fill,
     LinkLost,
     LinkUp,
     Snapshot,
@@ -100,8 +101,10 @@ class Trader:
             cancels do not wait for a disk, and whoever ends the run waits for what it stores.
         day: What earlier runs of the day did, or None.
         remember_day: Stores the account of the day, every few seconds in which it changed.
+        nonces: Of the key; those of the clock alone where nothing is known of earlier ones.
         memory: What an earlier run remembered of sweeps, or None.
         remember: Stores that memory whenever it changes; returns at once.
+        keep_fills: Stores fills as the venue tells them, again and again; returns at once.
         on_end: Called once, when nothing rests or the venue cannot be reached.
         journal: Records every input before it is acted on, and every decision; None for none.
     """
@@ -120,11 +123,13 @@ class Trader:
         latch: Callable[[KillReason], None],
         on_end: Callable[[Ending], None],
         jitter: random.Random,
+        nonces: Nonces | None = None,
         memory: CascadeMemory | None = None,
         remember: Callable[[CascadeMemory], None] | None = None,
         journal: Writer | None = None,
         day: Day | None = None,
         remember_day: Callable[[Day], None] | None = None,
+        keep_fills: Callable[[Sequence[Fill]], None] | None = None,
     ) -> None:
         self.instrument = instrument
         self.started_ns = ports.clock()
@@ -145,6 +150,9 @@ class Trader:
             self.engine.apply(began)
         self._day = day
         self._remember_day = remember_day
+        self._keep_fills = keep_fills
+        self._fills: list[Fill] = []
+        """Told by the stream and not handed on yet."""
         self._memory = self.engine.memory
         self._remember = remember
         self.start_equity_usd: float | None = None
@@ -160,7 +168,7 @@ class Trader:
         self._owed: frozenset[int] = frozenset()
         self._deciding = False
         self._stale = False
-        self._nonces = Nonces()
+        self._nonces = Nonces() if nonces is None else nonces
         self._cloid_prefix = cloid_prefix
         self._connect(config, signer, user, ports, url, jitter)
         self._teller = Teller(
@@ -338,6 +346,10 @@ class Trader:
         finally:
             self._deciding = False
         self.decide(recv_ns)
+        if self._fills:
+            # After the orders have left.
+            fills, self._fills = self._fills, []
+            self._book_fills(fills)
 
     def _watch_clock(self, now_ns: int) -> None:
         """Tell the engine when our clock was set, or every frame after it looks late or early."""
@@ -359,6 +371,9 @@ class Trader:
                     self.gateway.on_error_frame(post_id, event.text, at_ns)
             case NonUserCancel():
                 self.log.warning("order.cancelled_by_venue", oid=event.oid)
+            case Fill():
+                self._fills.append(event)
+                self.engine.apply(event)
             case _:
                 self.engine.apply(event)
 
@@ -416,6 +431,10 @@ class Trader:
             self._memory = memory
             if self._remember is not None:
                 self._remember(memory)
+
+    def _book_fills(self, fills: Sequence[Fill]) -> None:
+        if self._keep_fills is not None:
+            self._keep_fills(fills)
 
     def _keep_day(self) -> None:
         """Have the account of the day stored when it has changed."""
@@ -485,6 +504,7 @@ class Trader:
         self._is_outage_told = False
         if self.start_equity_usd is None:
             self.start_equity_usd = event.equity_usd
+        self._book_fills(event.fills)
         if self._closing.read(event):
             return
         self.log.info(

@@ -31,6 +31,7 @@ from mmbot.runtime.aio import steady_clock_ns, wall_clock_ns
 from mmbot.runtime.closing import close_position
 from mmbot.runtime.flatten import Closed, closed_line
 from mmbot.runtime.heart import Beat, beat_path, read_beat, write_beat
+from mmbot.runtime.nonces import nonces_of
 from mmbot.runtime.patience import PatientRest, Reads
 from mmbot.runtime.preflight import read_instrument
 from mmbot.runtime.sweep import PATIENCE_MIN_S, Sweep
@@ -202,10 +203,19 @@ async def _clear(
     if not is_settled:
         quiet_at_ns += round(lands_s * NS_PER_S) + READ_LAG_NS
     retry_s = max(PATIENCE_MIN_S, config.start.retry_s)
+    nonces = nonces_of(state)
     async with Rest(venue.url) as rest:
         reads = PatientRest(rest, venue.url, retry_s=retry_s, on_wait=None)
         instrument = await read_instrument(config, reads)
-        sweep = Sweep(rest, instrument, signer=signer, user=user, clock=wall_clock_ns, log=log)
+        sweep = Sweep(
+            rest,
+            instrument,
+            signer=signer,
+            user=user,
+            clock=wall_clock_ns,
+            log=log,
+            nonces=nonces,
+        )
         found = await sweep.run(quiet_at_ns, patience_s=retry_s)
         held = None if is_flatten else await _held(reads, instrument, user)
     if lock is not None:
@@ -222,7 +232,7 @@ async def _clear(
     # turn the position over.
     async with Rest(venue.url) as rest:
         closed = await close_position(
-            config, rest, instrument, signer=signer, user=user, log=log, say=None
+            config, rest, instrument, signer=signer, user=user, log=log, say=None, nonces=nonces
         )
     lines.append(f"position  {closed_line(closed, instrument.coin)}")
     return lines, closed

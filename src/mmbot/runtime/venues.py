@@ -6,6 +6,7 @@ import fcntl
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from mmbot.runtime.child import Child, ExchangeInfo, embedded_exchange
 from mmbot.runtime.patience import OnWait, PatientRest
 from mmbot.runtime.preflight import Row
 from mmbot.runtime.rundir import LATEST
+from mmbot.state.ledger import LedgerTotals
 from mmbot.state.lock import RunLock
 from mmbot.state.store import Store, store_path
 
@@ -130,13 +132,29 @@ def standing(config: Config, user: str) -> list[Row]:
         rows.append(Row("other daemon", is_ok=True, text="none trades this account and market"))
     except CheckError as error:
         rows.append(Row("other daemon", is_ok=False, text=str(error)))
-    latched = None
+    latched, ledger = None, None
     if path.exists():
         with Store(path) as store:
-            latched = store.latched()
+            latched, ledger = store.latched(), store.ledger()
     text = "not latched" if latched is None else f"latched: {latched.text}; {RESET_HINT}"
     rows.append(Row("kill switch", latched is None, text))
+    rows.append(_ledger_row(ledger))
     return rows
+
+
+def _ledger_row(totals: LedgerTotals | None) -> Row:
+    """What was traded with this safety state so far."""
+    if totals is None:
+        return Row("ledger", is_ok=True, text="no fills yet")
+    first, last = (
+        datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        for ms in (totals.first_ms, totals.last_ms)
+    )
+    text = (
+        f"{totals.fills} fills for {totals.volume_usd:.2f} USD from {first} to {last} UTC, fees "
+        f"{totals.fees_usd:.4f} USD, held after the last {totals.position_sz:+g}"
+    )
+    return Row("ledger", is_ok=True, text=text)
 
 
 def watchdog_log(state: Path) -> Path:

@@ -1,18 +1,18 @@
 """
 Safety state that outlives the process: one SQLite file per account and instrument.
 
-It holds the kill latch, the memory of sweeps and the account of the day. The file is WAL, so a
-process killed at any write leaves the last committed state. A file that is damaged, or that some
-other program made, is reported and never overwritten. A file that is removed under a running
-program is made again when the switch trips: SQLite would go on writing to what has no name any
-more.
+It holds the kill latch, the memory of sweeps, the account of the day, the ledger of fills and the
+highest nonce. The file is WAL, so a process killed at any write leaves the last committed state. A
+file that is damaged, or that some other program made, is reported and never overwritten. A file
+that is removed under a running program is made again when the switch trips: SQLite would go on
+writing to what has no name any more.
 """
 
 from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
@@ -25,9 +25,10 @@ from mmbot.core.estimators.cascade import CascadeMemory
 from mmbot.core.intents import KillReason
 from mmbot.core.risk import Day
 from mmbot.errors import InvariantError, StateError
+from mmbot.state.ledger import FILLS_TABLE, LedgerFill, LedgerTotals
 
 _APPLICATION_ID: Final = 0x6D6D6274  # "mmbt": SQLite's own place for a program to mark its files
-_SCHEMA_VERSION: Final = 3
+_SCHEMA_VERSION: Final = 5
 _CASCADE_TABLE: Final = """
 CREATE TABLE cascade_memory (
     only_row    INTEGER PRIMARY KEY CHECK (only_row = 1),
@@ -42,8 +43,20 @@ CREATE TABLE day_account (
     day         BLOB NOT NULL
 )
 """
-_UPGRADES: Final = {1: _CASCADE_TABLE, 2: _DAY_TABLE}
+_NONCE_TABLE: Final = """
+CREATE TABLE nonce_mark (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    nonce_ms INTEGER NOT NULL
+)
+"""
+_UPGRADES: Final = {1: _CASCADE_TABLE, 2: _DAY_TABLE, 3: FILLS_TABLE, 4: _NONCE_TABLE}
 """The statement that turns a file of the version before into the next one."""
+
+_KEEP_FILL: Final = "INSERT OR IGNORE INTO fills VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_TOTALS: Final = """
+SELECT COUNT(*), MIN(venue_ms), MAX(venue_ms), SUM(px * sz), SUM(fee_usd) FROM fills
+"""
+_LAST_POSITION: Final = "SELECT position_sz FROM fills ORDER BY venue_ms DESC, tid DESC LIMIT 1"
 
 _SCHEMA: Final = f"""
 BEGIN IMMEDIATE;
@@ -58,6 +71,8 @@ CREATE TABLE latch_history (
 );
 {_CASCADE_TABLE};
 {_DAY_TABLE};
+{FILLS_TABLE};
+{_NONCE_TABLE};
 PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {_SCHEMA_VERSION};
 COMMIT;
@@ -269,6 +284,65 @@ class Store:
         except (msgspec.DecodeError, sqlite3.Error, TypeError) as error:
             text = f"the account of the day cannot be read: {error}"
             raise StateError(_unusable(self.path, text)) from error
+
+    def save_nonce(self, nonce_ms: int) -> None:
+        """
+        Keep the highest nonce given out.
+
+        Raises:
+            StateError: The file cannot be written.
+        """
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO nonce_mark VALUES (1, ?) ON CONFLICT (only_row) "
+                "DO UPDATE SET nonce_ms = max(nonce_ms, excluded.nonce_ms)",
+                (nonce_ms,),
+            )
+
+    def nonce_ms(self) -> int:
+        """
+        The highest nonce that was kept; 0 when none ever was.
+
+        Raises:
+            StateError: It cannot be read.
+        """
+        try:
+            with self._lock:
+                row = self._db.execute("SELECT nonce_ms FROM nonce_mark").fetchone()
+        except sqlite3.Error as error:
+            raise StateError(_unusable(self.path, str(error))) from error
+        return 0 if row is None else int(row[0])
+
+    def keep_fills(self, fills: Sequence[LedgerFill]) -> list[LedgerFill]:
+        """
+        Add fills to the ledger; those that were not in it yet.
+
+        Raises:
+            StateError: The file cannot be written: none of them is in it.
+        """
+        with self._transaction() as db:
+            return [
+                fill
+                for fill in fills
+                if db.execute(_KEEP_FILL, msgspec.structs.astuple(fill)).rowcount == 1
+            ]
+
+    def ledger(self) -> LedgerTotals | None:
+        """
+        What the fills in the ledger add up to; None while there are none.
+
+        Raises:
+            StateError: It cannot be read.
+        """
+        try:
+            with self._lock:
+                count, first_ms, last_ms, usd, fees = self._db.execute(_TOTALS).fetchone()
+                if not count:
+                    return None
+                (held,) = self._db.execute(_LAST_POSITION).fetchone()
+        except sqlite3.Error as error:
+            raise StateError(_unusable(self.path, str(error))) from error
+        return LedgerTotals(count, first_ms, last_ms, usd, fees, held)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -11,6 +11,7 @@ from random import Random
 from typing import Any, Final, Protocol
 
 from mmbot.config import Config
+from mmbot.core.events import Fill
 from mmbot.core.intents import KillReason
 from mmbot.core.orders import SlotState
 from mmbot.core.types import NS_PER_MS, NS_PER_S, Instrument, Side, Tif
@@ -102,6 +103,7 @@ class Scene:
         fall_frac: Largest fall from the peak of the same equity.
         inherited_fills: Fills that made the position of the start.
         taken_usd: Money that has left the account since.
+        told: Fills that the program stored, as often as the venue told them.
     """
 
     sim: Time
@@ -114,6 +116,7 @@ class Scene:
     instrument: Instrument
     log: Records
     latched: list[KillReason]
+    told: list[Fill]
     endings: list[Ending]
     user: str
     meddler: Meddler

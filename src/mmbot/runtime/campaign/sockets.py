@@ -101,6 +101,7 @@ class RealScene(Scene):
         self.sim = RealTime(self._loop)
         self.log = Records()
         self.latched = []
+        self.told = []
         self.held_up_s = 0.0
         self.endings = []
 
@@ -147,6 +148,7 @@ class RealScene(Scene):
             cloid_prefix=CLOID_MAGIC << 48 | schedule.seed & 0xFFFF_FFFF,
             log=make_logger(cast("LogWriter", self.log), self.clock, self._level),
             latch=self.latched.append,
+            keep_fills=self.told.extend,
             on_end=self.endings.append,
             jitter=chance,
         )

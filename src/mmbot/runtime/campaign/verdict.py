@@ -76,6 +76,11 @@ def _truth(stage: Scene, ending: Ending) -> list[str]:
     fills = len(stage.fills()) - stage.inherited_fills
     if summary["fills"] != fills:
         found.append(f"{summary['fills']} fills booked, the venue made {fills}")
+    kept = {(fill.tid, fill.oid, fill.venue_ms) for fill in stage.told}
+    made = stage.fills()[stage.inherited_fills :]
+    lost = sum((row["tid"], row["oid"], row["time"]) not in kept for row in made)
+    if lost:
+        found.append(f"{lost} fills of {len(made)} are not in the ledger")
     ours, theirs = summary["position_sz"], stage.position_sz()
     if abs(ours - theirs) > _LOTS:
         found.append(f"position {ours:g}, the venue has {theirs:g}")

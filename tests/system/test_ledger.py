@@ -1,0 +1,48 @@
+"""What outlives a run besides the latch: every fill once, and nonces that only rise."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from system.harness import PATIENCE_S, Daemon, daemon, exchange, start
+from system.killing import CONFIG, EAGER, LOAD, sets_of
+
+
+def stored(here: Path) -> tuple[set[tuple[int, int, int]], int]:
+    """Keys of the ledger, and the highest nonce kept."""
+    (path,) = (here / "state").glob("*.sqlite")
+    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    rows = db.execute("SELECT tid, oid, venue_ms FROM fills").fetchall()
+    (nonce_ms,) = db.execute("SELECT nonce_ms FROM nonce_mark").fetchone()
+    db.close()
+    assert len(set(rows)) == len(rows)
+    return set(rows), nonce_ms
+
+
+def until_filled(bot: Daemon, times: int) -> None:
+    """Wait for so many fills of a run, then stop it."""
+    bot.wait_for("fills", lambda seen: sum(r["event"] == "fill.booked" for r in seen) >= times)
+    code, _, _ = bot.stop()
+    assert code == 0
+
+
+def test_two_runs_leave_a_ledger_of_the_venues_fills_and_nonces_that_rise(tmp_path: Path) -> None:
+    """By the exchange's own books; and the second run begins above whatever the first gave out."""
+    with exchange("--seed=5", "--scenario=demo", sets=LOAD) as venue:
+        sets = [*sets_of(venue, tmp_path), *EAGER]
+        with daemon(tmp_path / "first", config=CONFIG, sets=sets) as bot:
+            until_filled(bot, 3)
+        first, mark_ms = stored(tmp_path)
+        with daemon(tmp_path / "second", config=CONFIG, sets=sets) as bot:
+            until_filled(bot, 2)
+            second, later_ms = stored(tmp_path)
+        ledger = venue.read(f"ledger?user={venue.user}")
+        made = {(row["tid"], row["oid"], row["time"]) for row in ledger["fills"]}
+        check = start("check", f"--config={CONFIG}", *(f"--set={item}" for item in sets))
+        said, _ = check.communicate(timeout=PATIENCE_S)
+
+    assert len(first) >= 3
+    assert first < second == made
+    assert later_ms > mark_ms + 10_000
+    assert f"{len(made)} fills for" in said
