@@ -46,9 +46,10 @@ from mmbot.runtime.ending import CLOID_MAGIC, Ending
 from mmbot.runtime.heart import Beat, Heart, beat_path
 from mmbot.runtime.ledger import Ledger
 from mmbot.runtime.leverage import set_leverage
+from mmbot.runtime.metered import Metered
 from mmbot.runtime.nonces import NonceKeeper, nonces_of
 from mmbot.runtime.notify import Notify
-from mmbot.runtime.patience import PatientRest
+from mmbot.runtime.patience import PatientRest, Requests
 from mmbot.runtime.preflight import Facts, account_of, failures, read_facts, read_instrument
 from mmbot.runtime.recording import close_journal
 from mmbot.runtime.rundir import describe_run, make_run_dir, point_latest, write_summary
@@ -258,11 +259,12 @@ class _Run:
         lock = stack.enter_context(market_lock(config, state, user, _SECOND_DAEMON))
         nonces = nonces_of(state)
         rest = await stack.enter_async_context(Rest(venue.url))
-        reads = PatientRest(rest, venue.url, retry_s=config.start.retry_s, on_wait=self._on_wait)
+        metered = Metered(rest, wall_clock_ns)
+        reads = PatientRest(metered, venue.url, retry_s=config.start.retry_s, on_wait=self._on_wait)
         reads.orders_may_rest = lock.may_rest
         self._is_in_doubt = lock.may_rest and not config.is_embedded
         instrument = await read_instrument(config, reads)
-        await self._clear(reads, rest, instrument, signer, user, nonces)
+        await self._clear(reads, metered, instrument, signer, user, nonces)
         if lock.problem is not None:
             raise lock.problem
         if run_dir is None:
@@ -285,6 +287,7 @@ class _Run:
             self.journal = Writer(run_dir, config.journal)
             stack.callback(self.journal.close)
         trader = self._assemble(stack, store, facts, venue, signer, rest, run_dir, nonces)
+        metered.join(trader.gateway.budget)
         # A signal until here ends the program without a stop: no order was sent.
         self._is_leverage_sent = True
         await set_leverage(trader, reads, user, config.risk.leverage, retry_s=config.start.retry_s)
@@ -300,7 +303,7 @@ class _Run:
     async def _clear(
         self,
         reads: PatientRest,
-        rest: Rest,
+        rest: Requests,
         instrument: Instrument,
         signer: Signer,
         user: str,

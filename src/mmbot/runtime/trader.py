@@ -516,6 +516,7 @@ class Trader:
             open_orders=len(event.open_orders),
             requests_used=event.requests_used,
             requests_cap=event.requests_cap,
+            ip_weight=self.gateway.budget.weight_used(event.recv_ns),
         )
         self.dead_man.start()
         self.emit(event)
