@@ -23,7 +23,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import pytest
 from eth_account import Account
 from hyperliquid.utils.signing import sign_agent
 
@@ -246,10 +245,9 @@ def room(here: Path, source: str) -> Iterator[Room]:
         yield Room(watched, venue, here, source)
 
 
-@pytest.mark.parametrize("source", ["environment", "file"])
-def test_no_key_is_in_what_a_run_and_its_end_leave_behind(source: str, tmp_path: Path) -> None:
+def test_no_key_is_in_what_a_run_and_its_end_leave_behind(tmp_path: Path) -> None:
     """Logs, journal, report, store, screens, arguments: in no spelling, whatever went wrong."""
-    with room(tmp_path, source) as it:
+    with room(tmp_path, "environment") as it:
         it.does(0, "check", "--kill")
         it.does(0, "check", "--offline")
         it.venue.control("faults", refuse=[500], refuse_batch=["Insufficient margin for it."])
