@@ -300,7 +300,7 @@ def dead_term(it: Rig) -> None:
 
 
 class _Unwell:
-    is_well = False
+    is_well = is_sound = False
 
     def reset_gap(self) -> None:
         """Nothing is kept."""

@@ -10,7 +10,8 @@ import pytest
 
 from core.driven import END_S, Driven
 from core.mutants import Border, Change, Mutant, plant, session_for
-from core.watched import MarketSession, Watch, facts_of
+from core.rig import params
+from core.watched import INSTRUMENT, MarketSession, Watch, facts_of
 from mmbot.core.diagnostics import Diagnostics
 from mmbot.core.estimators.volatility import Volatility, VolatilityParams
 from mmbot.core.types import NS_PER_S
@@ -174,8 +175,8 @@ class Replay:
             record = msgspec.structs.replace(self.record, at_ns=self.now_ns, **changes)
             self.found.extend(self.vitals.observe(record, told))
 
-    def of(self, term: str) -> list[Violation]:
-        return [each for each in self.found if each.term == term]
+    def of(self, *terms: str) -> list[Violation]:
+        return [each for each in self.found if each.term in terms]
 
 
 def test_an_order_that_is_not_where_it_is_wanted_is_found() -> None:
@@ -220,6 +221,82 @@ def test_a_figure_that_is_always_at_its_bound_is_found() -> None:
     replay.tell(20, reference_bps=5.0)
 
     assert Kind.CAPPED in {each.kind for each in replay.of("reference")}
+
+
+def test_a_term_at_its_bound_reduces_and_is_no_dead_wiring() -> None:
+    """
+    Funding of 0.1 % an hour and a reference that has jumped by 1 % are the market's doing.
+
+    They ended runs after ten minutes of it, as a term of ours that does not work would.
+    """
+    replay = Replay(64.0)
+
+    replay.tell(1210, {"reference_px": replay.record.fair_px * 1.3}, reference_bps=5.0)
+    capped = replay.of("reference")
+    assert Kind.CAPPED in {each.kind for each in capped}
+    assert not replay.vitals.is_well
+
+    honest = Replay(64.0)
+    bound = 2.0
+    for _ in range(1805):
+        honest.tell(1, {"funding_bps_per_h": -100.0}, funding_bps=bound)
+    assert [each.kind for each in honest.of("funding")] == [Kind.CAPPED]
+    assert not honest.vitals.is_well
+    assert honest.vitals.is_sound or {each.term for each in honest.found} > {"funding"}
+
+
+def test_a_link_that_comes_and_goes_makes_nobody_deaf() -> None:
+    """What is lost with a connection cannot teach; only time in which something could counts."""
+    replay = Replay(64.0)
+
+    for _ in range(12):
+        replay.tell(50, {"tape_events": 12.0})
+        replay.vitals.reset_gap()
+    assert Kind.CONSTANT not in {each.kind for each in replay.of("adverse")}
+    replay.tell(310, {"tape_events": 12.0})
+
+    assert Kind.CONSTANT in {each.kind for each in replay.of("adverse")}
+
+
+def test_a_skew_is_judged_by_the_half_spread_that_it_was_made_of() -> None:
+    """Two solutions of one quote may differ by what the half spread is allowed, not by more."""
+    replay = Replay(64.0)
+    settings = params(quoter={"half_spread_bps_min": 2.0})
+    replay.vitals = Vitals(settings, INSTRUMENT)
+    record, quoter = replay.record, settings.quoter
+    glft = 1.04 * record.glft_bps
+    half = record.fee_bps + record.adverse_selection_bps + glft
+    step = INSTRUMENT.step_ticks(int(INSTRUMENT.ticks(record.fair_px)))
+    step_bps = step / INSTRUMENT.ticks(record.fair_px) * 1e4
+    full = max(quoter.skew_bps_min, (half - step_bps) / quoter.skew_x_touch)
+    told: dict[str, Any] = {"glft_bps": glft, "half_min_bps": 0.0, "half_bps": half}
+    skew: dict[str, Any] = {"skew_bps": full, "inventory_skew_bps": -full * record.q_frac}
+
+    replay.tell(30, **told, **skew)
+    assert replay.of("inventory_skew", "glft", "half_min") == []
+    replay.tell(30, **told, **{name: 1.04 * value for name, value in skew.items()})
+
+    assert {each.kind for each in replay.of("inventory_skew")} == {Kind.WRONG_SIZE}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"drift": {"sd_per_vol_rt_s": 1.0}},
+        {"cascade": {"danger_log_odds": 0.0}},
+        {"trend": {"sample_s": 10.0}},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_configuration_at_its_bounds_raises_no_alarm(changes: dict[str, Any]) -> None:
+    """A filter that forgets within a second, bursts that are no danger, a slow sampler."""
+    settings = params(risk={"capital_usd": 500.0, "max_position_usd": 1000.0}, **changes)
+    session = MarketSession(WORLDS["informed-50"][1], 1, settings)
+
+    session.run(300.0)
+
+    assert session.engine.position.fills > 0
+    assert [each.text for each in session.watch.violations] == []
 
 
 def test_intensity_and_adverse_law_that_never_learn_are_found() -> None:

@@ -39,6 +39,15 @@ def test_a_lead_that_stays_becomes_premium() -> None:
     assert it.shift_bps(26.2, 300 * NS_PER_S) == pytest.approx(2.0, abs=0.02)
 
 
+@pytest.mark.parametrize("scale", [1e-3, 0.5, 1000.0])
+def test_a_price_of_another_size_leads_by_as_much(scale: float) -> None:
+    """Another coin, or a thousand of ours to the contract: a bps of it is a bps."""
+    it = reference()
+    it.observe(26.2 * scale, 0, 0, 26.2)
+    it.observe(26.2 * scale * (1 + 2e-4), 1, 1, 26.2)
+    assert it.shift_bps(26.2, 1) == pytest.approx(2.0, abs=1e-3)
+
+
 def test_an_old_or_missing_price_is_absent_not_zero() -> None:
     """Older than a second is None, to be reported as absent."""
     it = reference()

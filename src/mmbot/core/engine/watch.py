@@ -172,7 +172,7 @@ class Watch(Intake):
             missing_lots=self.missing_lots,
             offset_ns=self.book.offset_ns,
             requests_left=self._reconciler.requests.left if known else None,
-            is_well=self._vitals.is_well,
+            is_well=self._vitals.is_sound,
             stuck_ns=None if self._guards is None else self._guards.stuck_ns,
         )
 

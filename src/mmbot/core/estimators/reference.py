@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import log
+
 from mmbot.core.types import NS_PER_S
 
 
@@ -9,8 +11,9 @@ class Reference:
     """
     Lead of another market's price over ours, beyond the usual premium.
 
-    The premium is an average of `ref/fair - 1` with a half-life of minutes, so a constant premium
-    (another quote currency, another index) shifts nothing; the first price sets it whole.
+    The premium is an average of `log(ref/fair)` with a half-life of minutes, so a constant premium
+    (another quote currency, another index, a price of quite another size) shifts nothing; the first
+    price sets it whole.
     """
 
     __slots__ = (
@@ -40,7 +43,7 @@ class Reference:
         self.px, self._recv_ns, self._venue_ms = px, recv_ns, venue_ms
         if fair_px is None:
             return
-        gap_bps = (px / fair_px - 1.0) * 1e4
+        gap_bps = log(px / fair_px) * 1e4
         if self._premium_bps is None:
             self._premium_bps = gap_bps
         elif elapsed_s > 0:
@@ -55,7 +58,7 @@ class Reference:
         """Bounded lead in bps, positive up; None when there is no price younger than the limit."""
         if self.px is None or self._premium_bps is None or now_ns - self._recv_ns > self._stale_ns:
             return None
-        lead = (self.px / fair_px - 1.0) * 1e4 - self._premium_bps
+        lead = log(self.px / fair_px) * 1e4 - self._premium_bps
         # Plus zero: a bound of zero would otherwise answer with a zero that has a sign.
         return max(-self._max_bps, min(self._max_bps, lead)) + 0.0
 

@@ -110,7 +110,11 @@ class Quoted:
             0.0,
         )
         glft = min(params.glft_bps_max, choice.half_bps / margin)
-        half = max(params.half_spread_bps_min, break_even + glft)
+        # The parts are judged one by one. Two solutions of one quote, each up to half a minute old,
+        # may differ by more than what is made of it may.
+        half = fsum(
+            (record.fee_bps, record.adverse_selection_bps, record.glft_bps, record.half_min_bps)
+        )
         risk = params.gamma_per_bp * sigma**2
         return Base(
             x=record.position_sz / record.q_max_sz,

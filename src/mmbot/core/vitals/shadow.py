@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from math import expm1, fsum, log, nan, sqrt
+from math import exp, expm1, fsum, log, nan, sqrt
 from statistics import median
 
 from mmbot.core.estimators.drift import DriftParams
@@ -165,7 +165,8 @@ class ShadowDrift:
     The filter of a drift whose price is seen exactly: dm = -kappa m dt + g (dp - m dt).
 
     g = P/sigma^2 with P' = -2 kappa P + sigma_m^2 - P^2/sigma^2: model of Harvey (1989) with the
-    observation noise left out. Innovations beyond the gate are cut as a jump would be.
+    observation noise left out. Innovations beyond the gate are cut as a jump would be. A step is
+    solved exactly, because a filter that is told of large drifts forgets within a second.
     """
 
     __slots__ = ("_last", "_params", "_var", "mean_bps_per_s")
@@ -202,12 +203,18 @@ class ShadowDrift:
         v = (mid / last[1] - 1.0) * 1e4 - self.mean_bps_per_s * dt_s
         nis = v * v / (sigma2 * dt_s)
         cut = min(1.0, self._params.nis_max / nis) if nis > 0 else 1.0
-        self.mean_bps_per_s += -kappa * self.mean_bps_per_s * dt_s + self._var / sigma2 * v * cut
-        self._var += dt_s * (sigma_m2 - 2 * kappa * self._var - self._var**2 / sigma2)
+        gain = self._var / (sigma2 + self._var * dt_s)
+        self.mean_bps_per_s = self.mean_bps_per_s * exp(-kappa * dt_s) + gain * v * cut
+        # The Riccati equation with its two stationary values, of which one attracts.
+        root = sqrt(kappa**2 + sigma_m2 / sigma2)
+        upper, lower = sigma2 * (root - kappa), -sigma2 * (root + kappa)
+        left = (self._var - upper) / (self._var - lower) * exp(-2 * root * dt_s)
+        self._var = (upper - lower * left) / (1.0 - left)
 
     def jump_bps_per_s(self, vol_bps_rt_s: float) -> float:
         """What one innovation at the gate teaches: jumps split over two samples are not cut."""
-        gain = (self._var or 0.0) / vol_bps_rt_s**2
+        var = self._var or 0.0
+        gain = var / (vol_bps_rt_s**2 + var)
         return sqrt(self._params.nis_max) * vol_bps_rt_s * gain
 
     def sd_bps_per_s(self) -> float:
@@ -231,7 +238,7 @@ class ShadowReference:
 
     def lead_bps(self, now_ns: int, px: float, fair_px: float) -> float:
         """The bounded lead, positive up."""
-        gap = (px / fair_px - 1.0) * 1e4
+        gap = (log(px) - log(fair_px)) * 1e4
         if self._premium is None:
             self._premium = gap
         else:

@@ -65,6 +65,11 @@ class _Still:
             self._value, self.since_ns, self.is_raised = value, now_ns, False
         return (now_ns - self.since_ns) / NS_PER_S
 
+    def restart(self) -> None:
+        """Count from the next look on, unless it has lasted too long already."""
+        if not self.is_raised:
+            self._value = None
+
 
 class Slow:
     """Speed limits of intensity and adverse law, and whatever stands still or is capped."""
@@ -92,6 +97,16 @@ class Slow:
     def is_well(self) -> bool:
         """Whether no violation stands."""
         return not self.standing
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing stands still; what is at its bound does what it must, for too long."""
+        return not any(each.is_raised for each in self._still.values())
+
+    def reset_gap(self) -> None:
+        """The link was lost: what was about to be learnt is lost too, so the clocks begin anew."""
+        for each in self._still.values():
+            each.restart()
 
     def intensity(self, record: Diagnostics, facts: Facts, dt_s: float) -> Iterator[Reading]:
         """A, k, a0 and a1 as served, and inside what their speed and their floors allow."""

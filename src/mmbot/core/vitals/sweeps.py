@@ -142,7 +142,7 @@ class Sweeps:
             if not self._is_known(side, now_ns):
                 self._odds = (now_ns, expected + params.danger_log_odds)
             self._remember(side, now_ns, max(params.depth_bps_min, span_bps), hold_px)
-        elif observed - expected >= 0.5 * params.danger_log_odds and self._filled is not None:
+        elif self._filled is not None and 0 < params.danger_log_odds <= 2 * (observed - expected):
             filled_ns, side = self._filled
             if now_ns - filled_ns <= 3 * NS_PER_S:
                 self._odds = (now_ns, observed)

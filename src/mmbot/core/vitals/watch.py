@@ -70,6 +70,7 @@ class Vitals:
         "_sweeps",
         "_tracks",
         "_volatility",
+        "is_sound",
         "is_well",
     )
 
@@ -102,12 +103,20 @@ class Vitals:
         self._calm_ns: int | None = None
         self.is_well = True
         """Whether no violation stands; every decision asks."""
+        self.is_sound = True
+        """
+        The same but for terms at their bound: a market may hold them there for hours.
+
+        Such a one is alarmed about and reduces, which ends with the market's extreme; what ends the
+        run is a term that does not work.
+        """
 
     def reset_gap(self) -> None:
         """The link was lost: what the estimators forget is forgotten here as well."""
         self._drift.reset()
         self._returns.reset()
         self._sweeps.reset_gap()
+        self._slow.reset_gap()
         self._tracks = {key: track for key, track in self._tracks.items() if track.is_raised}
         self._gap_ns = self._checked_ns
 
@@ -146,7 +155,9 @@ class Vitals:
                 found.append(_violation(now_ns, reading, kind, track.since_ns))
         found.extend(self._slow.take(record, facts, self._off))
         # What is raised falls with a reading as well, and nowhere else.
-        self.is_well = self._slow.is_well and not any(t.is_raised for t in self._tracks.values())
+        is_tracked = not any(track.is_raised for track in self._tracks.values())
+        self.is_sound = self._slow.is_sound and is_tracked
+        self.is_well = self._slow.is_well and is_tracked
         return tuple(found)
 
     def _is_after_gap(self, now_ns: int) -> bool:
@@ -214,7 +225,8 @@ class Vitals:
         returns = self._returns
         returns.sample(record.at_ns, record.mid_px)
         figures, spans, blended = returns.returns((short, medium, long))
-        slack = 2.0 * sigma
+        # The estimator may have looked at the mid up to one of its samples earlier.
+        slack = 2.0 * sigma * sqrt(max(1.0, self._settings.trend.sample_s))
         for name, observed, expected in zip(
             ("short", "medium", "long"), (short, medium, long), figures, strict=True
         ):
