@@ -51,3 +51,33 @@ def test_a_sweep_keeps_the_next_orders_away_and_a_restart_does_not_forget_it(
         assert calm["cascade_bid_bps"] == 0.0
         if after["touch_bid_px"] is not None and calm["touch_bid_px"] is not None:
             assert after["touch_bid_px"] < calm["touch_bid_px"]
+
+
+def test_orders_that_outlive_a_killed_run_are_swept_like_any_other(tmp_path: Path) -> None:
+    """The next run had the position of the sweep, and quoted as if nothing had happened."""
+    with exchange(sets=STILL) as venue:
+        sets = [f"emulator.url={venue.url}", f"state_dir={tmp_path / 'state'}", "risk.warm_s=0"]
+        with daemon(tmp_path / "first", config=CONFIG, sets=sets) as bot:
+            bot.wait_event("quote.moved")
+            bot.wait_for("bids", lambda _: sum(o["side"] == "B" for o in venue.resting()) > 3)
+            # One fill that it lives to store, so that there is a ledger.
+            best = max(float(o["limitPx"]) for o in venue.resting() if o["side"] == "B")
+            venue.control("trade", coin="HYPE", side="A", px=best, sz=1e6)
+            bot.wait_event("fill.booked")
+            bot.wait_for("bids", lambda _: sum(o["side"] == "B" for o in venue.resting()) > 3)
+            bot.process.kill()
+            bot.process.wait()
+        bids = [float(o["limitPx"]) for o in venue.resting() if o["side"] == "B"]
+        assert len(bids) > 3
+        venue.control("trade", coin="HYPE", side="A", px=min(bids), sz=1e6)
+        with daemon(tmp_path / "second", config=CONFIG, sets=sets) as again:
+            again.wait_event("quote.moved")
+            again.wait_event("ledger.caught_up")
+            again.stop()
+    first = next(r for r in again.records() if r["event"] == "quote.moved")
+    assert first["q_frac"] > 0.05
+    assert first["cascade_bid_bps"] > 3.0
+    assert first["cascade_ask_bps"] == 0.0
+    replay = start("replay", str(tmp_path / "second"))
+    out, err = replay.communicate(timeout=60)
+    assert replay.returncode == 0, out + err

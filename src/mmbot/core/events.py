@@ -370,6 +370,18 @@ class DayBegan(msgspec.Struct, frozen=True, gc=False, tag="day"):
     pnl_usd: float
 
 
+class LedgerEnds(msgspec.Struct, frozen=True, gc=False, tag="ledger"):
+    """
+    What earlier runs have seen of our fills, given before the first snapshot.
+
+    `venue_ms` is the venue's time of the last one; a fill of ours that the first snapshot tells of
+    and that is later came while nobody looked.
+    """
+
+    recv_ns: int
+    venue_ms: int
+
+
 Event = (
     Bbo
     | Book
@@ -393,5 +405,6 @@ Event = (
     | AccountRead
     | Measured
     | DayBegan
+    | LedgerEnds
     | Listing
 )

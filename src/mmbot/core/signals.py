@@ -159,12 +159,11 @@ class Signals:
 
         `exposure_lots` is what is left of each side, bid before ask. Returns the bursts found.
         """
-        if not self._fills:
+        fair = book.fair_ticks or book.last_mid_ticks
+        if not self._fills or fair is None:
+            # What came before there was a book is judged as soon as there is one.
             return []
         fills, self._fills = self._fills, []
-        fair = book.fair_ticks or book.last_mid_ticks
-        if fair is None:
-            return []
         left = {BUY: exposure_lots[0], SELL: exposure_lots[1]}
         for fill in fills:
             left[fill.side] += fill.sz_lots

@@ -32,6 +32,7 @@ from mmbot.core.events import (
     Fill,
     Funding,
     JournalLag,
+    LedgerEnds,
     LinkLost,
     LinkUp,
     Listing,
@@ -91,6 +92,7 @@ class Kind(IntEnum):
     MEASURED = 52
     DAY = 53
     LISTING = 54
+    LEDGER = 55
 
 
 EVENT_KINDS: Final[Mapping[type, Kind]] = {
@@ -117,6 +119,7 @@ EVENT_KINDS: Final[Mapping[type, Kind]] = {
     Measured: Kind.MEASURED,
     DayBegan: Kind.DAY,
     Listing: Kind.LISTING,
+    LedgerEnds: Kind.LEDGER,
 }
 
 

@@ -27,6 +27,9 @@ class Ledger:
             made before this program traded here.
         pool: Writes, in the order in which it is asked.
         log: Hears of fills that came while no daemon ran, and of a store that cannot be written.
+
+    Attributes:
+        last_ms: Venue's time of the last fill in it when this run began; None while it is empty.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Ledger:
         self._began_ms = clock() // NS_PER_MS
         totals = store.ledger()
         self._since_ms = self._began_ms if totals is None else totals.first_ms
+        self.last_ms = None if totals is None else totals.last_ms
 
     def take(self, fills: Sequence[Fill]) -> None:
         """Store what is not stored yet; returns at once."""

@@ -355,6 +355,8 @@ class _Run:
         keeper.start()
         stack.callback(keeper.end)
 
+        ledger = Ledger(store, latches, facts.instrument, self.log, wall_clock_ns)
+
         def latch(reason: KillReason) -> None:
             self._latches.append(latches.submit(store.latch, reason))
             self._report = report = killreport.tripped(trader, config, reason)
@@ -378,7 +380,8 @@ class _Run:
             remember=lambda memory: self._store(latches, store, memory),
             day=store.load_day(),
             remember_day=lambda day: self._store_day(latches, store, day),
-            keep_fills=Ledger(store, latches, facts.instrument, self.log, wall_clock_ns).take,
+            keep_fills=ledger.take,
+            ledger_ms=ledger.last_ms,
             journal=self.journal,
             jitter=random.Random(os.urandom(8)),  # noqa: S311 - spreads reconnects, guards nothing
         )

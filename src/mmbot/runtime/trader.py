@@ -25,6 +25,7 @@ from mmbot.core.events import (
     DayBegan,
     Event,
     Fill,
+    LedgerEnds,
     LinkLost,
     LinkUp,
     Snapshot,
@@ -105,6 +106,7 @@ class Trader:
         memory: What an earlier run remembered of sweeps, or None.
         remember: Stores that memory whenever it changes; returns at once.
         keep_fills: Stores fills as the venue tells them, again and again; returns at once.
+        ledger_ms: Venue's time of the last fill that earlier runs have stored, or None.
         on_end: Called once, when nothing rests or the venue cannot be reached.
         journal: Records every input before it is acted on, and every decision; None for none.
     """
@@ -130,6 +132,7 @@ class Trader:
         day: Day | None = None,
         remember_day: Callable[[Day], None] | None = None,
         keep_fills: Callable[[Sequence[Fill]], None] | None = None,
+        ledger_ms: int | None = None,
     ) -> None:
         self.instrument = instrument
         self.started_ns = ports.clock()
@@ -148,6 +151,8 @@ class Trader:
         if day is not None:
             began = DayBegan(self.started_ns, day.number, day.base_usd, day.pnl_usd)
             self.engine.apply(began)
+        if ledger_ms is not None:
+            self.engine.apply(LedgerEnds(self.started_ns, ledger_ms))
         self._day = day
         self._remember_day = remember_day
         self._keep_fills = keep_fills
@@ -346,10 +351,7 @@ class Trader:
         finally:
             self._deciding = False
         self.decide(recv_ns)
-        if self._fills:
-            # After the orders have left.
-            fills, self._fills = self._fills, []
-            self._book_fills(fills)
+        self._hand_on_fills()
 
     def _watch_clock(self, now_ns: int) -> None:
         """Tell the engine when our clock was set, or every frame after it looks late or early."""
@@ -412,6 +414,9 @@ class Trader:
             self._deciding = False
         self._teller.later(decision)
         self._trip_if_killed()
+        # The fills before what they are remembered by: killed in between, the next run must not
+        # take them for news.
+        self._hand_on_fills()
         self._keep_memory()
         closing.after_decision()
         # What sending told us (a request counted, a refusal over HTTP) is looked at next.
@@ -431,6 +436,12 @@ class Trader:
             self._memory = memory
             if self._remember is not None:
                 self._remember(memory)
+
+    def _hand_on_fills(self) -> None:
+        """Have the fills of the stream stored, after the orders have left."""
+        if self._fills:
+            fills, self._fills = self._fills, []
+            self._book_fills(fills)
 
     def _book_fills(self, fills: Sequence[Fill]) -> None:
         if self._keep_fills is not None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from mmbot.core.alarms import Alarms, notional_usd
 from mmbot.core.backoff import Backoff
 from mmbot.core.book import BookState
@@ -29,6 +31,7 @@ from mmbot.core.events import (
     Fill,
     Funding,
     JournalLag,
+    LedgerEnds,
     LinkLost,
     LinkUp,
     Listing,
@@ -56,6 +59,9 @@ from mmbot.core.signals import Signals
 from mmbot.core.slots import SlotState
 from mmbot.core.types import NS_PER_S, Instrument, Mode
 
+_RUN_BITS = 48
+_FAMILY_SHIFT = 64 + _RUN_BITS
+"""Of a cloid, the highest 16 bits are of all runs of this program and the 48 below of one."""
 RESTART_STEP_NS = 5 * NS_PER_S
 """Step of our clock from which estimates begin anew. A smaller one costs them as much time."""
 
@@ -104,6 +110,9 @@ class Intake:
         """By how much the venue's position differed from ours when it was compared last."""
         self._compared = (0, 0)
         """That position, and the venue's time of it."""
+        self._family = cloid_prefix >> _RUN_BITS
+        self._ledger_ms: int | None = None
+        """Time of the last fill that earlier runs have seen; None where nothing is known of it."""
         self._is_stopping = False
         self._is_unrecorded = False
         self._notes: list[Note] = []
@@ -134,6 +143,7 @@ class Intake:
             Measured: self._on_measured,
             Listing: self.premises.on_listing,
             DayBegan: self._on_day,
+            LedgerEnds: self._on_ledger,
         }
 
     @property
@@ -352,6 +362,7 @@ class Intake:
             fills, payments = self.position.start(event.position_lots, mark_ticks, event.venue_ms)
             for fill in (*fills, *event.fills):
                 self._on_fill(fill)
+            self._catch_up(event)
             for payment in payments:
                 self._on_funding(payment)
             self._note(
@@ -380,6 +391,24 @@ class Intake:
         self._snapshot_ns = event.recv_ns
         self._value(event.recv_ns)
         self._weigh(event.equity_usd, event.maintenance_usd, event.recv_ns)
+
+    def _catch_up(self, event: Snapshot) -> None:
+        """
+        Let what was filled between two runs count as a sweep, if it was one.
+
+        Orders that outlive a killed run are swept like any other. They are in the position of the
+        snapshot, so nothing is booked; what came after its time was booked just now.
+        """
+        since_ms = self._ledger_ms
+        if since_ms is None:
+            return
+        for fill in event.fills:
+            is_ours = fill.cloid is not None and fill.cloid >> _FAMILY_SHIFT == self._family
+            if is_ours and since_ms < fill.venue_ms <= event.venue_ms:
+                self.signals.on_fill(msgspec.structs.replace(fill, is_snapshot=True))
+
+    def _on_ledger(self, event: LedgerEnds) -> None:
+        self._ledger_ms = event.venue_ms
 
     def _on_account(self, event: AccountRead) -> None:
         """Compare the venue's position with ours; a difference is adopted by a snapshot alone."""
