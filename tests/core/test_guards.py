@@ -248,3 +248,35 @@ def test_stuck_for_long_the_engine_asks_to_leave_only_where_that_is_switched_on_
         first = next(why for why in asked if why is not None)
         assert "stuck against a trend" in first
         assert asked.index(first) > 60
+
+
+def test_a_sweep_of_orders_that_are_just_being_moved_is_a_sweep() -> None:
+    """
+    What a move asks for does not rest: the venue refuses it for an order that was filled.
+
+    Counted as if it did, it made a whole side that was taken in one message look like half of it.
+    """
+    it = Rig(
+        params(
+            risk={"max_position_usd": 500.0, "capital_usd": 100.0},
+            ladder={"rungs": 4, "spacing_bps": 0.5},
+        ),
+        equity_usd=100.0,
+    )
+    rest(it, 5)
+    asks = it.side(Side.SELL)
+    it.move_to(26.2 * (1 - 12e-4))
+    it.wait(0.3)
+    it.tell_book()
+    it.execute = lambda batch: None  # type: ignore[method-assign]
+    it.decide()
+    moving = {move.cloid for move in it.batches[-1].moves}
+    assert moving >= {order.cloid for order in asks[:-1]}
+    del it.execute
+    it.wait(0.02)
+    for order in asks:
+        it.fill(order, order.sz_lots)
+    it.decide()
+
+    (seen,) = [note for note in it.notes if note.event == "cascade.seen"]
+    assert (seen.facts["side"], seen.facts["trigger"]) == ("sell", "share")

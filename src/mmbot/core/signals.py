@@ -152,19 +152,19 @@ class Signals:
         return bool(self._fills)
 
     def settle_fills(
-        self, now_ns: int, book: BookState, exposure_lots: tuple[int, int]
+        self, now_ns: int, book: BookState, resting_lots: tuple[int, int]
     ) -> list[Burst]:
         """
         Judge the fills that came since the last decision, message by message.
 
-        `exposure_lots` is what is left of each side, bid before ask. Returns the bursts found.
+        `resting_lots` is what is left of each side, bid before ask. Returns the bursts found.
         """
         fair = book.fair_ticks or book.last_mid_ticks
         if not self._fills or fair is None:
             # What came before there was a book is judged as soon as there is one.
             return []
         fills, self._fills = self._fills, []
-        left = {BUY: exposure_lots[0], SELL: exposure_lots[1]}
+        left = {BUY: resting_lots[0], SELL: resting_lots[1]}
         for fill in fills:
             left[fill.side] += fill.sz_lots
         found: list[Burst] = []

@@ -84,8 +84,8 @@ class Watch(Intake):
         if not self.signals.has_fills:
             return
         orders = self.orders
-        exposure = (orders.exposure_lots(BUY), orders.exposure_lots(SELL))
-        for burst in self.signals.settle_fills(now_ns, self.book, exposure):
+        resting = (orders.resting_lots(BUY), orders.resting_lots(SELL))
+        for burst in self.signals.settle_fills(now_ns, self.book, resting):
             self._note(
                 "cascade.seen",
                 "warning",

@@ -71,6 +71,16 @@ class Legs:
             self._add_up()
         return self._exposure[side < 0]
 
+    def resting_lots(self, side: Side) -> int:
+        """
+        What is known to rest on a side, by the last word on each order.
+
+        Neither a placement that is on its way counts nor the new leg of a move: where the old leg
+        was just filled, the venue refuses the move, which the exposure has to count until it does.
+        """
+        placing = SlotState.PLACING
+        return sum(slot.rest_lots for slot in self.side(side) if slot.state is not placing)
+
     def worst_lots(self, side: Side) -> int:
         """
         The bound of the position limit itself: all that could still be bought, or sold.
