@@ -43,6 +43,8 @@ def facts_of(engine: Engine) -> Facts:
     instrument, signals = engine.instrument, engine.signals
     bids, asks = engine._digest.live_px(engine.orders)
     intensity, adverse = signals.intensity.served, signals.adverse.view()
+    filled = tuple(engine._filled)
+    engine._filled.clear()
     return Facts(
         fee_bps=engine._fee_bps,
         funding_bps_per_h=signals.funding_bps_per_h,
@@ -53,6 +55,7 @@ def facts_of(engine: Engine) -> Facts:
         a1=adverse.a1,
         tape_events=intensity.events,
         taker_fills=engine.position.taker_fills,
+        filled=filled,
         live_bid_px=instrument.px(max(bids)) if bids else None,
         live_ask_px=instrument.px(min(asks)) if asks else None,
         is_k_bounded=signals.intensity.is_bounded,

@@ -7,6 +7,7 @@ decision.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -58,10 +59,12 @@ from mmbot.core.risk import Day, Limits, Risk
 from mmbot.core.signals import Signals
 from mmbot.core.slots import SlotState
 from mmbot.core.types import NS_PER_S, Instrument, Mode
+from mmbot.core.vitals import Filled
 
 _RUN_BITS = 48
 _FAMILY_SHIFT = 64 + _RUN_BITS
 """Of a cloid, the highest 16 bits are of all runs of this program and the 48 below of one."""
+_FILLED_MAX = 200
 RESTART_STEP_NS = 5 * NS_PER_S
 """Step of our clock from which estimates begin anew. A smaller one costs them as much time."""
 
@@ -113,6 +116,8 @@ class Intake:
         self._family = cloid_prefix >> _RUN_BITS
         self._ledger_ms: int | None = None
         """Time of the last fill that earlier runs have seen; None where nothing is known of it."""
+        self._filled: deque[Filled] = deque(maxlen=_FILLED_MAX)
+        """What the vitals have not been told of yet."""
         self._is_stopping = False
         self._is_unrecorded = False
         self._notes: list[Note] = []
@@ -224,6 +229,8 @@ class Intake:
         edge_bps = self.markouts.on_fill(fill, self.book)
         self.signals.on_fill(fill)
         px, sz = self.instrument.px(fill.px_ticks), self.instrument.sz(fill.sz_lots)
+        if not fill.is_taker and not fill.is_snapshot:
+            self._filled.append(Filled(fill.venue_ms, fill.side, fill.oid, px, sz))
         self._reconciler.requests.earn(px * sz * self.instrument.request_credit)
         cloid = slot.cloid if slot is not None else fill.cloid
         self._notes.append(

@@ -126,6 +126,8 @@ class Watch(Intake):
         instrument, signals = self.instrument, self.signals
         bids, asks = self._digest.live_px(self.orders)
         intensity, adverse = signals.intensity.served, signals.adverse.law
+        filled = tuple(self._filled)
+        self._filled.clear()
         return Facts(
             fee_bps=self._fee_bps,
             funding_bps_per_h=signals.funding_bps_per_h,
@@ -136,6 +138,7 @@ class Watch(Intake):
             a1=adverse.a1,
             tape_events=intensity.events,
             taker_fills=self.position.taker_fills,
+            filled=filled,
             live_bid_px=instrument.px(max(bids)) if bids else None,
             live_ask_px=instrument.px(min(asks)) if asks else None,
             is_k_bounded=signals.intensity.is_bounded,

@@ -4,6 +4,7 @@ from mmbot.core.vitals.expectation import (
     EXPECTATIONS,
     Expectation,
     Facts,
+    Filled,
     Kind,
     Violation,
 )
@@ -13,6 +14,7 @@ __all__ = [
     "EXPECTATIONS",
     "Expectation",
     "Facts",
+    "Filled",
     "Kind",
     "Settings",
     "Violation",

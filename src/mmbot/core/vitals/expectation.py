@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from mmbot.core.types import Side
+
 
 class Kind(Enum):
     """How a term can fail."""
@@ -50,6 +52,16 @@ class Expectation(msgspec.Struct, frozen=True):
     """More than expected is no fault: a protection that knows more than the record shows."""
 
 
+class Filled(NamedTuple):
+    """A fill of an order of ours that rested, as the venue told it."""
+
+    venue_ms: int
+    side: Side
+    oid: int
+    px: float
+    sz: float
+
+
 class Facts(msgspec.Struct, frozen=True, gc=False):
     """
     What the engine was told, taken where it came in: before any estimator, quoter or ladder.
@@ -72,6 +84,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     """Public aggressor events that the estimators have counted and not yet forgotten."""
     taker_fills: int
     """Fills of ours so far that took: an order of somebody else on the account is no sweep."""
+    filled: tuple[Filled, ...]
+    """Fills of orders that rested since the facts before."""
     live_bid_px: float | None
     live_ask_px: float | None
     is_k_bounded: bool = False

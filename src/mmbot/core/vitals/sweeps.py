@@ -8,14 +8,14 @@ from typing import NamedTuple
 from mmbot.core.diagnostics import Diagnostics
 from mmbot.core.estimators.cascade import CascadeParams
 from mmbot.core.types import NS_PER_S, Side
-from mmbot.core.waterfall import Waterfall
+from mmbot.core.vitals.expectation import Facts, Filled
 
 _TELL_S = 1.5
 """Records farther apart do not tell fills of one second from fills of many."""
 
 _SAME_S = 2.0
 _SURE = 1.15
-"""A sweep is called one only well beyond the thresholds: prices of orders lag those wanted."""
+"""A sweep is called one only well beyond the thresholds: the decay is estimated all the time."""
 
 _P_TINY = 1e-12
 
@@ -56,16 +56,14 @@ class Sweeps:
         "_inherited_ns",
         "_is_gap",
         "_last",
-        "_lots_per_coin",
         "_odds",
         "_params",
         "_taker_fills",
         "memories",
     )
 
-    def __init__(self, params: CascadeParams, lots_per_coin: int) -> None:
+    def __init__(self, params: CascadeParams) -> None:
         self._params = params
-        self._lots_per_coin = lots_per_coin
         self._base = _log_odds(params.danger_p)
         self._last: Diagnostics | None = None
         self._filled: tuple[int, Side] | None = None
@@ -121,10 +119,10 @@ class Sweeps:
         """The link was lost: what filled meanwhile was told at once, and no record shows it."""
         self._is_gap = True
 
-    def see(self, record: Diagnostics, taker_fills: int) -> None:
-        """Take every record, in order, and how many fills so far were no maker's."""
-        is_ours = taker_fills == self._taker_fills
-        self._taker_fills = taker_fills
+    def see(self, record: Diagnostics, facts: Facts) -> None:
+        """Take every record, in order, with what was told before it."""
+        is_ours = facts.taker_fills == self._taker_fills
+        self._taker_fills = facts.taker_fills
         now_ns, last, self._last = record.at_ns, self._last, record
         observed = self.observed_odds(record)
         is_gap, self._is_gap = self._is_gap, False
@@ -135,7 +133,7 @@ class Sweeps:
                 self._inherited_ns = now_ns + int(15 * 60 * NS_PER_S)
             return
         expected = self.expected_odds(now_ns)
-        swept = self._swept(last, record) if is_ours else None
+        swept = self._swept(last, record, facts.filled) if is_ours else None
         params = self._params
         if swept is not None:
             side, span_bps, hold_px = swept
@@ -158,9 +156,9 @@ class Sweeps:
         return memory is not None and now_ns - memory.at_ns <= _SAME_S * NS_PER_S
 
     def _swept(
-        self, last: Diagnostics, record: Diagnostics
+        self, last: Diagnostics, record: Diagnostics, filled: tuple[Filled, ...]
     ) -> tuple[Side, float, float | None] | None:
-        """Side, span and deepest price of a sweep since the last record."""
+        """Side, span and deepest price of a sweep since the last record, where it is certain."""
         moved = record.position_sz - last.position_sz
         if not moved:
             return None
@@ -168,26 +166,24 @@ class Sweeps:
         self._filled = (record.at_ns, side)
         if record.at_ns - last.at_ns > _TELL_S * NS_PER_S:
             return None
-        falls = last.bids if side > 0 else last.asks
         exposure_sz = last.bid_exposure_sz if side > 0 else last.ask_exposure_sz
-        if not falls or exposure_sz <= 0:
+        ours = [fill for fill in filled if fill.side is side]
+        if not ours or exposure_sz <= 0 or len({fill.venue_ms for fill in ours}) > 1:
             return None
-        params, k = self._params, last.k_measured_per_bp
-        # Of all that is wanted, part may not rest yet: no more rungs were taken than were paid for.
-        wanted_lots = sum(fall.sz_lots for fall in falls)
-        moved_lots = abs(moved) * self._lots_per_coin
-        taken = _taken(falls, min(moved_lots, wanted_lots * abs(moved) / exposure_sz))
-        span_bps = taken[-1].depth_bps - taken[0].depth_bps
-        # More than rested there is somebody else's order on this account.
-        is_whole = 0.98 <= abs(moved) / exposure_sz <= 1.02
+        # The taker's own prints may have taught a smaller decay before his fills were judged.
+        params, k = self._params, min(last.k_measured_per_bp, record.k_measured_per_bp)
+        prices = [fill.px for fill in ours]
+        span_bps = (max(prices) - min(prices)) / last.fair_px * 1e4
+        # Not of what was wanted: part of that may not rest yet, or elsewhere. And more than rested
+        # there is somebody else's order on this account.
+        is_whole = 0.98 <= sum(fill.sz for fill in ours) / exposure_sz <= 1.02
         by_share = is_whole and (
             span_bps * k >= _SURE * params.share_span_decays_min
-            or len(taken) >= params.share_orders_min
+            or len({fill.oid for fill in ours}) >= params.share_orders_min
         )
         if not by_share:
             return None
-        hold_px = last.fair_px * (1.0 - side * taken[-1].depth_bps * 1e-4)
-        return side, span_bps, hold_px
+        return side, span_bps, min(prices) if side > 0 else max(prices)
 
     def _remember(self, side: Side, now_ns: int, swept_bps: float, hold_px: float | None) -> None:
         params, before = self._params, self.memories.get(side)
@@ -209,13 +205,3 @@ class Sweeps:
                 hold_px = deeper(hold_px or 0.0, held_px or 0.0) if both else None
         depth_bps = min(params.extra_bps_max, depth_bps)
         self.memories[side] = Memory(now_ns, depth_bps, hold_px)
-
-
-def _taken(falls: tuple[Waterfall, ...], lots: float) -> tuple[Waterfall, ...]:
-    """The rungs that make so many lots, nearest first."""
-    total = 0.0
-    for count, fall in enumerate(falls, 1):
-        total += fall.sz_lots
-        if total >= lots - 0.5:
-            return falls[:count]
-    return falls

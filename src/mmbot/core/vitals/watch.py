@@ -88,7 +88,7 @@ class Vitals:
         self._off = off
         self._quoted = Quoted(settings, instrument)
         self._slow = Slow(settings)
-        self._sweeps = Sweeps(settings.cascade, instrument.lots_per_coin)
+        self._sweeps = Sweeps(settings.cascade)
         self._volatility = ShadowVolatility(settings.volatility)
         self._returns = ShadowReturns(settings.trend)
         self._drift = ShadowDrift(settings.drift)
@@ -132,7 +132,7 @@ class Vitals:
 
         Each is reported once, and again only after it was mended. `facts` are of the same moment.
         """
-        self._sweeps.see(record, facts.taker_fills)
+        self._sweeps.see(record, facts)
         last_ns, now_ns = self._checked_ns, record.at_ns
         if record.mode == _HALT or (last_ns is not None and now_ns - last_ns < _STEP_NS):
             return ()
