@@ -127,7 +127,8 @@ class Finisher:
                 account = stage.venue.account(stage.user)
                 account.requests_used = budgets.cap(account, stage.venue.state.params) + _SPENT
                 stage.dialer.cut()
-                wait_s = self._pace.slack_s
+                # Which may have to wait for its turn in the weight of the address.
+                wait_s = self._pace.slack_s + (_MINUTE_S if self._pace.has_minutes else 0.0)
             case Finish.SETTLEMENT:
                 if not stage.position_sz():
                     # Nothing is lost: there is a market less to trade, and that is the reason.
