@@ -85,6 +85,7 @@ class Finisher:
         self._stage = stage
         self._finish = finish
         self._pace = pace
+        self._lost_ns: int | None = None
         self.must = TRIGGERS[finish] if finish in _EARLY else None
         self.codes = frozenset({Exit.OK})
 
@@ -153,6 +154,7 @@ class Finisher:
                 wait_s = OVER * (_NOTICED_S + kill.unwell_s) + self._pace.slack_s
             case Finish.UNKNOWN_ORDER:
                 faults.update({"lose": _LOST, "refuse_info": [500] * _REFUSALS})
+                self._look_for_loss()
                 wait_s = OVER * kill.unknown_s + self._pace.slack_s
         stage.driver.settle()
         return wait_s
@@ -176,10 +178,21 @@ class Finisher:
         A side may be off after two sweeps and the other stand still; and who waits for the weight
         of a minute to read his account sends nothing.
         """
-        faults = self._stage.exchange.faults
+        stage = self._stage
         if self._finish is Finish.REJECTS:
-            return _REFUSALS - len(faults.refuse_batch) < _REJECTS
-        return self._finish is Finish.UNKNOWN_ORDER and faults.lose == _LOST
+            return _REFUSALS - len(stage.exchange.faults.refuse_batch) < _REJECTS
+        if self._finish is not Finish.UNKNOWN_ORDER:
+            return False
+        due_s = stage.config.kill.unknown_s + self._pace.slack_s
+        return self._lost_ns is None or stage.sim.clock() - self._lost_ns < due_s * NS_PER_S
+
+    def _look_for_loss(self) -> None:
+        """Remember when the first request was lost, to a second."""
+        stage = self._stage
+        if stage.exchange.faults.lose < _LOST:
+            self._lost_ns = stage.sim.clock()
+        elif not stage.endings:
+            stage.sim.call_at(stage.sim.clock() + NS_PER_S, self._look_for_loss)
 
     @property
     def _asset_id(self) -> int:
