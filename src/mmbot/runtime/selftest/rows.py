@@ -165,7 +165,10 @@ def _moved(session: Session) -> None:
 def _leaning(session: Session) -> None:
     if not session.config.book.micro_bps_max:
         raise Skip("book.micro_bps_max = 0: the mid is the fair price")
-    session.stage.half_bps, session.stage.lean = 4.0, 0.7
+    stage = session.stage
+    stage.half_bps, stage.lean = 4.0, 0.7
+    # The other market agrees, or its lead would take back what the lean gives.
+    stage.lead_bps = (session.bench.fair_ticks / stage.mid_ticks - 1) * 1e4
     session.bench.seconds(2)
 
 
