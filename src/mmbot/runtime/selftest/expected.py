@@ -32,8 +32,9 @@ _SURE_P: Final = 0.05
 _SIGNAL_MAX: Final = 3.0
 """Deviations of trend and flow that count for the danger."""
 _FADE_ERROR: Final = 0.12
-_JUMP: Final = 0.7
-"""Part of the gate from which a move may be cut."""
+_CALM: Final = 0.8
+_JUMP: Final = 0.9
+"""Parts of the gate: up to the one no move is cut, from the other it may be."""
 _SIGMA_ERROR: Final = 0.1
 """The plain volatility leaves the noise factor of the estimator out."""
 
@@ -121,8 +122,14 @@ class Model:
         gain = (sd / sigma) ** 2
         kappa = 1 / params.tau_s if params.is_mean_reverting else 0.0
         self._drift_doubt *= 1 - min(1.0, gain + kappa)
-        if last is not None and abs(mid / last - 1) * 1e4 > _JUMP * sqrt(params.nis_max) * sigma:
-            self._drift_doubt = max(self._drift_doubt, sqrt(params.nis_max) * sigma * gain)
+        gate_bps = sqrt(params.nis_max) * sigma
+        if last is not None and abs(mid / last - 1) * 1e4 > _JUMP * gate_bps:
+            self._drift_doubt = max(self._drift_doubt, gate_bps * gain)
+
+    @property
+    def calm_bps(self) -> float:
+        """Move in a second that is surely not cut as a jump."""
+        return _CALM * sqrt(self._config.drift.nis_max) * self.sigma
 
     def relinked(self) -> None:
         """The link was lost: prices before it are forgotten."""

@@ -231,7 +231,8 @@ def _volatile(sign: int) -> Callable[[Session], None]:
     def play(session: Session) -> None:
         # Less in a second than our quotes are away, or they would be taken.
         half_bps = session.model.half(session.facts).half_bps
-        session.shake(min(6.0, 0.7 * half_bps), 44)
+        session.bench.seconds(1)
+        session.shake(min(6.0, 0.7 * half_bps), 56)
         x = min(_WIDE_X, session.growing_x_max())
         if x < 0.1:
             raise Skip("risk: the side that adds to a position has no order at this size")

@@ -135,10 +135,17 @@ class Session:
             self.bench.second()
 
     def shake(self, bps: float, span_s: int) -> None:
-        """Two seconds up, two down: volatility whose moves do not follow from one another."""
-        move = self.steps(bps)
+        """
+        Two seconds up, two down: volatility whose moves do not follow from one another.
+
+        They grow with it, so that none is cut as a jump: what is cut of one is missing where the
+        next goes back, and would be a drift.
+        """
+        done = 0
         for second in range(span_s - span_s % 4):
-            self.stage.mid_steps += move if second % 4 < 2 else -move
+            if second % 4 == 0:
+                done = self.steps(min(bps, self.model.calm_bps))
+            self.stage.mid_steps += done if second % 4 < 2 else -done
             self.bench.second()
 
     def relink(self) -> None:
