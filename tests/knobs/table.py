@@ -207,7 +207,7 @@ TABLE: Final[dict[str, Knob]] = {
     "ladder.spacing_vol_s": Knob(60, core.wandering, PATIENT),
     "ladder.spacing_hold_ratio": Knob(1.1, core.wandering, PATIENT),
     "ladder.order_usd_min": Knob(15, core.wandering, PATIENT),
-    "ladder.depth_bps_max": Knob(7, core.wandering, PATIENT),
+    "ladder.depth_bps_max": Knob(9, core.wandering, PATIENT),
     "reconcile.hold_bps": Knob(3, core.wandering, PATIENT),
     "reconcile.hold_bps_max": Knob(10, core.wandering_scarce, PATIENT),
     "reconcile.hold_s": Knob(60, lean.tiring, PATIENT),

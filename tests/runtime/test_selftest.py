@@ -202,6 +202,12 @@ def test_a_live_run_proves_itself_with_the_instrument_of_the_venue() -> None:
         "quoter.half_spread_bps_min=3",
         "risk.max_position_usd=100",
         "instrument.coin='BTC'",
+        "risk.capital_usd=1e7",
+        "ladder.is_on_grid=false",
+        "ladder.gap_growth=2",
+        "ladder.spacing_vol_s=600",
+        "adverse.a1_max=0",
+        "cascade.danger_p=0.5",
     ],
 )
 def test_other_settings_of_a_healthy_program_pass(key: str) -> None:
@@ -209,6 +215,70 @@ def test_other_settings_of_a_healthy_program_pass(key: str) -> None:
     report = run_selftest(load(CONFIGS / "emulator.toml", [key]))
 
     assert [f"{row.name}: {row.text}" for row in report.failed] == []
+
+
+@pytest.mark.parametrize("capital_usd", [15_000, 1_000_000, 10_000_000])
+def test_a_large_account_finds_a_touch_as_large(capital_usd: float) -> None:
+    """A position that cannot be had on the stage would keep every such account from trading."""
+    config = load(CONFIGS / "hype.toml", [f"risk.capital_usd={capital_usd}"])
+    report = run_selftest(config, rows=["guard", "touch", "hold"])
+
+    assert [(row.status, row.text) for row in report.rows] == [(Status.OK, "")] * 6
+
+
+@pytest.mark.parametrize("coin", ["hyna:HYPE", "flx:HYPE"])
+def test_a_twin_that_leads_is_alive_on_the_stage(coin: str) -> None:
+    """Delisted there, or unknown to it: the run asks the venue, the stage lists it either way."""
+    config = load(CONFIGS / "hype.toml", [f"reference.coin='{coin}'"])
+    report = run_selftest(config, rows=["reference", "book"])
+
+    assert [(row.status, row.text) for row in report.rows] == [(Status.OK, "")] * 4
+    assert all(abs(row.observed_bps or 0.0) > 1.0 for row in report.rows)
+
+
+def test_a_market_at_another_price_leads_by_its_moves_alone() -> None:
+    """What a coin costs is no lead: one of 84,000 USD beside one of 9.5."""
+    config = load(CONFIGS / "hype.toml", ["reference.coin='BTC'"])
+    report = run_selftest(config, rows=["half_min", "reference"])
+
+    assert [(row.status, row.text) for row in report.rows] == [(Status.OK, "")] * 3
+
+
+@pytest.mark.parametrize(
+    ("key", "row"),
+    [
+        ("book.micro_bps_max=0.2", "book/leaning"),
+        ("quoter.half_spread_bps_min=30", "fee/up"),
+        ("quoter.funding_bps_max=0.2", "funding/paid"),
+    ],
+)
+def test_a_row_that_would_look_the_same_with_its_term_dead_is_unseen(key: str, row: str) -> None:
+    """It says ok of something else: that nothing moved where nothing was to move."""
+    report = run_selftest(load(CONFIGS / "emulator.toml", [key]), rows=[row])
+
+    assert [result.status for result in report.rows] == [Status.UNSEEN]
+    assert "what is changed moves the quote by" in report.rows[0].text
+
+
+def test_a_side_in_danger_must_be_empty() -> None:
+    """The pull is asked for by the model as well: orders that stay there are a failure."""
+    config = load(CONFIGS / "emulator.toml", ["cascade.danger_p=0.5"])
+    rows = ["cascade/bids"]
+    assert [row.status for row in run_selftest(config, rows=rows).rows] == [Status.UNSEEN]
+
+    def careless(trader: Trader) -> None:
+        deaf(trader)
+        engine = cast("Any", trader.engine)
+        quote = engine._quoter.quote
+        engine._quoter = SimpleNamespace(
+            quote=lambda **figures: msgspec.structs.replace(
+                quote(**figures), pulls_bid=False, pulls_ask=False
+            ),
+            base_bps=8.0,
+        )
+
+    failed = run_selftest(config, rows=rows, tamper=careless).failed
+    assert ["rests on a side in danger" in row.text for row in failed] == [True]
 
 
 def test_an_unknown_row_is_refused() -> None:

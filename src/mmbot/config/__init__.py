@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from mmbot.config.toml import dump, override, read_text, read_toml
-from mmbot.config.words import UnfitError, explain, near, refuse, show
+from mmbot.config.words import RefusedError, UnfitError, explain, refuse, show
 from mmbot.core.book import BookParams
 from mmbot.core.engine import EngineParams
 from mmbot.core.estimators.adverse import AdverseParams
@@ -436,6 +436,31 @@ class Config(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _quotes_can_rest(self) -> Self:
+        half_bps, depth_bps = self.quoter.half_spread_bps_min, self.ladder.depth_bps_max
+        if half_bps >= depth_bps:
+            refuse(
+                "ladder.depth_bps_max",
+                depth_bps,
+                f"is not beyond quoter.half_spread_bps_min = {half_bps:g}, so nothing would ever "
+                "be quoted",
+                "raise it or lower quoter.half_spread_bps_min",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _reference_is_another(self) -> Self:
+        # The venue's names differ by upper and lower case, so that is how they are compared.
+        if self.reference.coin == self.instrument.wire_coin:
+            refuse(
+                "reference.coin",
+                self.reference.coin,
+                "is the perp that is traded, which cannot lead itself",
+                "name another market, or leave it empty for none",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _market_is_known(self) -> Self:
         if self.emulator.scenario not in SCENARIOS:
             known = ", ".join(sorted(SCENARIOS))
@@ -448,10 +473,7 @@ class Config(BaseModel):
         try:
             _ = self.market_params
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(["market", *(str(part) for part in first["loc"])])
-            remedy = near(str(first["loc"][-1]), MarketParams.model_fields) if first["loc"] else ""
-            refuse(key, first["input"], first["msg"], remedy or "see mmbot check --schema")
+            raise RefusedError(explain(MarketParams, error.errors()[0], "market")) from None
         return self
 
 

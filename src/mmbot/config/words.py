@@ -44,9 +44,9 @@ def refuse(key: str, value: object, why: str, remedy: str) -> None:
     raise RefusedError(f"{key} = {show(value)}: {why}; {remedy}")
 
 
-def explain(model: type[BaseModel], item: ErrorDetails) -> str:
-    """One complaint of pydantic about `model`: key, value, bound, remedy."""
-    key = ".".join(str(part) for part in item["loc"])
+def explain(model: type[BaseModel], item: ErrorDetails, section: str = "") -> str:
+    """One complaint of pydantic about `model`, a section or all: key, value, bound, remedy."""
+    key = ".".join([*([section] if section else []), *(str(part) for part in item["loc"])])
     if _MAY_BE_A_KEY.search(key):
         key = show(key)
     kind = item["type"]
@@ -65,8 +65,8 @@ def explain(model: type[BaseModel], item: ErrorDetails) -> str:
     if kind == "string_pattern_mismatch" and key in FORMS:
         return f"{key} = {show(item['input'])}: write {FORMS[key]}"
     if kind == "missing":
-        section = key.rpartition(".")[0]
-        where = f"add it to section [{section}]" if section else f"add a section [{key}]"
+        home = key.rpartition(".")[0]
+        where = f"add it to section [{home}]" if home else f"add a section [{key}]"
         return f"{key}: missing; {REMEDIES.get(key, where)}"
     if kind == "tuple_type":
         return f"{key} = {show(item['input'])}: must be a list; write it in brackets, [...]"

@@ -128,6 +128,7 @@ class Bench(Piped):
             reference=config.reference.coin,
             user=signer.address,
             equity_usd=2 * config.risk.capital_usd,
+            limit_usd=config.risk.position_limit_usd(config.risk.capital_usd),
             now_ms=_START_MS,
             step_ms=_step_ms(config),
             instrument=instrument,

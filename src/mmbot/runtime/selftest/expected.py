@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import erf, exp, inf, isfinite, log, log1p, sqrt
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from mmbot.config import Config
 from mmbot.core.stance import ResponseMode
 from mmbot.core.types import NS_PER_S, Instrument, Side
 from mmbot.core.vitals.shadow import ShadowDrift, ShadowReturns, ShadowVolatility
+from mmbot.runtime.selftest.facts import Facts, Half, Law, Pull, Sweep, Wanted
 
 _X_BOUND: Final = 2.0
 _BUDGET_USE: Final = 0.97
@@ -28,74 +29,14 @@ _SURE: Final = 0.1
 """How far from a threshold, as a part of it, an estimate must be for its side to be known."""
 _SURE_P: Final = 0.05
 """The same of a probability: the plain filter of the drift knows it by so much."""
+_SIGNAL_MAX: Final = 3.0
+"""Deviations of trend and flow that count for the danger."""
 _FADE_ERROR: Final = 0.12
+_CALM: Final = 0.8
+_JUMP: Final = 0.9
+"""Parts of the gate: up to the one no move is cut, from the other it may be."""
 _SIGMA_ERROR: Final = 0.1
 """The plain volatility leaves the noise factor of the estimator out."""
-
-
-class Law(NamedTuple):
-    """Fill intensity A exp(-k d) of one side and adverse move a0 + a1 d."""
-
-    a_per_s: float
-    k_per_bp: float
-    a0_bps: float
-    a1: float
-
-
-class Facts(NamedTuple):
-    """What the stage shows, other than prices."""
-
-    x: float
-    fee_bps: float
-    funding_bps_per_h: float
-    lead_bps: float | None
-    """Of the reference market beyond its usual premium; None without one."""
-    step_bps: float
-    fair_ticks: float
-    law: Law
-
-
-class Sweep(NamedTuple):
-    """A burst that took our orders of one side."""
-
-    at_ns: int
-    side: Side
-    depth_bps: float
-    deepest_ticks: int
-
-
-class Half(NamedTuple):
-    """The part of a quote that both sides share, bps."""
-
-    fee_bps: float
-    adverse_bps: float
-    glft_bps: float
-    rest_bps: float
-    relax_s: float
-    floor_bps: float
-
-    @property
-    def half_bps(self) -> float:
-        """Half spread."""
-        return self.fee_bps + self.adverse_bps + self.glft_bps + self.rest_bps
-
-
-class Wanted(NamedTuple):
-    """One side of the quote: how far its nearest order must be, before price grid."""
-
-    depth_bps: float
-    """Before floors."""
-    floor_bps: float
-    """Nearest that it may come."""
-    slack_bps: float
-    """What the estimates leave open."""
-    is_reducing: bool
-    terms: dict[str, float]
-
-    @property
-    def laid_bps(self) -> float:
-        """Depth after the floor."""
-        return max(self.depth_bps, self.floor_bps)
 
 
 def glft_half_bps(
@@ -140,6 +81,9 @@ class Model:
         self._volatility = ShadowVolatility(config.volatility)
         self._returns = ShadowReturns(config.trend)
         self._drift = ShadowDrift(config.drift)
+        self._mid: float | None = None
+        self._drift_doubt = 0.0
+        """By how much the drift may be another one, bps/s."""
         self._trend_bps = self._rate = 0.0
         self._z = 0.0
         self._age_s = 0.0
@@ -157,6 +101,7 @@ class Model:
     def second(self, now_ns: int, mid: float, facts: Facts) -> None:
         """Take the mid of a second, and let what fades fade."""
         self._now_ns = now_ns
+        self._doubt(mid)
         self._volatility.sample(now_ns, mid)
         self._returns.sample(now_ns, mid)
         (_, _, _), spans, trend = self._returns.returns((0.0, 0.0, 0.0))
@@ -170,10 +115,28 @@ class Model:
         self._z = self._rate / (sigma * unit_sd) if unit_sd > 0 else 0.0
         self._stand(facts)
 
+    def _doubt(self, mid: float) -> None:
+        """A jump is cut whole or, where two samples share it, not at all: no one can know which."""
+        last, self._mid = self._mid, mid
+        sd, sigma, params = self._drift.sd_bps_per_s(), self.sigma, self._config.drift
+        gain = (sd / sigma) ** 2
+        kappa = 1 / params.tau_s if params.is_mean_reverting else 0.0
+        self._drift_doubt *= 1 - min(1.0, gain + kappa)
+        gate_bps = sqrt(params.nis_max) * sigma
+        if last is not None and abs(mid / last - 1) * 1e4 > _JUMP * gate_bps:
+            self._drift_doubt = max(self._drift_doubt, gate_bps * gain)
+
+    @property
+    def calm_bps(self) -> float:
+        """Move in a second that is surely not cut as a jump."""
+        return _CALM * sqrt(self._config.drift.nis_max) * self.sigma
+
     def relinked(self) -> None:
         """The link was lost: prices before it are forgotten."""
         self._returns.reset()
         self._drift.reset()
+        self._mid = None
+        self._drift_doubt = 0.0
         self._trend_bps = self._rate = self._z = self._age_s = 0.0
 
     @property
@@ -289,13 +252,24 @@ class Model:
         params = self._config.quoter
         return max(params.skew_bps_min, (half.half_bps - facts.step_bps) / params.skew_x_touch)
 
+    def _relax_rate(self, half: Half) -> float:
+        """At what rate a drift and the position it makes are forgotten, 1/s."""
+        drift = self._config.drift
+        rate = 0.0 if half.relax_s == inf else 1 / half.relax_s
+        return rate + 1 / drift.tau_s if drift.is_mean_reverting else rate
+
+    def _drift_slack_bps(self, half: Half, skew: float) -> float:
+        """What the drift term may be off by after jumps."""
+        if not self._drift_doubt:
+            return 0.0
+        bound, rate = 2 * skew * self._config.quoter.drift_x_max, self._relax_rate(half)
+        return (min(bound, self._drift_doubt / rate) if rate > 0 else bound) * (1 - self._fade)
+
     def _shifts(self, facts: Facts, half: Half, skew: float) -> dict[str, float]:
         """Terms that move both quotes, positive up."""
-        params, drift = self._config.quoter, self._config.drift
+        params = self._config.quoter
         shifts = {"inventory_skew": -skew * max(-_X_BOUND, min(_X_BOUND, facts.x))}
-        rate = 0.0 if half.relax_s == inf else 1 / half.relax_s
-        if drift.is_mean_reverting:
-            rate += 1 / drift.tau_s
+        rate = self._relax_rate(half)
         bound = skew * params.drift_x_max
         mean = self._drift.mean_bps_per_s
         move = mean / rate if rate > 0 else bound * ((mean > 0) - (mean < 0))
@@ -348,6 +322,25 @@ class Model:
         is_held = age_s < params.sustain_s and weight == 1.0
         return weight * extra, last.deepest_ticks if is_held else None
 
+    def _pull(self, side: Side, facts: Facts) -> Pull:
+        """Danger is the prior, bursts of the side that fade, and the trend and flow against it."""
+        params = self._config.cascade
+        if side * facts.x < 0 or params.danger_pull >= 1:
+            return Pull.NO
+        odds = log(params.danger_p / (1 - params.danger_p))
+        for one in self.sweeps:
+            if one.side is side:
+                age_s = (self._now_ns - one.at_ns) / NS_PER_S
+                odds += params.danger_log_odds * 2.0 ** (-age_s / params.danger_half_life_s)
+        against = -side * max(-_SIGNAL_MAX, min(_SIGNAL_MAX, self._z))
+        odds += params.danger_z_weight * against
+        unknown = _SURE + params.danger_ofi_weight * _SIGNAL_MAX
+        unknown += params.danger_z_weight * max(_SURE, 2 * _SURE * abs(against))
+        limit = log(params.danger_pull / (1 - params.danger_pull))
+        if abs(odds - limit) <= unknown:
+            return Pull.MAYBE
+        return Pull.YES if odds > limit else Pull.NO
+
     def is_fading(self, side: Side) -> bool:
         """Whether a pullback of this side falls while it is measured."""
         sustain_ns = self._config.cascade.sustain_s * NS_PER_S
@@ -369,6 +362,7 @@ class Model:
         wide_off, guard_off = self._risks(facts, other, self.sigma * off)
         base_slack = abs(other.half_bps - half.half_bps)
         base_slack += abs(self.skew_bps(facts, other) - skew) * abs(facts.x)
+        base_slack += self._drift_slack_bps(half, skew)
         shifted = self._shifts(facts, other, self.skew_bps(facts, other))
         base_slack += sum(
             abs(shifted[name] - shifts[name]) for name in shifts if name != "inventory_skew"
@@ -407,7 +401,8 @@ class Model:
             floor = half.floor_bps
             if is_reducing:
                 floor = self._reducing_floor(facts, skew, response)
-            yield side, Wanted(depth, floor, slack, is_reducing, terms)
+            pull = self._pull(side, facts)
+            yield side, Wanted(depth, floor, slack, is_reducing, pull, terms)
 
     def _answer(self, side: Side, grow: int, response: float) -> float:
         """The side that adds retreats; the other comes in, in mode both or to reduce."""

@@ -165,7 +165,10 @@ def _moved(session: Session) -> None:
 def _leaning(session: Session) -> None:
     if not session.config.book.micro_bps_max:
         raise Skip("book.micro_bps_max = 0: the mid is the fair price")
-    session.stage.half_bps, session.stage.lean = 4.0, 0.7
+    stage = session.stage
+    stage.half_bps, stage.lean = 4.0, 0.7
+    # The other market agrees, or its lead would take back what the lean gives.
+    stage.lead_bps = (session.bench.fair_ticks / stage.mid_ticks - 1) * 1e4
     session.bench.seconds(2)
 
 
@@ -228,7 +231,8 @@ def _volatile(sign: int) -> Callable[[Session], None]:
     def play(session: Session) -> None:
         # Less in a second than our quotes are away, or they would be taken.
         half_bps = session.model.half(session.facts).half_bps
-        session.shake(min(6.0, 0.7 * half_bps), 44)
+        session.bench.seconds(1)
+        session.shake(min(6.0, 0.7 * half_bps), 56)
         x = min(_WIDE_X, session.growing_x_max())
         if x < 0.1:
             raise Skip("risk: the side that adds to a position has no order at this size")

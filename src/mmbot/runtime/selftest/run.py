@@ -11,7 +11,8 @@ from mmbot.errors import ConfigError
 from mmbot.runtime.selftest.bench import Tamper
 from mmbot.runtime.selftest.report import Report, Result, Status
 from mmbot.runtime.selftest.rows import ROWS, UNCHANGED, Gauge, Row
-from mmbot.runtime.selftest.session import PERTURB_S, Seen, Session, Skip
+from mmbot.runtime.selftest.seen import Seen
+from mmbot.runtime.selftest.session import PERTURB_S, Session, Skip
 
 
 def run_selftest(
@@ -79,7 +80,7 @@ _Measured = dict[Side, Seen]
 
 def _played(row: Row, session: Session) -> tuple[_Measured, _Measured]:
     """The sides of a row before and after its perturbation."""
-    session.bench.start()
+    session.start()
     if row.prepare is not None:
         row.prepare(session)
         session.bench.seconds(1)
@@ -109,8 +110,12 @@ def _judged(row: Row, session: Session, before: _Measured, after: _Measured) -> 
         faults.append(f"the kill switch tripped: {session.bench.latched[0].text}")
     if session.bench.endings:
         faults.append(f"the program ended: {session.bench.endings[0].reason}")
+    status, text = Status.OK, ""
     if faults:
         faults.extend(session.bench.log.texts()[:3])
+        status, text = Status.FAILED, "; ".join(faults)
+    elif (hidden := _hidden(row, before, after, expected)) is not None:
+        status, text = Status.UNSEEN, hidden
     return Result(
         name=row.name,
         term=row.term,
@@ -120,9 +125,23 @@ def _judged(row: Row, session: Session, before: _Measured, after: _Measured) -> 
         expected_bps=expected,
         tolerance_bps=tolerance,
         observed_bps=observed,
-        status=Status.FAILED if faults else Status.OK,
-        text="; ".join(faults),
+        status=status,
+        text=text,
     )
+
+
+def _hidden(row: Row, before: _Measured, after: _Measured, expected_bps: float) -> str | None:
+    """Why a term that is dead would have looked the same, or None when it would not."""
+    if row.perturbation == UNCHANGED:
+        return None
+    best, left = 0.0, 0.0
+    for side, seen in after.items():
+        is_price = row.gauge is Gauge.PRICE
+        shows = abs(expected_bps) if is_price else seen.shows_bps(row.term, before[side])
+        if shows > seen.tolerance_bps:
+            return None
+        best, left = max(best, shows), seen.tolerance_bps
+    return f"what is changed moves the quote by {best:.2f} bps, and {left:.2f} are left open"
 
 
 def _faults(when: str, measured: _Measured) -> list[str]:

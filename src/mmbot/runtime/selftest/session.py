@@ -3,21 +3,22 @@ One row being played: the program on its stage, the formulas beside it, and what
 
 Orders rest on a grid that is coarser than most terms. So a quote is measured at several fair
 prices that tile the distance of two lines: the mean depth over them is the wanted depth and half a
-line, whatever the place of the grid.
+line, whatever the place of the grid. A ladder that keeps to no grid rests where it should.
 """
 
 from __future__ import annotations
 
 from math import ceil, sqrt
-from typing import Final, NamedTuple
+from typing import Final
 
 from mmbot.config import Config
 from mmbot.core.types import NS_PER_S, Instrument, Side
-from mmbot.core.vitals.shadow import ShadowReference
 from mmbot.errors import CheckError
 from mmbot.runtime.selftest.bench import Bench, Resting, Shown, Tamper
-from mmbot.runtime.selftest.expected import Facts, Model, Sweep, Wanted
-from mmbot.runtime.selftest.learning import Learning
+from mmbot.runtime.selftest.expected import Model
+from mmbot.runtime.selftest.facts import Facts, Pull, Sweep, Wanted
+from mmbot.runtime.selftest.learning import Lead, Learning
+from mmbot.runtime.selftest.seen import Sample, Seen, lines_of, untiled_bps
 
 PERTURB_S: Final = 33.0
 """When a row changes something: what was frozen in the first half minute shows from then on."""
@@ -29,6 +30,8 @@ _GRID_ERROR: Final = 0.05
 """The same of the distance of two lines: orders follow a change of price late."""
 _CHANGES: Final = 5
 """Times that each order may change on the way to one fair price and at it."""
+_FOLLOWS_PER_S: Final = 3
+"""The same in a second where no grid holds them: the price moves once in it, estimates go on."""
 _DEPTH_USE: Final = 0.97
 _NEAR_BPS: Final = 1.5
 _STRIDE_BPS: Final = 0.6
@@ -40,26 +43,6 @@ _INTEREST_PER_H: Final = 0.0001 / 8
 
 class Skip(Exception):  # noqa: N818 - no error: the row says that it cannot be shown
     """A row cannot be shown with this configuration; the message says why."""
-
-
-class Seen(NamedTuple):
-    """A side as measured: mean depth of its nearest order, beside what it must be, bps."""
-
-    observed_bps: float | None
-    """None when nothing rested there at some time."""
-    wanted_bps: float
-    """Before the price grid."""
-    expected_bps: float
-    tolerance_bps: float
-    terms: dict[str, float]
-    fair_ticks: float
-    """Middle of the fair prices at which it was measured."""
-
-    @property
-    def is_ok(self) -> bool:
-        """Whether it is where it must be."""
-        observed = self.observed_bps
-        return observed is not None and abs(observed - self.expected_bps) <= self.tolerance_bps
 
 
 class Session:
@@ -76,9 +59,7 @@ class Session:
         self.config = self.bench.config
         self.stage = self.bench.stage
         self.model = Model(self.config, self.bench.instrument)
-        self._lead = ShadowReference(
-            config.quoter.reference_bps_max, config.quoter.reference_half_life_s
-        )
+        self._lead = Lead(config.quoter.reference_bps_max, config.quoter.reference_half_life_s)
         self._lead_bps: float | None = None
         self._start_ns = self.bench.now_ns
         self._learning = Learning(config.intensity, config.adverse, self._start_ns)
@@ -116,6 +97,23 @@ class Session:
         self._learning.second(now_ns)
         self.model.second(now_ns, stage.mid_ticks, self.facts)
 
+    def start(self) -> None:
+        """
+        Start the program and wait for quotes on both sides.
+
+        Raises:
+            CheckError: They do not come.
+            Skip: By the formulas one cannot.
+        """
+        try:
+            self.bench.start()
+        except CheckError:
+            shown = self.bench.shown()
+            for side, wanted in self.model.sides(self.facts):
+                self._refuse_too_deep(wanted)
+                self._refuse_pulled(side, wanted, shown)
+            raise
+
     # -- what a row does --------------------------------------------------------------------------
 
     def wait_until(self, at_s: float) -> None:
@@ -137,10 +135,17 @@ class Session:
             self.bench.second()
 
     def shake(self, bps: float, span_s: int) -> None:
-        """Two seconds up, two down: volatility whose moves do not follow from one another."""
-        move = self.steps(bps)
+        """
+        Two seconds up, two down: volatility whose moves do not follow from one another.
+
+        They grow with it, so that none is cut as a jump: what is cut of one is missing where the
+        next goes back, and would be a drift.
+        """
+        done = 0
         for second in range(span_s - span_s % 4):
-            self.stage.mid_steps += move if second % 4 < 2 else -move
+            if second % 4 == 0:
+                done = self.steps(min(bps, self.model.calm_bps))
+            self.stage.mid_steps += done if second % 4 < 2 else -done
             self.bench.second()
 
     def relink(self) -> None:
@@ -164,7 +169,7 @@ class Session:
             side = Side.BUY if number % 2 == 0 else Side.SELL
             self.stage.reach(side, reach_bps)
             self.bench.exchange.settle()
-            learning.trade(self.bench.now_ns, move_bps)
+            learning.trade(self.bench.now_ns, move_bps, reach_bps)
             # No window of the trend is a whole number of these.
             self.ramp(side * move_bps / 10, 10)
             self.bench.seconds(53)
@@ -176,11 +181,10 @@ class Session:
         None when by the published rule so few or so near orders are no sweep.
         """
         orders = self.bench.shown().side(side)
-        mid, lots = self.stage.mid_ticks, sum(order.sz_lots for order in orders)
+        lots = sum(order.sz_lots for order in orders)
         deepest = orders[-1].px_ticks
         before = self.stage.position_lots()
-        touch = round(2 * 20_000.0 / (mid * 1e-6))
-        self.stage.hit(side.opposite, deepest, touch + lots)
+        self.stage.hit(side.opposite, deepest, 2 * self.stage.touch_lots + lots)
         self.bench.exchange.settle()
         found = self._burst(side, orders)
         if abs(self.stage.position_lots() - before) != lots:
@@ -210,26 +214,29 @@ class Session:
         wait_s = self._wait_s
         late = self.config.reconcile.hold_bps if self.config.reconcile.hold_s >= wait_s else 0.0
         spacing = self.spacing_bps(self.bench.shown())
-        home, sent = self.stage.mid_steps, self.bench.wire.elements
-        found: dict[Side, list[tuple[float | None, Wanted, float]]] = {side: [] for side in sides}
+        home, sent, since_s = self.stage.mid_steps, self.bench.wire.elements, self.at_s
+        found: dict[Side, list[Sample]] = {side: [] for side in sides}
         for place in self._order(points):
             tile = (place - (points - 1) / 2) / points
             self._walk(home + round(tile * spacing / self.stage.step_bps))
             self.bench.seconds(wait_s)
             self._let_jumps_pass()
-            self._refuse_churn(self.bench.wire.elements - sent, points)
+            self._refuse_churn(self.bench.wire.elements - sent, points, self.at_s - since_s)
             if self.model.is_unsure:
                 raise Skip("an estimate lies too near to a threshold to know which side it is on")
             shown = self.bench.shown()
             for side, wanted in self.model.sides(self.facts):
                 if side in found:
                     self._refuse_too_deep(wanted)
-                    depth = shown.depth_bps(side)
-                    found[side].append((depth, wanted, self.spacing_bps(shown)))
+                    self._refuse_pulled(side, wanted, shown)
+                    spacing_bps = self.spacing_bps(shown)
+                    found[side].append(
+                        Sample(shown.depth_bps(side), wanted, spacing_bps, shown.fair_ticks)
+                    )
         self._walk(home)
         fair = self.bench.fair_ticks
         late += open_bps
-        return {side: self._seen(rows, late, fair) for side, rows in found.items()}
+        return {side: self._seen(side, rows, late, fair) for side, rows in found.items()}
 
     def _let_jumps_pass(self) -> None:
         """A touch that an order of ours took part of may have jumped: that has an end."""
@@ -237,9 +244,10 @@ class Session:
             self._jumps = jumps
             self.bench.seconds(ceil(self.config.guards.jump_off_s) + 1)
 
-    def _refuse_churn(self, sent: int, points: int) -> None:
+    def _refuse_churn(self, sent: int, points: int, span_s: float) -> None:
         """Orders that do not rest where the program wants them are moved without an end."""
-        limit = points * _CHANGES * 2 * self.config.ladder.rungs
+        changes = points * _CHANGES if self._is_on_grid else span_s * _FOLLOWS_PER_S
+        limit = round(changes * 2 * self.config.ladder.rungs)
         if sent > limit:
             raise CheckError(f"{sent} orders sent where the price hardly moved; {limit} are many")
 
@@ -247,6 +255,21 @@ class Session:
         """By the ladder's own rule nothing rests so deep, so there is nothing to see."""
         if not wanted.is_reducing and wanted.depth_bps > _DEPTH_USE * self._depth_max:
             raise Skip(f"the quote would be deeper than ladder.depth_bps_max = {self._depth_max:g}")
+
+    def _refuse_pulled(self, side: Side, wanted: Wanted, shown: Shown) -> None:
+        """A side in danger of another sweep must be empty, and one that may be can be."""
+        is_empty = not shown.side(side)
+        if wanted.pull is Pull.YES and not is_empty:
+            raise CheckError(f"a {side.name.lower()} order rests on a side in danger of a sweep")
+        if wanted.pull is not Pull.NO and is_empty:
+            raise Skip(
+                "the side is empty: its danger is above cascade.danger_pull = "
+                f"{self.config.cascade.danger_pull:g}"
+            )
+
+    @property
+    def _is_on_grid(self) -> bool:
+        return self.config.ladder.is_on_grid
 
     @property
     def _depth_max(self) -> float:
@@ -273,24 +296,25 @@ class Session:
         """Places of the tiles, to and fro, so that they do not make a trend of their own."""
         return [*range(0, points, 2), *range(points - 1 - points % 2, 0, -2)]
 
-    def _seen(
-        self, rows: list[tuple[float | None, Wanted, float]], late: float, fair: float
-    ) -> Seen:
+    def _seen(self, side: Side, rows: list[Sample], late: float, fair: float) -> Seen:
         count = len(rows)
-        expected = wanted_bps = slack = 0.0
-        for _, wanted, spacing in rows:
-            middle, open_bps = self._grid(wanted, spacing)
-            expected += (wanted.laid_bps + middle) / count
-            wanted_bps += wanted.laid_bps / count
-            slack += (wanted.slack_bps + open_bps + late + spacing / (2 * count)) / count
-        depths = [depth for depth, _, _ in rows if depth is not None]
+        expected = slack = 0.0
+        for row in rows:
+            middle, open_bps = self._grid(row.wanted, row.spacing_bps)
+            expected += (row.wanted.laid_bps + middle) / count
+            slack += (row.wanted.slack_bps + open_bps + late) / count
+        depths = [row.depth_bps for row in rows if row.depth_bps is not None]
         observed = sum(depths) / count if len(depths) == count else None
-        tolerance = slack + _ERROR_BPS + _GRID_ERROR * rows[-1][2]
-        return Seen(observed, wanted_bps, expected, tolerance, rows[-1][1].terms, fair)
+        spacing = rows[-1].spacing_bps
+        tiled = sum(row.spacing_bps for row in rows) / count / (2 * count) + _GRID_ERROR * spacing
+        tolerance = slack + _ERROR_BPS + max(tiled, untiled_bps(side, rows))
+        return Seen(observed, rows[-1].wanted, expected, tolerance, fair)
 
     def _grid(self, wanted: Wanted, spacing: float) -> tuple[float, float]:
         """What rounding to the grid adds on average, and by how much that is not known."""
         step = self.stage.step_bps
+        if not self._is_on_grid:
+            return step / 2, step / 2
         if wanted.terms["hold"] > 0:
             # The price stayed behind may lie on a line of the grid, or anywhere between two.
             return spacing / 2, spacing / 2
@@ -302,14 +326,20 @@ class Session:
 
     def spacing_bps(self, shown: Shown) -> float:
         """Distance of grid lines, from the orders themselves where there are two."""
+        ladder = self.config.ladder
+        if not self._is_on_grid:
+            # Nothing repeats from line to line; a price step is what rounding leaves.
+            return self.stage.step_bps
+        lines = lines_of(ladder.rungs, ladder.gap_growth)
         gaps = [
-            abs(one.px_ticks - other.px_ticks)
+            abs(one.px_ticks - other.px_ticks) / (far - near)
             for side in Side
-            for one, other in zip(shown.side(side)[1:], shown.side(side)[2:], strict=False)
+            for one, other, near, far in zip(
+                shown.side(side)[1:], shown.side(side)[2:], lines[1:], lines[2:], strict=False
+            )
         ]
         if gaps:
             return min(gaps) / shown.fair_ticks * 1e4
-        ladder = self.config.ladder
         wanted = max(ladder.spacing_bps, self.model.sigma * sqrt(ladder.spacing_vol_s))
         return max(2 * self.stage.step_bps, wanted)
 

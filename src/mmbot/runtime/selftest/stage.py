@@ -22,54 +22,76 @@ from mmbot.emulator.venue import Venue
 HALF_BPS: Final = 1.0
 """Half spread of the touch."""
 _TOUCH_USD: Final = 20_000.0
+"""Least size of the touch."""
+_TOUCH_LIMITS: Final = 2.0
+"""The same in position limits: a taker who brings the account to one finds all of it there."""
 _WALL_BPS: Final = 250.0
-_WALL_USD: Final = 10_000_000.0
+_WALL_TOUCHES: Final = 500.0
 _FINE: Final = 9.5
 """Leading figures of the price."""
 _BASE_MAKER: Final = 0.00015
 _BASE_TAKER: Final = 0.00045
 _HOUSE: Final = "0xe5" + f"{1:038x}"
 _TAKER: Final = "0xe5" + f"{2:038x}"
+_PREMIUM: Final = 0.001
+"""How much dearer a twin of the perp is on another dex, a fraction."""
 _VOLUME_USD: Final = 1e8
 """Past volume of the account: requests are not what is tested."""
 
 
-def listing(coin: str, instrument: Instrument | None = None) -> tuple[DexSpec, ...]:
+def listing(
+    coin: str, instrument: Instrument | None = None, *, reference: str = ""
+) -> tuple[DexSpec, ...]:
     """
     What the venue lists: the emulator's universe with `coin` in it, alive and finely priced.
 
     A coin that the emulated exchange does not know is listed with the decimals and the leverage of
-    `instrument`, or with those of HYPE.
+    `instrument`, or with those of HYPE. So is the market that leads: a twin of the coin at nearly
+    its price, any other at one of its own.
     """
-    dex, _, _ = coin.rpartition(":")
+    dex, _, name = coin.rpartition(":")
+    decimals = 2 if instrument is None else instrument.sz_decimals
+    leverage = 10 if instrument is None else instrument.max_leverage
     listed: list[DexSpec] = list(dexes(is_hyna_alive=dex == HYNA))
-    place = next((n for n, one in enumerate(listed) if one.name == dex), None)
-    if place is None:
-        listed.append(DexSpec(name=dex, assets=(), full_name=dex))
-        place = len(listed) - 1
-    home = listed[place]
-    assets = [_fine(asset) if asset.name == coin else asset for asset in home.assets]
-    if not any(asset.name == coin for asset in assets):
-        decimals = 2 if instrument is None else instrument.sz_decimals
-        leverage = 10 if instrument is None else instrument.max_leverage
-        scale = 1.0 if dex else None
-        assets.append(
-            AssetSpec(
-                name=coin,
-                sz_decimals=decimals,
-                max_leverage=leverage,
-                mark_px=_fine_px(decimals),
-                deployer_fee_scale=scale,
-            )
-        )
-    listed[place] = msgspec.structs.replace(home, assets=tuple(assets))
+    made = _alive(listed, coin, decimals, leverage)
+    px = _fine_px(made.sz_decimals)
+    _list(listed, dex, msgspec.structs.replace(made, mark_px=px))
+    if reference:
+        other_dex, _, other = reference.rpartition(":")
+        led = _alive(listed, reference, made.sz_decimals, leverage)
+        if other == name:
+            px = round(px * (1 + _PREMIUM), 6 - led.sz_decimals)
+            led = msgspec.structs.replace(led, mark_px=px)
+        _list(listed, other_dex, led)
     return tuple(listed)
 
 
-def _fine(asset: AssetSpec) -> AssetSpec:
-    """The same perp, alive, at a price where prices and sizes lie as close as they can."""
-    px = _fine_px(asset.sz_decimals)
-    return msgspec.structs.replace(asset, mark_px=px, is_delisted=False)
+def _alive(listed: list[DexSpec], coin: str, decimals: int, leverage: int) -> AssetSpec:
+    """The perp as the exchange lists it, alive; a new one where it does not know it."""
+    for home in listed:
+        for asset in home.assets:
+            if asset.name == coin:
+                return msgspec.structs.replace(asset, is_delisted=False)
+    return AssetSpec(
+        name=coin,
+        sz_decimals=decimals,
+        max_leverage=leverage,
+        mark_px=_fine_px(decimals),
+        deployer_fee_scale=1.0 if ":" in coin else None,
+    )
+
+
+def _list(listed: list[DexSpec], dex: str, asset: AssetSpec) -> None:
+    """Put a perp on its dex, in the place of one of that name, and the dex after all others."""
+    place = next((n for n, one in enumerate(listed) if one.name == dex), None)
+    if place is None:
+        listed.append(DexSpec(name=dex, assets=(asset,), full_name=dex))
+        return
+    home = listed[place]
+    assets = [asset if one.name == asset.name else one for one in home.assets]
+    if asset not in assets:
+        assets.append(asset)
+    listed[place] = msgspec.structs.replace(home, assets=tuple(assets))
 
 
 def _fine_px(sz_decimals: int) -> float:
@@ -86,6 +108,7 @@ class Stage:
         reference: Name on the wire of the market that leads, empty for none.
         user: The account under test.
         equity_usd: Its deposit.
+        limit_usd: Its position limit; touch and wall hold a multiple of it.
         now_ms: Start.
         step_ms: How often the book changes.
         instrument: What the real venue says of the perp, if known.
@@ -98,12 +121,13 @@ class Stage:
         reference: str,
         user: str,
         equity_usd: float,
+        limit_usd: float,
         now_ms: int,
         step_ms: int,
         instrument: Instrument | None = None,
     ) -> None:
         self.user = user
-        self.venue = Venue(VenueParams(), listing(coin, instrument), now_ms)
+        self.venue = Venue(VenueParams(), listing(coin, instrument, reference=reference), now_ms)
         self.asset = self._asset(coin)
         dex = coin.rpartition(":")[0]
         self.venue.open_account(user, usd=equity_usd, dex=dex)
@@ -114,6 +138,7 @@ class Stage:
             self.venue.open_account(house, usd=0.0, is_house=True)
         self._step_ms, self._due_ms = step_ms, now_ms
         self._is_odd = False
+        self._touch_usd = max(_TOUCH_USD, _TOUCH_LIMITS * limit_usd)
         self._orders: dict[tuple[int, str], list[int]] = {}
         self.start_ticks: int = self.asset.mark_ticks
         self.step_ticks = _step(self.asset)
@@ -157,7 +182,7 @@ class Stage:
         self._fund()
         venue.set_mark(asset.asset_id, px)
         half = self.half_steps * self.step_ticks
-        lots = round(_TOUCH_USD / (mid * USD_PER_TICK_LOT))
+        lots = self.touch_lots
         # A lot more or less at every look: a market that is alive tells us so.
         lots += self._is_odd
         sizes = {
@@ -166,7 +191,7 @@ class Stage:
         }
         self._put(asset, "touch", (mid - half, mid + half), (sizes[Side.BUY], sizes[Side.SELL]))
         wall = round(mid * _WALL_BPS * 1e-4 / self.step_ticks) * self.step_ticks
-        wall_lots = round(_WALL_USD / (mid * USD_PER_TICK_LOT))
+        wall_lots = round(_WALL_TOUCHES * self._touch_usd / (mid * USD_PER_TICK_LOT))
         self._put(asset, "wall", (mid - wall, mid + wall), (wall_lots, wall_lots))
         if self.reference is not None:
             self._quote_reference(self.reference, mid)
@@ -215,6 +240,11 @@ class Stage:
     def mid_ticks(self) -> int:
         """Where the touch is centred, ticks."""
         return self.start_ticks + self.mid_steps * self.step_ticks
+
+    @property
+    def touch_lots(self) -> int:
+        """Size of each side of the touch."""
+        return round(self._touch_usd / (self.mid_ticks * USD_PER_TICK_LOT))
 
     @property
     def half_steps(self) -> int:
