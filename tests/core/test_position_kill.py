@@ -297,7 +297,7 @@ class _Stuck(Guards):
 
 
 class _Unwell:
-    is_well = False
+    is_well = is_sound = False
 
     def reset_gap(self) -> None:
         """Nothing is kept."""

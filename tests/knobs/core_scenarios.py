@@ -191,7 +191,7 @@ def leaning(config: Config, _: Path) -> list[object]:
 class _Dead:
     """Vitals that find a term dead."""
 
-    is_well = False
+    is_well = is_sound = False
 
     def reset_gap(self) -> None:
         """Nothing is kept."""

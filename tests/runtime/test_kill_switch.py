@@ -166,7 +166,7 @@ def test_a_trip_by_data_keeps_the_position() -> None:
 
 
 class _Unwell:
-    is_well = False
+    is_well = is_sound = False
 
     def reset_gap(self) -> None:
         """Nothing is kept."""
