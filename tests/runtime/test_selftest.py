@@ -204,7 +204,7 @@ def test_a_live_run_proves_itself_with_the_instrument_of_the_venue() -> None:
         "instrument.coin='BTC'",
         "risk.capital_usd=1e7",
         "ladder.is_on_grid=false",
-        "ladder.gap_growth=2",
+        "ladder.gap_growth=1.5",
         "ladder.spacing_vol_s=600",
         "adverse.a1_max=0",
         "cascade.danger_p=0.5",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from itertools import count
 from math import ceil
 from typing import Any, Final, NamedTuple
 
@@ -35,6 +36,8 @@ _GAP_BPS: Final = 1000.0
 _PATIENT_S: Final = 1e9
 """Loss limits of the bench, fractions: a term is to be seen, not what a loss does."""
 _ROUSE_S: Final = 20.0
+FRESH: Final = 0.6
+"""Part of the age at which a reference is absent in which it must change to stay present."""
 
 Tamper = Callable[[Trader], None]
 """Changes an assembled program before it is started; for tests that break it."""
@@ -150,7 +153,7 @@ class Bench(Piped):
             answer_s=0.05,
             has_collateral=True,
         )
-        self._taken = 0
+        self._cloids = count(_TAKEN + 1)
         if tamper is not None:
             tamper(self.trader)
         self.wire = Wire(self.exchange, self.instrument)
@@ -224,8 +227,7 @@ class Bench(Piped):
             CheckError: The emulated venue refuses it.
         """
         missing = round(x * self.q_max_lots()) - self.stage.position_lots()
-        self._taken += 1
-        filled = self.stage.take(missing, _TAKEN + self._taken)
+        filled = self.stage.take(missing, self._cloids)
         self.exchange.settle()
         if filled != abs(missing):
             raise CheckError(f"self-test: the position could not be brought to {x:+.2f} limits")
@@ -289,8 +291,8 @@ def _step_ms(config: Config) -> int:
     """How often the book must change for its prices, and those of a reference, to count as new."""
     limit_s = config.risk.stale_pull_s * 0.5
     if config.reference.coin:
-        limit_s = min(limit_s, config.quoter.reference_stale_s * 0.6)
-    for count in (1, 2, 4, 5, 10):
-        if 1 / count <= limit_s:
-            return 1000 // count
+        limit_s = min(limit_s, config.quoter.reference_stale_s * FRESH)
+    for looks in (1, 2, 4, 5, 10):
+        if 1 / looks <= limit_s:
+            return 1000 // looks
     return max(_BLOCK_MS, _BLOCK_MS * ceil(limit_s * 1000 / 2 / _BLOCK_MS))

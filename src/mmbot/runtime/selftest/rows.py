@@ -10,6 +10,7 @@ import msgspec
 
 from mmbot.config import Config
 from mmbot.core.types import Side
+from mmbot.runtime.selftest.bench import FRESH
 from mmbot.runtime.selftest.session import Session, Skip
 
 UNCHANGED: Final = "none: a quiet market"
@@ -221,6 +222,9 @@ def _funding(sign: int) -> Callable[[Session], None]:
 
 def _lead(sign: int) -> Callable[[Session], None]:
     def play(session: Session) -> None:
+        stale_s = session.config.quoter.reference_stale_s
+        if session.config.reference.coin and session.stage.step_ms > FRESH * stale_s * 1000:
+            raise Skip(f"quoter.reference_stale_s = {stale_s:g}: blocks take longer than that")
         session.stage.lead_bps = sign * 0.8 * session.config.quoter.reference_bps_max
         session.bench.seconds(2)
 

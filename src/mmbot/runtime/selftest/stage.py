@@ -8,11 +8,13 @@ emulated venue's own book, so orders of the program are filled by the venue and 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
 from mmbot.core.types import USD_PER_TICK_LOT, Instrument, Side, Tif
+from mmbot.emulator.admission import market_max_usd
 from mmbot.emulator.assets import AssetState
 from mmbot.emulator.fees import charged_rate
 from mmbot.emulator.listings import HYNA, dexes
@@ -35,6 +37,8 @@ _HOUSE: Final = "0xe5" + f"{1:038x}"
 _TAKER: Final = "0xe5" + f"{2:038x}"
 _PREMIUM: Final = 0.001
 """How much dearer a twin of the perp is on another dex, a fraction."""
+_VALUE_USE: Final = 0.9
+"""Part of the venue's greatest value of an order that is used."""
 _VOLUME_USD: Final = 1e8
 """Past volume of the account: requests are not what is tested."""
 
@@ -136,7 +140,7 @@ class Stage:
         self.set_fee(None)
         for house in (_HOUSE, _TAKER):
             self.venue.open_account(house, usd=0.0, is_house=True)
-        self._step_ms, self._due_ms = step_ms, now_ms
+        self.step_ms, self._due_ms = step_ms, now_ms
         self._is_odd = False
         self._touch_usd = max(_TOUCH_USD, _TOUCH_LIMITS * limit_usd)
         self._orders: dict[tuple[int, str], list[int]] = {}
@@ -167,7 +171,7 @@ class Stage:
         """Let the book stand where it is told to."""
         while self._due_ms <= now_ms:
             self.venue.advance(max(self._due_ms, self.venue.now_ms))
-            self._due_ms += self._step_ms
+            self._due_ms += self.step_ms
             self._is_odd = not self._is_odd
             self._quote()
 
@@ -277,21 +281,28 @@ class Stage:
         self.venue.set_rates(self.user, maker=rate, taker=_BASE_TAKER)
         self.fee_bps = rate * factor * 1e4
 
-    def take(self, lots: int, cloid: int) -> int:
+    def take(self, lots: int, cloids: Iterator[int]) -> int:
         """
-        A taker order on the account under a number of the program's run: positive buys.
+        Taker orders on the account under numbers of the program's run: positive buys.
 
         Under any other number the position would grow by an order the program does not know, which
-        is a reason to trip. Returns lots filled.
+        is a reason to trip. They are as many as the venue's greatest value of one asks for. Returns
+        lots filled.
         """
-        if not lots:
-            return 0
         side = Side.BUY if lots > 0 else Side.SELL
         bound = self.mid_ticks + side * 40 * self.half_steps * self.step_ticks
-        order = NewOrder(
-            self.asset.asset_id, side, bound, abs(lots), Tif.IOC, cloid=f"{cloid:#034x}"
-        )
-        return self.venue.submit(self.user, order).filled_lots
+        most_usd = _VALUE_USE * market_max_usd(self.asset.spec.max_leverage)
+        most = int(most_usd / (self.mid_ticks * USD_PER_TICK_LOT))
+        filled = 0
+        while filled < abs(lots):
+            size = min(most, abs(lots) - filled)
+            cloid = f"{next(cloids):#034x}"
+            order = NewOrder(self.asset.asset_id, side, bound, size, Tif.IOC, cloid=cloid)
+            done = self.venue.submit(self.user, order).filled_lots
+            filled += done
+            if done < size:
+                break
+        return filled
 
     def hit(self, aggressor: Side, px_ticks: int, lots: int) -> None:
         """
