@@ -92,7 +92,7 @@ def deaf(trader: Trader) -> None:
     """Silence the vitals: what catches a mutant here is the wire alone."""
     engine = cast("Any", trader.engine)
     engine._vitals = SimpleNamespace(
-        is_well=True, observe=lambda record, facts: (), reset_gap=lambda: None
+        is_well=True, is_sound=True, observe=lambda record, facts: (), reset_gap=lambda: None
     )
 
 
