@@ -121,13 +121,14 @@ def test_flatten_is_refused_while_a_daemon_trades_and_names_it(tmp_path: Path) -
     with exchange(sets=STILL) as venue:
         sets = sets_of(venue, tmp_path)
         with daemon(tmp_path / "run", config=CONFIG, sets=sets) as bot:
-            held = hold_something(bot, venue)
+            hold_something(bot, venue)
             process = start("flatten", f"--config={CONFIG}", *(f"--set={item}" for item in sets))
             _, err = process.communicate(timeout=60)
             assert process.returncode == 5
             assert f"kill {bot.process.pid}" in err
             assert "on_exit=flatten" in err
-            assert venue.position_sz("HYPE") == held
+            # Its own orders may reduce what it holds meanwhile; nobody took.
+            assert venue.position_sz("HYPE") > 0
             assert venue.resting()
             assert takers(venue) == []
 

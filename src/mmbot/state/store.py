@@ -292,7 +292,7 @@ class Store:
         Raises:
             StateError: The file cannot be written.
         """
-        with self._transaction() as db:
+        with self._transaction(is_synced=False) as db:
             db.execute(
                 "INSERT INTO nonce_mark VALUES (1, ?) ON CONFLICT (only_row) "
                 "DO UPDATE SET nonce_ms = max(nonce_ms, excluded.nonce_ms)",
@@ -320,7 +320,7 @@ class Store:
         Raises:
             StateError: The file cannot be written: none of them is in it.
         """
-        with self._transaction() as db:
+        with self._transaction(is_synced=False) as db:
             return [
                 fill
                 for fill in fills
@@ -345,9 +345,16 @@ class Store:
         return LedgerTotals(count, first_ms, last_ms, usd, fees, held)
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, *, is_synced: bool = True) -> Iterator[sqlite3.Connection]:
+        """
+        One step; unless `is_synced`, a loss of power may undo it, and nothing else.
+
+        Another process cannot latch as long as a write of ours lasts, and one that waits for the
+        disk lasts long enough for a process to be stopped in it.
+        """
         with self._lock:
             try:
+                self._db.execute(f"PRAGMA synchronous = {'FULL' if is_synced else 'NORMAL'}")
                 self._db.execute("BEGIN IMMEDIATE")
                 yield self._db
                 self._db.execute("COMMIT")
