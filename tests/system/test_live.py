@@ -31,6 +31,8 @@ SCRIPT: Final = str(Path(mainnet.__file__))
 COIN: Final = "WLFI"
 WATCHDOG_KEY: Final = "0x" + "5a" * 32
 ACCEPTED: Final = "live.accept_negative_edge=true"
+START_S: Final = 400.0
+"""How long a test waits for a start: it plays the self-test, slowly on a machine that is busy."""
 CANCELS: Final = {"cancel", "cancelByCloid"}
 
 
@@ -61,7 +63,7 @@ class Mainnet:
             env=self.env,
             program=(*self.program, "--bug") if bug else self.program,
         )
-        out, err = process.communicate(timeout=90)
+        out, err = process.communicate(timeout=START_S)
         (self.here / f"said-{command[0]}-{process.pid}").write_text(out + err, "utf-8")
         return process.returncode, out, err
 
@@ -76,7 +78,9 @@ class Mainnet:
             program=self.program,
         ) as bot:
             bot.wait_for(
-                "both sides", lambda _: {o["side"] for o in self.venue.resting()} == set("AB")
+                "both sides",
+                lambda _: {o["side"] for o in self.venue.resting()} == set("AB"),
+                patience_s=START_S,
             )
             yield bot
 
