@@ -160,6 +160,10 @@ class Finisher:
         """The end has begun: what would keep it from being verified is over."""
         stage = self._stage
         stage.driver.catch_up()
+        refused = _REFUSALS - len(stage.exchange.faults.refuse_batch)
+        if self._finish is Finish.REJECTS and not stage.latched and refused < _REJECTS:
+            # A side is off after two sweeps, the other stands still: too little was asked for.
+            self.must = None
         changes: dict[str, object] = {"refuse_info": []}
         if self._finish in _LASTING:
             changes |= {"refuse_batch": [], "lose": 0, "is_halted": False}
