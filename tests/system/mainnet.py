@@ -2,12 +2,15 @@
 A script that begins the program where mainnet is an emulated exchange of ours, on loopback.
 
     mainnet.py [--network=a|b] exchange ...     an exchange that takes one network's signatures
-    mainnet.py [--venue=URL] [--bug] COMMAND    a command whose mainnet is at URL
+    mainnet.py [--venue=URL] [--bug] [--row=ROW] COMMAND
+                                                a command whose mainnet is at URL
 
 No key of the configuration says where a live run goes, so the address is replaced in the program
-before it begins. Whatever the script is told: it ends at once, with `STRAYED`, when anything in
-this process looks a host up or connects to one that is not this machine. The loop is asyncio's own,
-because only what goes through Python's sockets is seen here.
+before it begins. With `--row` the self-test of a start is that row alone, for starts that are about
+something else: all of its rows take as long as the rest of a test. Whatever the script is told: it
+ends at once, with `STRAYED`, when anything in this process looks a host up or connects to one that
+is not this machine. The loop is asyncio's own, because only what goes through Python's sockets is
+seen here.
 """
 
 from __future__ import annotations
@@ -63,13 +66,17 @@ def main() -> None:
     from mmbot.cli import app
     from mmbot.cli import exchange as served
     from mmbot.emulator.params import ExchangeParams
-    from mmbot.runtime import venues
+    from mmbot.runtime import selftest, venues
 
     if "bug" in own:
         _plant_a_bug()
+    played = selftest.run_selftest
+    if "row" in own:
+        played = partial(played, rows=(own["row"],))
     strict = partial(ExchangeParams, network=own.get("network", "a"), is_network_strict=True)
     with (
         patch.object(served, "ExchangeParams", strict),
+        patch.object(selftest, "run_selftest", played),
         patch.object(venues, "MAINNET_URL", own.get("venue", venues.MAINNET_URL)),
     ):
         app.main()

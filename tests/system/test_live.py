@@ -41,7 +41,7 @@ class Mainnet:
 
     def __init__(self, venue: Exchange, here: Path) -> None:
         self.venue, self.here = venue, here
-        self.program = (SCRIPT, f"--venue={venue.url}")
+        self.program = (SCRIPT, f"--venue={venue.url}", "--row=fee/up")
         self.key = venue.accounts[0]["private_key"]
         self.env = {"MMBOT_KEY": self.key}
         self.sets = [
@@ -61,7 +61,7 @@ class Mainnet:
             f"--config={CONFIG}",
             *(f"--set={item}" for item in (*self.sets, *sets)),
             env=self.env,
-            program=(*self.program, "--bug") if bug else self.program,
+            program=(*self.program[:2], "--bug") if bug else self.program,
         )
         out, err = process.communicate(timeout=START_S)
         (self.here / f"said-{command[0]}-{process.pid}").write_text(out + err, "utf-8")
