@@ -160,15 +160,25 @@ class Finisher:
         """The end has begun: what would keep it from being verified is over."""
         stage = self._stage
         stage.driver.catch_up()
-        refused = _REFUSALS - len(stage.exchange.faults.refuse_batch)
-        if self._finish is Finish.REJECTS and not stage.latched and refused < _REJECTS:
-            # A side is off after two sweeps, the other stands still: too little was asked for.
+        if not stage.latched and self._is_idle():
             self.must = None
         changes: dict[str, object] = {"refuse_info": []}
         if self._finish in _LASTING:
             changes |= {"refuse_batch": [], "lose": 0, "is_halted": False}
         stage.exchange.faults.update(changes)
         stage.driver.settle()
+
+    def _is_idle(self) -> bool:
+        """
+        Whether too little was asked of the venue for what it was to answer.
+
+        A side may be off after two sweeps and the other stand still; and who waits for the weight
+        of a minute to read his account sends nothing.
+        """
+        faults = self._stage.exchange.faults
+        if self._finish is Finish.REJECTS:
+            return _REFUSALS - len(faults.refuse_batch) < _REJECTS
+        return self._finish is Finish.UNKNOWN_ORDER and faults.lose == _LOST
 
     @property
     def _asset_id(self) -> int:
