@@ -32,6 +32,8 @@ KEYS = {
 }
 KEY_FILES = {"key-a": "33" * 32, "key-b": "44" * 32}
 ADDRESS = "0x" + "ab" * 20
+LOST = "lost"
+"""Folder of a recording on which no width pays."""
 STATE_DIR = "state-a"
 """Where the latch is set that `reset` is to find."""
 
@@ -113,8 +115,15 @@ def reset(config: Config, here: Path) -> list[object]:
 
 def edge(config: Config, here: Path) -> list[object]:
     """What `mmbot check --widths` says of a live start on a market where no width pays."""
-    write(here / "lost", informed(120, share=1.3), "WLFI")
-    said = _command(config, here, "check", f"--widths={here / 'lost'}", "--coin=WLFI", env={})
+    write(here / LOST, informed(120, share=1.3), "WLFI")
+    said = _command(config, here, "check", f"--widths={here / LOST}", "--coin=WLFI", env={})
+    return [said[0], *(line for line in str(said[-1]).splitlines() if "  edge  " in line)]
+
+
+def recorded(config: Config, here: Path) -> list[object]:
+    """What `mmbot check` says of the edge by itself, with a recording in one folder."""
+    write(here / LOST, informed(120, share=1.3), "WLFI")
+    said = _command(config, here, "check", env={})
     return [said[0], *(line for line in str(said[-1]).splitlines() if "  edge  " in line)]
 
 

@@ -72,6 +72,8 @@ LATCHED: Final[Values] = (
     ("account.address", program.ADDRESS),
     ("state_dir", f"{HERE}/{program.STATE_DIR}"),
 )
+TAPED: Final[Values] = (("instrument.coin", "WLFI"),)
+"""The coin of the recorded market."""
 SIGNED: Final[Values] = (("mode", "testnet"),)
 SIGNED_BY_FILE: Final[Values] = (*SIGNED, ("account.key_file", f"{HERE}/key-a"))
 LOGGED: Final[Values] = (("log.dir", f"{HERE}/logs-a"),)
@@ -152,6 +154,7 @@ TABLE: Final[dict[str, Knob]] = {
     "premises.check_s": Knob(60, venue.trading),
     "hours.utc": Knob(["tue 22:14-24:00"], core.shut_out, PATIENT),
     "live.accept_negative_edge": Knob(True, program.edge),
+    "live.recording": Knob(f"{HERE}/{program.LOST}", program.recorded, TAPED),
     "state_dir": Knob(f"{HERE}/state-b", program.reset, LATCHED),
     "start.retry_s": Knob(10, begin.venue_stays_busy),
     "instrument.coin": Knob("BTC", venue.trading),

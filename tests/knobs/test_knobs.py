@@ -34,6 +34,7 @@ _BY_FILE = (
     program.run,
     program.reset,
     program.edge,
+    program.recorded,
     program.signer_from_environment,
     program.signer_from_file,
 )

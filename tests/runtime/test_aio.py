@@ -6,6 +6,7 @@ import asyncio
 import random
 import socket
 import ssl
+import threading
 from collections.abc import Sequence
 
 import pytest
@@ -14,7 +15,14 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from mmbot.errors import VenueError
 from mmbot.hyperliquid.link import Link, LinkParams
-from mmbot.runtime.aio import AioDialer, AioScheduler, WallClock, dial_error, wall_clock_ns
+from mmbot.runtime.aio import (
+    AioDialer,
+    AioScheduler,
+    WallClock,
+    aside,
+    dial_error,
+    wall_clock_ns,
+)
 
 
 class Shell:
@@ -165,3 +173,38 @@ async def test_name_no_host_can_have_is_a_reason_too() -> None:
     shell.link.close()
 
     assert "check the address" in reason
+
+
+async def test_work_beside_the_loop_gives_what_it_returns_or_raises() -> None:
+    """In another thread, so that signals and sockets are served meanwhile."""
+    here = threading.get_ident()
+    assert await aside(threading.get_ident) != here
+
+    def fail() -> None:
+        raise VenueError("as it came")
+
+    with pytest.raises(VenueError, match="as it came"):
+        await aside(fail)
+
+
+def test_work_beside_the_loop_holds_up_no_end() -> None:
+    """Ctrl+C while a long recording is read: the program ends before the reading does."""
+    begun, may_end, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        may_end.wait()
+        ended.set()
+
+    async def interrupted() -> None:
+        task = asyncio.create_task(aside(work))
+        await asyncio.to_thread(begun.wait)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with asyncio.Runner() as runner:
+        runner.run(interrupted())
+    assert not ended.is_set()
+    may_end.set()
+    assert ended.wait(60)

@@ -7,16 +7,25 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from mmbot.cli.app import build
 from mmbot.config import Config, load
-from mmbot.runtime.economics import judge_edge
+from mmbot.core.types import Fees, Instrument
+from mmbot.errors import CheckError, ConfigError
+from mmbot.runtime.economics import judge_edge, measure_own, refuse_without_edge
 from mmbot.runtime.widths import NO_WIDTH_PAYS, NOTHING_KNOWN, WidthRow, Widths
 from runtime.recorded_market import informed, write
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "hype.toml"
+INSTRUMENT = Instrument(coin="WLFI", asset_id=6, sz_decimals=0, max_leverage=5)
 ACCEPTED = ("live.accept_negative_edge=true",)
+
+
+def noted(output: str) -> str:
+    """The row of `check`."""
+    (line,) = [line for line in output.splitlines() if "  edge  " in line]
+    return line
 
 
 def widths(low_bps: float | None) -> Widths:
@@ -46,6 +55,68 @@ def test_one_who_accepts_that_makes_a_measurement(low_bps: float | None) -> None
     assert verdict.is_allowed
     assert verdict.is_measurement
     assert "MEASUREMENT" in verdict.text
+
+
+def test_without_a_recording_nothing_is_known() -> None:
+    """And not knowing is no reason to begin."""
+    verdict = judge_edge(config(), None)
+    assert not verdict.is_allowed
+    assert f"{NOTHING_KNOWN} (live.recording is not set)" in verdict.text
+    assert "name a recording of this market in live.recording" in verdict.text
+    accepted = judge_edge(config(*ACCEPTED), None)
+    assert accepted.is_allowed
+    assert accepted.is_measurement
+
+
+def test_a_refused_start_names_key_value_and_remedy(tmp_path: Path) -> None:
+    """As every refusal does; an allowed one is none."""
+    settings = config(f"live.recording={tmp_path}")
+    with pytest.raises(CheckError) as refused:
+        refuse_without_edge(settings, judge_edge(settings, widths(-0.5)))
+    for words in (
+        f"live.recording = '{tmp_path}': {NO_WIDTH_PAYS}",
+        "live.accept_negative_edge = false",
+        "set live.accept_negative_edge = true",
+    ):
+        assert words in str(refused.value)
+    refuse_without_edge(settings, judge_edge(settings, widths(0.01)))
+
+
+def test_the_fee_is_that_of_the_account_whatever_a_backtest_supposes(tmp_path: Path) -> None:
+    """A rebate that is supposed would make every market pay."""
+    folder = write(tmp_path, informed(300, share=0.6), "WLFI")
+    settings = config(f"live.recording={folder}", "backtest.maker_fee_bps=-5")
+    dear, cheap = (
+        measure_own(settings, INSTRUMENT, Fees(fee_bps, 4.5), has_requests=False)
+        for fee_bps in (8.0, 1.5)
+    )
+    assert dear is not None
+    assert cheap is not None
+    assert (dear.maker_fee_bps, cheap.maker_fee_bps) == (8.0, 1.5)
+    assert dear.best is None
+    assert cheap.best is not None
+
+
+def test_a_coin_that_is_not_listed_is_read_with_what_the_venue_says_of_it(tmp_path: Path) -> None:
+    """Perps of builder dexes come and go; their grid is the venue's word, not a list of ours."""
+    folder = write(tmp_path, informed(300, share=0.0), "zz:NEW")
+    instrument = msgspec.structs.replace(INSTRUMENT, coin="zz:NEW")
+    found = measure_own(config(f"live.recording={folder}"), instrument, Fees(1.5, 4.5))
+    assert found is not None
+    assert found.coin == "zz:NEW"
+    assert found.best is not None
+
+
+def test_requests_are_not_counted_where_only_the_edge_is_asked_for(tmp_path: Path) -> None:
+    """The engine's runs take most of the time, and the verdict does not depend on them."""
+    settings = config(f"live.recording={write(tmp_path, informed(300, share=0.0), 'WLFI')}")
+    whole = measure_own(settings, INSTRUMENT, Fees(1.5, 4.5))
+    brief = measure_own(settings, INSTRUMENT, Fees(1.5, 4.5), has_requests=False)
+    assert whole is not None
+    assert brief is not None
+    assert any(row.requests_per_h is not None for row in whole.rows)
+    assert all(row.requests_per_h is None for row in brief.rows)
+    assert judge_edge(settings, whole) == judge_edge(settings, brief)
 
 
 @pytest.mark.parametrize("sets", [(), ACCEPTED])
@@ -79,10 +150,39 @@ def test_check_says_it_where_it_prints_the_widths(
     ]
     shown = CliRunner().invoke(build(arguments), arguments)
     assert shown.exit_code == 0, shown.output
-    (line,) = [line for line in shown.output.splitlines() if "  edge  " in line]
+    line = noted(shown.output)
     assert NO_WIDTH_PAYS in line
     assert said in line
     told = json.loads(CliRunner().invoke(build(arguments), [*arguments, "--json"]).stdout)
     assert told["edge"] == msgspec.to_builtins(
         judge_edge(load(emulator, sets), msgspec.convert(told["widths"], Widths))
     )
+
+
+def test_check_reads_the_recording_of_the_configuration(tmp_path: Path) -> None:
+    """In any mode, for the coin that is traded; one that cannot be used is named by its key."""
+    folder = write(tmp_path / "there", informed(120, share=1.3), "WLFI")
+    emulator = CONFIG.with_name("emulator.toml")
+
+    def check(path: Path, *more: str) -> Result:
+        arguments = [
+            "check",
+            f"--config={emulator}",
+            "--set=instrument.coin=WLFI",
+            f"--set=live.recording={path}",
+            *more,
+        ]
+        return CliRunner().invoke(build(arguments), arguments)
+
+    shown = check(folder)
+    assert shown.exit_code == 0, shown.output
+    assert NO_WIDTH_PAYS in noted(shown.output)
+    assert "95 % interval" in shown.output
+    missing = check(tmp_path / "gone").exception
+    assert isinstance(missing, ConfigError)
+    assert str(missing).startswith(f"live.recording = '{tmp_path / 'gone'}': ")
+    paying = write(tmp_path / "paying", informed(300, share=0.0), "WLFI")
+    assert "earns most" in noted(check(folder, f"--widths={paying}").output)
+    lone = check(folder, "--coin=SOL").exception
+    assert isinstance(lone, ConfigError)
+    assert "--coin SOL" in str(lone)

@@ -11,6 +11,7 @@ from mmbot.config import load
 from mmbot.runtime.screen import Screen, banner, summary_lines
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
+ACCOUNT = "0x" + "ab" * 20
 
 
 def record(event: str, level: str = "info", *, second: str = "10:00:00", **facts: Any) -> Any:
@@ -20,7 +21,7 @@ def record(event: str, level: str = "info", *, second: str = "10:00:00", **facts
 
 def lines(mode: str, *sets: str, is_colour: bool = False) -> list[str]:
     """The banner of a mode."""
-    return banner(load(CONFIG, [f"mode={mode}", *sets]), is_colour=is_colour)
+    return banner(load(CONFIG, [f"mode={mode}", *sets]), is_colour=is_colour, account=ACCOUNT)
 
 
 def test_each_mode_has_a_first_line_of_its_own() -> None:
@@ -33,7 +34,8 @@ def test_each_mode_has_a_first_line_of_its_own() -> None:
     assert "TESTNET" in lines("testnet")[1]
     assert "test money" in lines("testnet")[1]
     live = lines("live")
-    assert "REAL MONEY" in live[1]
+    assert live[1] == f" LIVE  REAL MONEY  HYPE on Hyperliquid mainnet, account {ACCOUNT} "
+    assert "hyna:HYPE" in lines("live", "instrument.dex=hyna")[1]
     for mode in ("emulator", "testnet"):
         assert "REAL MONEY" not in "".join(lines(mode))
     for shown in (embedded, live):

@@ -25,6 +25,7 @@ STILL = (
 )
 """A market in which nobody trades and nothing moves unless the test makes it."""
 
+MMBOT = ("-m", "mmbot")
 PATIENCE_S = 40.0
 """How long a test waits for an event before it fails; it passes as soon as the event is there."""
 _KIND_S = 10.0
@@ -179,13 +180,15 @@ def start(
     stdout: int = subprocess.PIPE,
     stderr: int = subprocess.PIPE,
     shell: str = "",
+    program: Sequence[str] = MMBOT,
 ) -> subprocess.Popen[str]:
     """
     Start `mmbot` with these arguments, in a process group of its own if asked.
 
-    `shell` is a line of shell that begins the program as "$@", such as `exec "$@" 0<&-`.
+    `shell` is a line of shell that begins the program as "$@", such as `exec "$@" 0<&-`; `program`
+    is what the interpreter runs, a script that begins the program for instance.
     """
-    command = [sys.executable, "-m", "mmbot", *arguments]
+    command = [sys.executable, *program, *arguments]
     if shell:
         command = ["/bin/sh", "-c", shell, "sh", *command]
     process = subprocess.Popen(
@@ -219,10 +222,17 @@ def end(process: subprocess.Popen[str]) -> None:
 
 
 @contextmanager
-def exchange(*arguments: str, sets: Sequence[str] = ()) -> Iterator[Exchange]:
+def exchange(
+    *arguments: str, sets: Sequence[str] = (), program: Sequence[str] = MMBOT
+) -> Iterator[Exchange]:
     """An emulated exchange that ends with the test."""
     process = start(
-        "exchange", "--json", "--port=0", *arguments, *(f"--set={item}" for item in sets)
+        "exchange",
+        "--json",
+        "--port=0",
+        *arguments,
+        *(f"--set={item}" for item in sets),
+        program=program,
     )
     try:
         assert process.stdout is not None
@@ -244,6 +254,7 @@ def daemon(
     new_group: bool = False,
     stdout: int = subprocess.PIPE,
     shell: str = "",
+    program: Sequence[str] = MMBOT,
 ) -> Iterator[Daemon]:
     """A running daemon; ended if the test leaves it running."""
     process = start(
@@ -256,6 +267,7 @@ def daemon(
         new_group=new_group,
         stdout=stdout,
         shell=shell,
+        program=program,
     )
     try:
         yield Daemon(process, run_dir)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -14,19 +15,19 @@ import typer
 
 from mmbot.cli.keys import find_key, find_watchdog_key
 from mmbot.cli.options import AsJson, Overrides, echo
-from mmbot.config import Config, dump_toml, load, require_available
+from mmbot.config import Config, dump_toml, load
 from mmbot.core.risk import day_number
 from mmbot.errors import ConfigError, Exit, VenueError
 from mmbot.hyperliquid.rest import Rest
-from mmbot.hyperliquid.signing import Signer
+from mmbot.logs import stderr_line
 from mmbot.runtime.drill import Drill, drill
 from mmbot.runtime.drill import lines as drill_lines
 from mmbot.runtime.drill import offline as offline_drill
-from mmbot.runtime.economics import judge_edge
+from mmbot.runtime.economics import judge_edge, measure_at_account, measure_own
 from mmbot.runtime.preflight import Facts, Ladder, Row, failures, preview, read_facts
 from mmbot.runtime.selftest.rows import switched_off
-from mmbot.runtime.venues import open_venue, standing, state_path
-from mmbot.runtime.widths import lines, measure_widths
+from mmbot.runtime.venues import open_venue, signer_of, standing, state_path
+from mmbot.runtime.widths import Widths, lines
 from mmbot.state.store import Store
 
 
@@ -59,29 +60,30 @@ def check(
     Check configuration, key, instrument, fees, balance, clock and budget; print the ladder.
 
     With --kill the kill switch as well: every trigger with its limit, which price move fires which
-    of them here, and how often noise alone would. With --widths also the economics of each width on
-    a recording, at the fee of this account.
+    of them here, and how often noise alone would. With --widths, or live.recording in the
+    configuration, also the economics of each width on a recording, at the fee of this account.
     """
     if schema:
         echo(json.dumps(Config.model_json_schema(), indent=2))
         return
     if config is None:
         raise ConfigError("--config FILE: missing; name the configuration to check")
+    if coin is not None and widths is None:
+        raise ConfigError(
+            f"--coin {coin}: names the coin of a recording that --widths names; the one of "
+            "live.recording is that of the instrument"
+        )
     settings = load(config, overrides or ())
-    require_available(settings)
     key = find_key(settings, os.environ)
     if offline:
         _offline(settings, key, offline_drill(settings) if kill else None, as_json=as_json)
         return
     facts, ladder = asyncio.run(_look(settings, key))
     facts = msgspec.structs.replace(facts, rows=(*facts.rows, *standing(settings, facts.user)))
-    table, edge = None, None
     burnt = _drill(settings, facts) if kill else None
-    if widths is not None:
-        name = coin or settings.instrument.wire_coin
-        table = measure_widths(
-            widths, name, settings.engine, params=settings.backtest, fees=facts.fees
-        )
+    table = _widths(settings, facts, widths, coin)
+    edge = None
+    if table is not None or settings.mode == "live":
         edge = judge_edge(settings, table)
         is_ok = edge.is_allowed or settings.mode != "live"
         facts = msgspec.structs.replace(facts, rows=(*facts.rows, Row("edge", is_ok, edge.text)))
@@ -108,10 +110,26 @@ def check(
         raise typer.Exit(Exit.CHECK)
 
 
+def _widths(
+    settings: Config, facts: Facts, recording: Path | None, coin: str | None
+) -> Widths | None:
+    """The table of --widths, or else of live.recording; None where neither is given."""
+
+    def progress(text: str) -> None:
+        if sys.stderr.isatty():
+            stderr_line(text)
+
+    if recording is None:
+        return measure_own(settings, facts.instrument, facts.fees, on_progress=progress)
+    own = facts.instrument
+    instrument = own if coin is None or coin == own.coin else coin
+    return measure_at_account(settings, recording, instrument, facts.fees, on_progress=progress)
+
+
 async def _look(settings: Config, key: bytes | None) -> tuple[Facts, Ladder | None]:
     """What the venue says, and the ladder on its book unless something keeps it from resting."""
     async with open_venue(settings, key) as venue, Rest(venue.url) as rest:
-        facts = await read_facts(settings, rest, Signer(venue.key, is_mainnet=False))
+        facts = await read_facts(settings, rest, signer_of(settings, venue.key))
         try:
             return facts, await preview(settings, rest, facts)
         except VenueError:
@@ -141,7 +159,10 @@ def _drill(settings: Config, facts: Facts) -> Drill:
 
 
 def _offline(settings: Config, key: bytes | None, burnt: Drill | None, *, as_json: bool) -> None:
-    address, watchdog = _address(key), _address(find_watchdog_key(settings, os.environ))
+    address, watchdog = (
+        None if each is None else signer_of(settings, each).address
+        for each in (key, find_watchdog_key(settings, os.environ))
+    )
     if as_json:
         told = {
             "config": settings.model_dump(mode="json"),
@@ -168,10 +189,6 @@ def _require_fit(burnt: Drill | None) -> None:
     """A limit that noise alone trips too often refuses the configuration."""
     if burnt is not None and not burnt.noise_row.is_ok:
         raise typer.Exit(Exit.CHECK)
-
-
-def _address(key: bytes | None) -> str | None:
-    return None if key is None else Signer(key, is_mainnet=False).address
 
 
 def _show(settings: Config, facts: Facts, ladder: Ladder | None) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from mmbot.cli.keys import find_key
 from mmbot.cli.options import AsJson, ConfigFile, Overrides, echo
-from mmbot.config import Config, load, require_available
+from mmbot.config import Config, load
 from mmbot.core.types import Instrument
 from mmbot.errors import ConfigError, Exit, VenueError
 from mmbot.hyperliquid.nonce import Nonces
@@ -27,7 +27,7 @@ from mmbot.runtime.patience import PatientRest
 from mmbot.runtime.preflight import account_of, read_instrument
 from mmbot.runtime.screen import Screen
 from mmbot.runtime.sweep import Sweep
-from mmbot.runtime.venues import market_lock, open_venue, state_path
+from mmbot.runtime.venues import market_lock, open_venue, signer_of, state_path
 
 _RUNNING: Final = (
     "it would quote the position back; stop it first (kill {pid}), and with --set on_exit=flatten "
@@ -57,7 +57,6 @@ def flatten(
     matter and stays latched.
     """
     settings = load(config, overrides or ())
-    require_available(settings)
     if settings.is_embedded:
         raise ConfigError(
             'mode = "emulator": the embedded exchange ended with its run, and the position with '
@@ -85,7 +84,7 @@ async def _flatten(config: Config, *, as_json: bool) -> _Told:
         stderr_line(f"mmbot: {error}; trying again for up to {left_s:.0f} s")
 
     async with open_venue(config, key, on_wait) as venue, Rest(venue.url) as rest:
-        signer = Signer(venue.key, is_mainnet=False)
+        signer = signer_of(config, venue.key)
         user = account_of(config, signer)
         state = state_path(config, Path(), user)
         with market_lock(config, state, user, _RUNNING) as lock:

@@ -13,15 +13,14 @@ import typer
 
 from mmbot.cli.keys import find_key
 from mmbot.cli.options import ConfigFile, NewestRunDir, Overrides, echo, folder
-from mmbot.config import Config, load, require_available
+from mmbot.config import Config, load
 from mmbot.errors import Exit, MmbotError, StateError
-from mmbot.hyperliquid.signing import Signer
 from mmbot.logs import LogWriter, Record, make_logger
 from mmbot.runtime.aio import wall_clock_ns
 from mmbot.runtime.preflight import account_of
 from mmbot.runtime.screen import plain
 from mmbot.runtime.tripping import Tripped, trip
-from mmbot.runtime.venues import open_venue, state_path
+from mmbot.runtime.venues import open_venue, signer_of, state_path
 
 
 def kill(
@@ -43,7 +42,6 @@ def kill(
     latch cannot be written or the position could not be closed.
     """
     settings = load(config, overrides or ())
-    require_available(settings)
     chosen = folder(run_dir, "--run-dir")
     writer = LogWriter(None, sys.stdout, _line)
     try:
@@ -85,7 +83,7 @@ async def _kill(
         )
         return unsaid, done
     async with open_venue(settings, find_key(settings, os.environ)) as venue:
-        user = account_of(settings, Signer(venue.key, is_mainnet=False))
+        user = account_of(settings, signer_of(settings, venue.key))
         path = state_path(settings, None, user)
         done = await trip(
             settings, path, user, venue, time.time_ns(), log=log, tell=tell, is_flatten=is_flatten

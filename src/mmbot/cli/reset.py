@@ -14,9 +14,8 @@ from mmbot.cli.keys import find_key
 from mmbot.cli.options import AsJson, ConfigFile, NewestRunDir, Overrides, echo, folder
 from mmbot.config import Config, load
 from mmbot.errors import StateError
-from mmbot.hyperliquid.signing import Signer
 from mmbot.logs import utc
-from mmbot.runtime.venues import market_lock, open_venue, state_path
+from mmbot.runtime.venues import market_lock, open_venue, signer_of, state_path
 from mmbot.state.store import Store
 
 _RUNNING: Final = "a switch is not reset under a run; stop it first (kill {pid}), then reset"
@@ -79,4 +78,4 @@ def _user(settings: Config) -> str:
 
 async def _address(settings: Config) -> str:
     async with open_venue(settings, find_key(settings, os.environ)) as venue:
-        return Signer(venue.key, is_mainnet=False).address
+        return signer_of(settings, venue.key).address

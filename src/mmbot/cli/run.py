@@ -18,7 +18,7 @@ from mmbot.cli.options import (
     flatten_command,
     folder,
 )
-from mmbot.config import load, require_available
+from mmbot.config import Config, load
 from mmbot.logs import LogWriter
 from mmbot.runtime.child import Child
 from mmbot.runtime.screen import Screen, banner
@@ -34,13 +34,12 @@ def run(
 ) -> None:
     """Make the market until Ctrl+C or SIGTERM; SIGUSR1 trips the kill switch."""
     settings = load(config, overrides or ())
-    require_available(settings)
     key = find_key(settings, os.environ)
     span_s = duration_s(span) if span is not None else None
     chosen = folder(run_dir, "--run-dir")
     is_colour = sys.stdout.isatty()
     writer = LogWriter(None, sys.stdout, Screen(is_colour=is_colour).render)
-    for line in banner(settings, is_colour=is_colour):
+    for line in banner(settings, is_colour=is_colour, account=_account(settings, key)):
         writer.say(line)
     # The exchange loads at the same time as the rest of the daemon does.
     child = Child(settings) if settings.is_embedded else None
@@ -56,3 +55,13 @@ def run(
         flatten_command=flatten_command(config, overrides or ()),
     )
     raise typer.Exit(live.run(settings, options, writer, child))
+
+
+def _account(settings: Config, key: bytes | None) -> str:
+    """Whose money it is, where it is real."""
+    if settings.mode != "live" or key is None:
+        return ""
+    from mmbot.runtime.preflight import account_of  # noqa: PLC0415 - takes long to load
+    from mmbot.runtime.venues import signer_of  # noqa: PLC0415 - the same
+
+    return account_of(settings, signer_of(settings, key))

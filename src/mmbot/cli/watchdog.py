@@ -13,14 +13,13 @@ import typer
 
 from mmbot.cli.keys import find_key, find_watchdog_key
 from mmbot.cli.options import ConfigFile, NewestRunDir, Overrides, folder
-from mmbot.config import Config, load, require_available
+from mmbot.config import Config, load
 from mmbot.errors import CheckError, ConfigError, StateError
-from mmbot.hyperliquid.signing import Signer
 from mmbot.logs import LogWriter, Record, make_logger
 from mmbot.runtime.aio import wall_clock_ns
 from mmbot.runtime.notify import Notify
 from mmbot.runtime.screen import plain
-from mmbot.runtime.venues import open_venue, state_path, watchdog_log
+from mmbot.runtime.venues import open_venue, signer_of, state_path, watchdog_log
 from mmbot.runtime.watchdog import Watchdog
 
 
@@ -44,7 +43,6 @@ def watchdog(
     about to cancel and the venue has not confirmed that nothing rests.
     """
     settings = load(config, overrides or ())
-    require_available(settings)
     key = find_watchdog_key(settings, os.environ)
     if key is None and once:
         # The daemon has ended: nobody else uses up the nonces of its key.
@@ -126,7 +124,7 @@ async def _user(settings: Config) -> str:
             "account.address: is not set, and the watchdog's key does not tell whose agent it is; "
             "set it to the account that the daemon trades"
         )
-    return Signer(own, is_mainnet=False).address
+    return signer_of(settings, own).address
 
 
 def _line(record: Record) -> str:

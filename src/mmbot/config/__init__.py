@@ -72,7 +72,6 @@ __all__ = [
     "load",
     "market_overrides",
     "parse",
-    "require_available",
     "show",
 ]
 
@@ -301,6 +300,11 @@ class LiveParams(BaseModel):
         description="Trade although no width is known to pay at this fee. The run then calls "
         "itself a measurement.",
     )
+    recording: UsablePath | None = Field(
+        None,
+        description="Folder of a recording of this market (docs/recordings.md). A live run begins "
+        "only where a width pays on it at the account's own fee; check prints what each earns.",
+    )
 
 
 class LogParams(BaseModel):
@@ -319,7 +323,10 @@ class Config(BaseModel):
 
     model_config = _FROZEN
 
-    mode: Mode = Field("emulator", description="emulator: no key, no network; testnet; live.")
+    mode: Mode = Field(
+        "emulator",
+        description="emulator: no key, no network; testnet: test money; live: real money.",
+    )
     on_exit: Literal["hold", "flatten"] = Field(
         "hold",
         description="What becomes of the position at the end of a run: kept, or closed as a taker "
@@ -514,20 +521,6 @@ def parse(tree: Mapping[str, Any], source: str) -> Config:
     except ValidationError as error:
         lines = [f"{source}: {explain(Config, item)}" for item in error.errors()]
         raise ConfigError("\n".join(lines)) from None
-
-
-def require_available(config: Config) -> None:
-    """
-    Refuse a mode that is not finished.
-
-    Raises:
-        ConfigError: It is not.
-    """
-    if config.mode == "live":
-        raise ConfigError(
-            'mode = "live": not available yet: it waits for the campaign of injected faults; '
-            'use mode = "testnet" or "emulator"'
-        )
 
 
 def market_overrides(overrides: Sequence[str]) -> dict[str, Any]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable
-from typing import Final, cast
+from contextlib import suppress
+from typing import Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 from mmbot.core.types import NS_PER_S
@@ -56,6 +59,37 @@ def _steady_ns() -> int:
 _STEADY: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 steady_clock_ns: Final[Clock] = _steady_ns
 """A clock that nobody sets."""
+
+
+T = TypeVar("T")
+
+
+async def aside(work: Callable[[], T]) -> T:
+    """
+    What `work` returns or raises, computed in a thread beside the loop.
+
+    Unlike one of the loop's own threads it holds up no end: whoever is cancelled while he waits
+    goes at once, and what is still being computed ends with the process.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def settle(set_it: Callable[[], None]) -> None:
+        if not done.done():
+            set_it()
+
+    def compute() -> None:
+        try:
+            result = work()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the one who waits gets it
+            outcome = functools.partial(done.set_exception, error)
+        else:
+            outcome = functools.partial(done.set_result, result)
+        with suppress(RuntimeError):  # the loop is closed, nobody waits any more
+            loop.call_soon_threadsafe(settle, outcome)
+
+    threading.Thread(target=compute, name="aside", daemon=True).start()
+    return await done
 
 
 class AioScheduler:

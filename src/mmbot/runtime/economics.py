@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import msgspec
 
 from mmbot.config import Config
-from mmbot.runtime.widths import NO_WIDTH_PAYS, NOTHING_KNOWN, Widths
+from mmbot.core.types import Fees, Instrument
+from mmbot.errors import CheckError, ConfigError
+from mmbot.runtime.widths import NO_WIDTH_PAYS, NOTHING_KNOWN, Widths, measure_widths
 
 
 class EdgeVerdict(msgspec.Struct, frozen=True):
@@ -20,16 +25,23 @@ class EdgeVerdict(msgspec.Struct, frozen=True):
     text: str
 
 
-def judge_edge(config: Config, widths: Widths) -> EdgeVerdict:
+def judge_edge(config: Config, widths: Widths | None) -> EdgeVerdict:
     """
     Decide whether a live run may begin on the market of `widths` at its fee.
 
     A width pays where the whole 95 % interval of its net edge lies above zero. Where none does, a
-    person has to have said that losing is the price of finding out.
+    person has to have said that losing is the price of finding out. Without a table (None: no
+    recording was named) nothing is known, which is the same.
     """
-    if widths.best is not None:
+    if widths is None:
+        why = f"{NOTHING_KNOWN} (live.recording is not set)"
+        remedy = "name a recording of this market in live.recording (docs/recordings.md)"
+    elif widths.best is not None:
         return EdgeVerdict(is_allowed=True, is_measurement=False, text=widths.verdict)
-    why = NO_WIDTH_PAYS if widths.is_known else NOTHING_KNOWN
+    elif widths.is_known:
+        why, remedy = NO_WIDTH_PAYS, "look for another market or a lower fee"
+    else:
+        why, remedy = NOTHING_KNOWN, "name a longer recording"
     if config.live.accept_negative_edge:
         return EdgeVerdict(
             is_allowed=True,
@@ -40,6 +52,86 @@ def judge_edge(config: Config, widths: Widths) -> EdgeVerdict:
     return EdgeVerdict(
         is_allowed=False,
         is_measurement=False,
-        text=f"{why}: a live start is refused; look for another market or a lower fee, "
+        text=f"{why}: a live start is refused (live.accept_negative_edge = false); {remedy}, "
         "or set live.accept_negative_edge = true to trade it as a measurement",
     )
+
+
+def measure_at_account(
+    config: Config,
+    recording: Path,
+    instrument: Instrument | str,
+    fees: Fees,
+    *,
+    has_requests: bool = True,
+    on_progress: Callable[[str], None] | None = None,
+) -> Widths:
+    """
+    The table of a recording for the account that would trade it.
+
+    Args:
+        config: The configuration.
+        recording: Folder of the recording.
+        instrument: What the venue says of the traded one, or the name of another listed coin.
+        fees: Of the account. A fee that [backtest] supposes is no fee that is paid.
+        has_requests: As of `measure_widths`.
+        on_progress: As of `measure_widths`.
+
+    Raises:
+        ConfigError: The recording cannot be used.
+    """
+    coin = instrument if isinstance(instrument, str) else instrument.coin
+    return measure_widths(
+        recording.expanduser(),
+        coin,
+        config.engine,
+        params=config.backtest.model_copy(update={"maker_fee_bps": None}),
+        instrument=None if isinstance(instrument, str) else instrument,
+        fees=fees,
+        has_requests=has_requests,
+        on_progress=on_progress,
+    )
+
+
+def measure_own(
+    config: Config,
+    instrument: Instrument,
+    fees: Fees,
+    *,
+    has_requests: bool = True,
+    on_progress: Callable[[str], None] | None = None,
+) -> Widths | None:
+    """
+    The table of `live.recording`; None where it is not set.
+
+    Raises:
+        ConfigError: The recording cannot be used; the key is named.
+    """
+    recording = config.live.recording
+    if recording is None:
+        return None
+    try:
+        return measure_at_account(
+            config,
+            recording,
+            instrument,
+            fees,
+            has_requests=has_requests,
+            on_progress=on_progress,
+        )
+    except ConfigError as error:
+        raise ConfigError(f"live.recording = {str(recording)!r}: {error}") from None
+
+
+def refuse_without_edge(config: Config, verdict: EdgeVerdict) -> None:
+    """
+    Where money is real, begin only where a width pays or losing was accepted.
+
+    Raises:
+        CheckError: Neither; key, value and remedy are in it.
+    """
+    if verdict.is_allowed:
+        return
+    recording = config.live.recording
+    named = "" if recording is None else f"live.recording = {str(recording)!r}: "
+    raise CheckError(f"edge: {named}{verdict.text}")

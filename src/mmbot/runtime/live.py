@@ -8,6 +8,7 @@ before quoting or on threads of its own, so nothing but a decision ever holds th
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import os
 import random
@@ -40,8 +41,9 @@ from mmbot.hyperliquid.signing import Signer
 from mmbot.journal.writer import Writer
 from mmbot.logs import LogWriter, make_logger, stderr_line
 from mmbot.runtime import killreport
-from mmbot.runtime.aio import AioDialer, AioScheduler, steady_clock_ns, wall_clock_ns
+from mmbot.runtime.aio import AioDialer, AioScheduler, aside, steady_clock_ns, wall_clock_ns
 from mmbot.runtime.child import Child
+from mmbot.runtime.economics import EdgeVerdict, judge_edge, measure_own, refuse_without_edge
 from mmbot.runtime.ending import CLOID_MAGIC, Ending
 from mmbot.runtime.heart import Beat, Heart, beat_path
 from mmbot.runtime.ledger import Ledger
@@ -58,7 +60,14 @@ from mmbot.runtime.selftest import refuse_unless_well, run_selftest
 from mmbot.runtime.summary import RequestTeller, started_facts, summarise
 from mmbot.runtime.sweep import Sweep
 from mmbot.runtime.trader import Ports, Trader
-from mmbot.runtime.venues import RESET_HINT, Venue, market_lock, open_venue, state_path
+from mmbot.runtime.venues import (
+    RESET_HINT,
+    Venue,
+    market_lock,
+    open_venue,
+    signer_of,
+    state_path,
+)
 from mmbot.state.lock import RunLock
 from mmbot.state.store import Store
 
@@ -151,6 +160,8 @@ class _Run:
         self.trader: Trader | None = None
         self.interrupted: str | None = None
         self.journal: Writer | None = None
+        self.edge: EdgeVerdict | None = None
+        """What was made of the market where money is real."""
         self._leftovers: Sweep | None = None
         self._is_leverage_sent = False
         self._is_in_doubt = False
@@ -250,7 +261,7 @@ class _Run:
         venue = await stack.enter_async_context(
             open_venue(config, self.options.key, self._on_wait, child)
         )
-        signer = Signer(venue.key, is_mainnet=False)
+        signer = signer_of(config, venue.key)
         user = account_of(config, signer)
         run_dir: Path | None = None
         if config.is_embedded:  # its state lies in the run directory, so that comes first
@@ -277,12 +288,13 @@ class _Run:
         facts = await read_facts(config, reads, signer, instrument, is_shown=False)
         for row in failures(facts):
             raise CheckError(f"{row.name}: {row.text}")
-        await asyncio.to_thread(prove, config, facts.instrument)
-        if self.options.run_dir is None:
-            point_latest(run_dir)
         said = next(row.text for row in facts.rows if row.name == "noise")
         for line in (f"account  {facts.user}", f"logs     {run_dir}", f"noise    {said}"):
             self.writer.say(line)
+        if config.mode == "live":
+            self.edge = await self._prove(facts)
+        if self.options.run_dir is None:
+            point_latest(run_dir)
         if config.journal.enabled:
             self.journal = Writer(run_dir, config.journal)
             stack.callback(self.journal.close)
@@ -299,6 +311,34 @@ class _Run:
         await self._conclude(trader, ending, lock, store, run_dir)
         heart.end(may_rest=ending.final is None)
         return ending.exit_code
+
+    async def _prove(self, facts: Facts) -> EdgeVerdict:
+        """
+        Where money is real: what must be shown of program and market before the first order.
+
+        Raises:
+            CheckError: A row of the self-test failed, or no width pays and nobody accepted that.
+            ConfigError: The recording cannot be used.
+        """
+        config, recording = self.config, self.config.live.recording
+        self.writer.say("selftest does every term of the quote reach the orders? some seconds")
+        await aside(functools.partial(prove, config, facts.instrument))
+        self.log.info("selftest.passed")
+        if recording is not None:
+            fee_bps = facts.fees.maker_bps
+            self.writer.say(
+                f"edge     what would each width earn on {recording} at the maker fee of "
+                f"{fee_bps:.2f} bps? seconds, and longer for a long recording"
+            )
+            self.log.info("edge.measuring", recording=str(recording), maker_fee_bps=fee_bps)
+        widths = await aside(
+            lambda: measure_own(config, facts.instrument, facts.fees, has_requests=False)
+        )
+        verdict = judge_edge(config, widths)
+        self.log.info("edge.judged", **msgspec.structs.asdict(verdict), widths=widths)
+        refuse_without_edge(config, verdict)
+        self.writer.say(f"edge     {verdict.text}")
+        return verdict
 
     async def _clear(
         self,
@@ -349,7 +389,7 @@ class _Run:
         nonces: Nonces,
     ) -> Trader:
         config = self.config
-        self.log.info("run.started", **started_facts(config, facts))
+        self.log.info("run.started", **started_facts(config, facts, self.edge))
         latches = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="latch"))
         keeper = NonceKeeper(nonces, store, latches, self.log)
         keeper.start()
@@ -468,7 +508,14 @@ class _Run:
                 stderr_line(f"mmbot: the kill switch tripped but is NOT latched: {error}")
         await self._keep_last_day(trader, store)
         span_s = (wall_clock_ns() - trader.started_ns) / NS_PER_S
-        summary = summarise(trader, ending, span_s, on_exit=self.config.on_exit)
+        is_measurement = self.edge is not None and self.edge.is_measurement
+        summary = summarise(
+            trader,
+            ending,
+            span_s,
+            on_exit=self.config.on_exit,
+            is_measurement=is_measurement,
+        )
         if ending.final is not None:
             lock.orders_may_rest(may_rest=False)
             self.log.info("run.verified", resting_orders=0)
@@ -500,6 +547,8 @@ class _Run:
                 f"mmbot: the venue did not confirm that nothing rests; {what}: "
                 "look at the account before the next run"
             )
+        if self.edge is not None and is_measurement:
+            self.writer.say(f"MEASUREMENT, no proven edge: {self.edge.text}")
         last = last_line(
             summary,
             ending.closed,

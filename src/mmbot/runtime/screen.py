@@ -160,8 +160,12 @@ def _second_of_day(at: str) -> int:
     return int(at[11:13]) * 3600 + int(at[14:16]) * 60 + int(at[17:19])
 
 
-def banner(config: Config, *, is_colour: bool) -> list[str]:
-    """The first lines, before anything is reached: mode, unmistakable for money, coin, limits."""
+def banner(config: Config, *, is_colour: bool, account: str = "") -> list[str]:
+    """
+    The first lines, before anything is reached: mode, unmistakable for money, coin, limits.
+
+    `account` is the address traded; it is shown where money is real.
+    """
     coin = config.instrument.wire_coin
     match config.mode:
         case "emulator":
@@ -171,7 +175,7 @@ def banner(config: Config, *, is_colour: bool) -> list[str]:
         case "testnet":
             title = f" TESTNET  {coin}: test money "
         case "live":
-            title = f" LIVE  {coin}: REAL MONEY "
+            title = f" LIVE  REAL MONEY  {coin} on Hyperliquid mainnet, account {account} "
     rule = "=" * len(title)
     if is_colour:
         style = _RED if config.mode == "live" else _BOLD

@@ -11,16 +11,21 @@ from mmbot.config import Config
 from mmbot.core.types import NS_PER_S
 from mmbot.hyperliquid.budget import WEIGHT_PER_MIN
 from mmbot.hyperliquid.ports import Clock, Scheduler
+from mmbot.runtime.economics import EdgeVerdict
 from mmbot.runtime.preflight import Facts
 from mmbot.runtime.trader import Ending, Trader
 
 _TELL_EVERY_NS: Final = 60 * NS_PER_S
 
 
-def started_facts(config: Config, facts: Facts) -> dict[str, object]:
-    """What a run begins with, for the log."""
+def started_facts(
+    config: Config, facts: Facts, edge: EdgeVerdict | None = None
+) -> dict[str, object]:
+    """What a run begins with, for the log; `edge` is judged where money is real."""
     return {
         "mode": config.mode,
+        "is_measurement": edge is not None and edge.is_measurement,
+        "edge": None if edge is None else edge.text,
         "coin": facts.instrument.coin,
         "asset_id": facts.instrument.asset_id,
         "user": facts.user,
@@ -37,7 +42,12 @@ def started_facts(config: Config, facts: Facts) -> dict[str, object]:
 
 
 def summarise(
-    trader: Trader, ending: Ending, duration_s: float, *, on_exit: str = "hold"
+    trader: Trader,
+    ending: Ending,
+    duration_s: float,
+    *,
+    on_exit: str = "hold",
+    is_measurement: bool = False,
 ) -> dict[str, Any]:
     """
     The run summary: the ledger from fills alone, checked against the venue's own account.
@@ -45,7 +55,8 @@ def summarise(
     `ledger_gap_usd` is the change of the venue's equity less the sum of the ledger at the same
     mark; it is None when the venue could not be asked. `position_sz` is None when it never could,
     so that nobody reads a position of 0. `on_exit` is what was to become of the
-    position, `closed` what became of it where it was to be closed.
+    position, `closed` what became of it where it was to be closed. `is_measurement` is true of a
+    live run without a width that is known to pay.
     """
     engine = trader.engine
     figures = msgspec.structs.asdict(engine.summary())
@@ -59,6 +70,7 @@ def summarise(
         gap_usd = final.equity_usd - trader.start_equity_usd - ledger_usd
     return {
         "duration_s": round(duration_s, 3),
+        "is_measurement": is_measurement,
         **figures,
         **_requests(trader),
         "resting_orders": ending.resting_orders,

@@ -26,7 +26,6 @@ from mmbot.core.types import NS_PER_S, Instrument
 from mmbot.errors import CheckError, StateError, VenueError
 from mmbot.hyperliquid import wire_rest
 from mmbot.hyperliquid.rest import Rest
-from mmbot.hyperliquid.signing import Signer
 from mmbot.runtime.aio import steady_clock_ns, wall_clock_ns
 from mmbot.runtime.closing import close_position
 from mmbot.runtime.flatten import Closed, closed_line
@@ -36,7 +35,7 @@ from mmbot.runtime.patience import PatientRest, Reads
 from mmbot.runtime.preflight import read_instrument
 from mmbot.runtime.sweep import PATIENCE_MIN_S, Sweep
 from mmbot.runtime.telling import Log
-from mmbot.runtime.venues import Venue, lent_key, lock_path, market_lock
+from mmbot.runtime.venues import Venue, lent_key, lock_path, market_lock, signer_of
 from mmbot.runtime.watchdog import Pulse
 from mmbot.state.lock import RunLock, is_holder
 from mmbot.state.store import Store
@@ -196,7 +195,7 @@ async def _clear(
             return lines, None
         user = beat.user
         venue = Venue(beat.url, await lent_key(config, beat.url, None))
-    signer = Signer(venue.key, is_mainnet=False)
+    signer = signer_of(config, venue.key)
     lands_s = beat.lands_s if beat is not None else config.gateway.expires_after_s
     is_settled = lock is not None and not lock.may_rest
     quiet_at_ns = wall_clock_ns()

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from mmbot.config import Config, require_available
+from mmbot.config import Config
 from mmbot.errors import CheckError, ConfigError, LinkError
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
@@ -33,6 +33,8 @@ _NO_WATCHDOG: Final = (
     "none runs here: a daemon that dies leaves its orders resting; start mmbot watchdog beside it"
 )
 TESTNET_URL: Final = "https://api.hyperliquid-testnet.xyz"
+MAINNET_URL: Final = "https://api.hyperliquid.xyz"
+"""Real money. No key of the configuration names another venue for a live run."""
 
 
 class Venue(msgspec.Struct, frozen=True):
@@ -49,6 +51,26 @@ class Venue(msgspec.Struct, frozen=True):
     def ws_url(self) -> str:
         """Address of the socket."""
         return "ws" + self.url.removeprefix("http") + "/ws"
+
+
+def venue_url(config: Config) -> str:
+    """Address of the venue of this mode; empty for the embedded exchange, which says its own."""
+    match config.mode:
+        case "live":
+            return MAINNET_URL
+        case "testnet":
+            return TESTNET_URL
+        case "emulator":
+            return config.emulator.url.rstrip("/")
+
+
+def signer_of(config: Config, key: bytes) -> Signer:
+    """
+    Who signs for the venue of this mode.
+
+    A signature is good for one network alone: mainnet's where money is real, and only there.
+    """
+    return Signer(key, is_mainnet=config.mode == "live")
 
 
 @asynccontextmanager
@@ -68,20 +90,19 @@ async def open_venue(
         child: The embedded exchange, if it was started already.
 
     Raises:
-        ConfigError: No key where one is needed, or a mode that is not available.
+        ConfigError: No key where one is needed.
         VenueError: The exchange did not start or did not answer.
     """
-    require_available(config)
-    if config.mode == "testnet":
+    if config.mode != "emulator":
         if key is None:
             raise ConfigError(
-                f'mode = "testnet": no signing key: set the environment variable '
+                f'mode = "{config.mode}": no signing key: set the environment variable '
                 f"{config.account.key_env}, or account.key_file to a file of mode 0600"
             )
-        yield Venue(TESTNET_URL, key)
+        yield Venue(venue_url(config), key)
         return
     if config.emulator.url:
-        url = config.emulator.url.rstrip("/")
+        url = venue_url(config)
         yield Venue(url, key if key is not None else await lent_key(config, url, on_wait))
         return
     async with embedded_exchange(config, child) as info:
@@ -97,7 +118,7 @@ async def lent_key(config: Config, url: str, on_wait: OnWait | None) -> bytes:
     try:
         info = msgspec.json.decode(body, type=ExchangeInfo)
         key = bytes.fromhex(info.accounts[0].private_key.removeprefix("0x"))
-        Signer(key, is_mainnet=False)
+        signer_of(config, key)
     except (msgspec.DecodeError, ValueError, IndexError, ConfigError):
         raise LinkError(
             f"emulator.url = {url}: answers, but is not an emulated exchange of mmbot; "

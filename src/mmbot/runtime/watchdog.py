@@ -22,7 +22,6 @@ from mmbot.core.types import NS_PER_S, Instrument
 from mmbot.errors import CheckError, VenueError
 from mmbot.hyperliquid import wire_rest
 from mmbot.hyperliquid.rest import Rest
-from mmbot.hyperliquid.signing import Signer
 from mmbot.runtime.aio import steady_clock_ns, wall_clock_ns
 from mmbot.runtime.heart import Beat, beat_path, read_beat, write_beat
 from mmbot.runtime.notify import ALIVE, READY, STOPPING, Notify
@@ -30,7 +29,7 @@ from mmbot.runtime.patience import PatientRest
 from mmbot.runtime.preflight import read_instrument
 from mmbot.runtime.sweep import Sweep
 from mmbot.runtime.telling import Log
-from mmbot.runtime.venues import TESTNET_URL, lent_key
+from mmbot.runtime.venues import lent_key, signer_of, venue_url
 
 POLL_S: Final = 0.1
 """Between two looks at the heartbeat."""
@@ -265,12 +264,10 @@ class Watchdog:
 
     def _place(self, beat: Beat | None = None) -> tuple[str, str]:
         """Address of the venue and account, of an embedded exchange as its daemon says."""
-        config = self._config
-        if config.is_embedded:
+        if self._config.is_embedded:
             assert beat is not None
             return beat.url, beat.user
-        is_testnet = config.mode == "testnet"
-        return TESTNET_URL if is_testnet else config.emulator.url.rstrip("/"), self._user
+        return venue_url(self._config), self._user
 
     async def _reach_embedded(self, stack: AsyncExitStack, beat: Beat) -> None:
         """Reach the exchange that a daemon brought along; one that is gone is told of once."""
@@ -296,7 +293,7 @@ class Watchdog:
         reads = PatientRest(rest, url, retry_s=retry_s, on_wait=self._on_wait)
         on_wait = None if config.is_embedded else self._on_wait
         key = self._key if self._key is not None else await lent_key(config, url, on_wait)
-        signer = Signer(key, is_mainnet=False)
+        signer = signer_of(config, key)
         role = wire_rest.user_role(await reads.info({"type": "userRole", "user": signer.address}))
         is_own = signer.address == user
         if not is_own and not (role.role == "agent" and (role.master or "").lower() == user):

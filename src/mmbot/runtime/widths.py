@@ -53,7 +53,8 @@ class WidthRow(msgspec.Struct, frozen=True):
     earned_per_h: float | None
     """Requests that the fills pay for."""
     requests_per_h: float | None
-    """Requests of the engine at this half spread; None where its floor keeps it farther out."""
+    """Requests of the engine at this half spread; None where its floor keeps it farther out, or
+    where they were not counted."""
 
 
 class Widths(msgspec.Struct, frozen=True):
@@ -161,7 +162,9 @@ def measure_widths(
     engine: EngineParams,
     *,
     params: BacktestParams | None = None,
+    instrument: Instrument | None = None,
     fees: Fees | None = None,
+    has_requests: bool = True,
     on_progress: Callable[[str], None] | None = None,
 ) -> Widths:
     """
@@ -172,14 +175,17 @@ def measure_widths(
         coin: Which of its coins.
         engine: As in the configuration; only the half spread differs between the runs.
         params: As of a backtest.
+        instrument: Replaces the listed one, such as what the venue says of it.
         fees: Replace the listed ones, such as those of the account.
+        has_requests: Whether the engine is run once at every width to count its requests. What a
+            width earns does not depend on it, and a long recording takes minutes.
         on_progress: Told which width is being run.
 
     Raises:
         ConfigError: The recording or the instrument cannot be used.
     """
     params = params or BacktestParams()
-    instrument, fees = resolve(coin, params, None, fees)
+    instrument, fees = resolve(coin, params, instrument, fees)
     read = read_recording(recording, instrument)
     limits = Limits.of(engine.risk, instrument, engine.risk.capital_usd)
     budget_usd = limits.q_max_usd * limits.side_budget_frac
@@ -189,7 +195,7 @@ def measure_widths(
     rows = []
     for row in virtual_table(read.frames, instrument, engine.book):
         requests = None
-        if row.depth_bps >= max(floor_bps, HALF_BPS_LEAST):
+        if has_requests and row.depth_bps >= max(floor_bps, HALF_BPS_LEAST):
             if on_progress is not None:
                 on_progress(f"{recording.name} {coin} at {row.depth_bps:g} bps")
             quoter = engine.quoter.model_copy(update={"half_spread_bps_min": row.depth_bps})
