@@ -35,6 +35,8 @@ _FADE_ERROR: Final = 0.12
 _CALM: Final = 0.8
 _JUMP: Final = 0.9
 """Parts of the gate: up to the one no move is cut, from the other it may be."""
+_GAIN_USUAL: Final = 3.0
+"""Times the usual gain of the drift's filter from which a volatility has fallen at once."""
 _SIGMA_ERROR: Final = 0.1
 """The plain volatility leaves the noise factor of the estimator out."""
 
@@ -259,11 +261,19 @@ class Model:
         return rate + 1 / drift.tau_s if drift.is_mean_reverting else rate
 
     def _drift_slack_bps(self, half: Half, skew: float) -> float:
-        """What the drift term may be off by after jumps."""
-        if not self._drift_doubt:
-            return 0.0
+        """What the drift term may be off by, after jumps and where the volatility fell at once."""
+        params = self._config.drift
         bound, rate = 2 * skew * self._config.quoter.drift_x_max, self._relax_rate(half)
-        return (min(bound, self._drift_doubt / rate) if rate > 0 else bound) * (1 - self._fade)
+        usual = (
+            params.sd_per_vol_rt_s**2 if params.is_mean_reverting else log(2) / params.half_life_s
+        )
+        doubt = self._drift_doubt
+        if (self._drift.sd_bps_per_s() / self.sigma) ** 2 > _GAIN_USUAL * usual:
+            # The filter still has the old variance, and divides it by the new one.
+            doubt += 2 * _SIGMA_ERROR * abs(self._drift.mean_bps_per_s)
+        if not doubt:
+            return 0.0
+        return (min(bound, doubt / rate) if rate > 0 else bound) * (1 - self._fade)
 
     def _shifts(self, facts: Facts, half: Half, skew: float) -> dict[str, float]:
         """Terms that move both quotes, positive up."""
