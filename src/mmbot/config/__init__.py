@@ -306,7 +306,9 @@ class LiveParams(BaseModel):
 class LogParams(BaseModel):
     """What the log keeps."""
 
-    model_config = _FROZEN
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_extra={"reloadable": ["level"]}
+    )
 
     level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest level written."
@@ -317,7 +319,9 @@ class LogParams(BaseModel):
 class Config(BaseModel):
     """The whole configuration of a run."""
 
-    model_config = _FROZEN
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_extra={"reloadable": ["on_exit"]}
+    )
 
     mode: Mode = Field("emulator", description="emulator: no key, no network; testnet; live.")
     on_exit: Literal["hold", "flatten"] = Field(

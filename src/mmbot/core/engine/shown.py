@@ -39,6 +39,11 @@ class Shown(Watch):
     _warm_at_ns: int | None
     _dropped_ns: dict[tuple[str, str], int]
 
+    @property
+    def mark_ticks(self) -> float | None:
+        """The venue's mark as it came last; None before the first."""
+        return self._mark_ticks
+
     def reaches(self, now_ns: int) -> tuple[Reach, ...]:
         """Every trigger of the kill switch that has a figure, beside its limit."""
         limits, mark = self.risk.limits, self._mark_ticks or self.book.last_mid_ticks
