@@ -30,6 +30,8 @@ COMMANDS: Final = (
     "selftest",
     "status",
     "why",
+    "tail",
+    "top",
     "stop",
     "reload",
     "flatten",

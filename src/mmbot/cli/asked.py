@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,8 @@ import typer
 
 from mmbot.cli.options import Overrides, echo
 from mmbot.errors import Exit, StateError
-from mmbot.runtime.asking import LIVE, Kept, ask, find, read_files
+from mmbot.runtime import asking
+from mmbot.runtime.asking import LIVE, Kept, ask, read_files
 from mmbot.runtime.statustext import kept_lines
 
 Run = Annotated[
@@ -27,6 +29,11 @@ RunConfig = Annotated[
 ]
 
 __all__ = ["Overrides", "Run", "RunConfig", "answer_of", "find", "print_kept", "say"]
+
+
+def find(run: str | None, config: Path | None, overrides: Sequence[str]) -> Path:
+    """The folder of the run that is meant, under its own name: `latest` may be another one soon."""
+    return asking.find(run, config, overrides).resolve()
 
 
 def answer_of(run_dir: Path, cmd: str, *, as_json: bool) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from mmbot.core.types import NS_PER_S
-from mmbot.runtime.asking import DIED, ENDED, HUNG, MUTE, Kept, process_state
+from mmbot.runtime import asking
+from mmbot.runtime.asking import DIED, HUNG, Kept, process_state
 
 WIDTH: Final = 100
 _HEAD: Final = 9
@@ -175,7 +176,7 @@ def _is_idle(it: dict[str, Any]) -> bool:
 def kept_lines(kept: Kept, now_ns: int) -> list[str]:
     """What the files say, under a head that nobody takes for a live daemon."""
     age_s = None if kept.as_of_ns is None else (now_ns - kept.as_of_ns) / NS_PER_S
-    lines = ["!" * 64, f"NOT LIVE  {_verdict(kept)}"]
+    lines = ["!" * 64, f"NOT LIVE  {verdict(kept)}"]
     if kept.as_of_ns is None:
         lines.append("          there is no line in its log")
     else:
@@ -202,16 +203,17 @@ def kept_lines(kept: Kept, now_ns: int) -> list[str]:
     return lines
 
 
-def _verdict(kept: Kept) -> str:
+def verdict(kept: Kept) -> str:
+    """What became of a daemon that does not answer."""
     pid = "" if kept.pid is None else f" {kept.pid}"
     match kept.state:
-        case "hung":
+        case asking.HUNG:
             state = process_state(kept.pid)
             how = "is stopped (SIGSTOP)" if state in ("T", "t") else "hangs"
             return f"HUNG: process{pid} {how}, it does not answer"
-        case "unreachable":
+        case asking.MUTE:
             return f"process{pid} runs but has no control socket (control.unavailable in its log)"
-        case "ended":
+        case asking.ENDED:
             return "ENDED: the run is over"
         case _:
             return "DIED: no process is there, and it did not say that it ended"
@@ -285,6 +287,3 @@ def _wrapped(name: str, parts: list[str], joint: str = "  ") -> list[str]:
         break_on_hyphens=False,
     )
     return [line.replace("\0", " ") for line in lines]
-
-
-__all__ = ["DIED", "ENDED", "HUNG", "MUTE", "kept_lines", "status_lines"]
