@@ -152,7 +152,9 @@ def ask(run_dir: Path, cmd: str, *, timeout_s: float = ANSWER_S, **facts: Any) -
     Raises:
         StateError: It is another user's, or what answers is none.
     """
-    line = msgspec.json.encode({"v": VERSION, "cmd": cmd, **facts}) + b"\n"
+    # A daemon that comes round later must not carry out what its asker has given up.
+    until_ns = time.time_ns() + round(timeout_s * 1e9)
+    line = msgspec.json.encode({"v": VERSION, "cmd": cmd, "until_ns": until_ns, **facts}) + b"\n"
     path = run_dir / NAME
     try:
         client = connect(path, timeout_s)

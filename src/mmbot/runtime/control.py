@@ -50,6 +50,8 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     v: Annotated[int, msgspec.Meta(ge=1, le=1000)] = VERSION
     flatten: bool = False
     """With `stop`: close the position, whatever `on_exit` says."""
+    until_ns: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Instant after which an order is not carried out: who gave it has gone and was told so."""
 
 
 Answer = bytes | Awaitable[bytes]
