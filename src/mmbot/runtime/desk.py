@@ -83,11 +83,11 @@ class Desk:
 
     def answer(self, request: Request) -> Answer:
         """Answer one request."""
+        if request.cmd in ("status", "why", "all"):
+            return self._shown(request.cmd)
         if request.until_ns is not None and self._clock() > request.until_ns:
             return refusal("it came too late: whoever asked has gone")
         match request.cmd:
-            case "status" | "why" | "all":
-                return self._shown(request.cmd)
             case "stop":
                 return self._stop(is_flatten=request.flatten)
             case "reload":

@@ -81,7 +81,7 @@ def _stale(seen: Seen) -> str:
     answer = seen.answer
     assert answer is not None
     at = utc_text(answer["at_ns"])[11:19]
-    return f"*** STALE {ago(seen.age_s)} *** {seen.how or 'no answer'}; as of {at}"
+    return f"*** STALE {ago(seen.age_s)} *** as of {at}: {seen.how or 'no answer'}"
 
 
 def nearest(s: dict[str, Any]) -> str:
