@@ -57,6 +57,7 @@ TOP_EVERY_S: Final = 0.5
 STREAM: Final = "l2Book"
 PARTS: Final = ("before", "watched", "after")
 _BOOTSTRAPS: Final = 2000
+_TRIES: Final = 8
 
 Block = dict[str, list[float]]
 """Reactions of one block of each of `PARTS`, us."""
@@ -142,7 +143,8 @@ async def measure(blocks: int, cycles: int, scratch: Path) -> tuple[list[Block],
         try:
             process = start(running.url, scratch)
             await bench.admit(reaction.OURS, process, user)
-            await bench.warm_up()
+            for _ in range(reaction.WARM_UP):
+                await _one(bench)
             watcher = await asyncio.to_thread(Watcher, scratch / "run")
             gc.collect()
             gc.disable()
@@ -166,18 +168,34 @@ def start(url: str, scratch: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
 
+async def _one(bench: reaction.Bench) -> float:
+    """
+    One reaction, us.
+
+    A daemon that is late to a tick on a busy machine answers in two batches: that is no reaction to
+    one tick, and another one is made.
+    """
+    (client,) = bench.clients
+    for _ in range(_TRIES):
+        try:
+            found = await bench.react(client)
+        except AssertionError:
+            found = None
+        if found is not None:
+            await bench.clear(client)
+            return (found[1] - found[0]) / 1e3
+        await bench.withdraw(client)
+    raise AssertionError(f"{client.name}: no whole ladder in {_TRIES} tries")
+
+
 async def _block(bench: reaction.Bench, watcher: Watcher, cycles: int) -> Block:
     block: Block = {}
     for part in PARTS:
         if part == "watched":
             watcher.set(is_on=True)
-        times: list[float] = []
-        for _ in range(cycles):
-            began_ns, at_ns = (await bench.cycle(bench.clients))[reaction.OURS]
-            times.append((at_ns - began_ns) / 1e3)
+        block[part] = [await _one(bench) for _ in range(cycles)]
         if part == "watched":
             await asyncio.to_thread(watcher.set, is_on=False)
-        block[part] = times
     return block
 
 
