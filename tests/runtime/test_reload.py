@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,60 @@ def test_every_key_marked_reloadable_is_one() -> None:
         for part in key.split("."):
             assert part in type(node).model_fields, key
             node = getattr(node, part)
+
+
+def test_the_very_next_decision_has_nothing_of_the_old_parameters() -> None:
+    """Width, order size and rungs are kept between decisions while their inputs stand still."""
+    run = PipeRun("demo", seed=2, sets=CALM)
+    run.start()
+    run.run(20)
+    fresh = load(
+        CONFIG,
+        (*CALM, "quoter.half_spread_bps_min=15", "ladder.rungs=2", "ladder.order_usd_min=25"),
+    )
+    before = run.trader.engine._delta
+
+    # Twice at one moment: between the two not one input of the quote has moved.
+    run.trader.reconfigure(run.config)
+    run.trader.reconfigure(fresh)
+
+    engine = run.trader.engine
+    assert run.trader.decided_ns == run.clock()
+    assert engine._tally._last is not None
+    quote, bid, ask = engine._tally._last
+    assert quote.half_bps >= 15
+    assert len(bid.rungs) <= 2
+    assert len(ask.rungs) <= 2
+    assert bid.rungs or ask.rungs
+    for rung in (*bid.rungs, *ask.rungs):
+        assert rung.px_ticks * rung.sz_lots * 1e-6 >= 25
+    assert engine._delta != before
+
+
+def test_what_is_kept_between_decisions_is_made_anew() -> None:
+    """One key at a time: another one that changes with it would hide what was kept."""
+    run = PipeRun("demo", seed=2, sets=CALM)
+    run.start()
+    run.run(20)
+    last = run.trader.engine._tally
+
+    def reload(text: str) -> tuple[Any, Any, Any]:
+        run.trader.reconfigure(load(CONFIG, (*CALM, text)))
+        assert last._last is not None
+        return last._last
+
+    narrow, *_ = reload("quoter.half_spread_bps_min=9")
+    wide, *_ = reload("quoter.half_spread_bps_min=15")
+    assert (narrow.half_bps < 15, wide.half_bps >= 15) == (True, True)
+
+    def gaps(sides: tuple[Any, Any]) -> list[int]:
+        pairs = [pair for side in sides for pair in pairwise(side.rungs)]
+        return [abs(one.px_ticks - other.px_ticks) for one, other in pairs]
+
+    _, *even = reload("ladder.gap_growth=1.0")
+    _, *thinned = reload("ladder.gap_growth=2.0")
+    assert len(set(gaps((even[0], even[1])))) == 1
+    assert max(gaps((thinned[0], thinned[1]))) > max(gaps((even[0], even[1])))
 
 
 # -- in a run that keeps a journal ---------------------------------------------------------------
