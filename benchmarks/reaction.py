@@ -350,9 +350,7 @@ class Bench:
         await self._until(lambda: self._resting(client) == ORDERS, f"{client.name}: orders missing")
         await asyncio.sleep(0.01)
         if client.name == OURS:
-            for stream in STREAMS:
-                await client.socket.send_str(self.ticks.make(stream, has_asks=False))
-            await self._until(lambda: self._resting(client) == 0, "ours: orders not cancelled")
+            await self.withdraw(client)
         else:
             venue = self.running.exchange.venue
             asset_id = venue.asset_id(COIN)
@@ -361,6 +359,12 @@ class Bench:
                 venue.cancel(client.user, asset_id, oid=order.oid)
             self.running.exchange.settle()
         await asyncio.sleep(0.02)
+
+    async def withdraw(self, client: Client) -> None:
+        """Have our daemon take back what it has: a market without asks cannot be priced."""
+        for stream in STREAMS:
+            await client.socket.send_str(self.ticks.make(stream, has_asks=False))
+        await self._until(lambda: self._resting(client) == 0, "ours: orders not cancelled")
 
     def _resting(self, client: Client) -> int:
         return len(self.running.exchange.venue.account(client.user).open)

@@ -298,8 +298,21 @@ def utc(now_ns: int) -> str:
     return f"{at:%Y-%m-%dT%H:%M:%S}.{now_ns // 1_000 % 1_000_000:06d}Z"
 
 
+class Threshold:
+    """The lowest level that a log keeps, while it runs."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, level: str) -> None:
+        self.number = LEVELS[level]
+
+    def set(self, level: str) -> None:
+        """Keep this level and those above it from now on; a key of `LEVELS`."""
+        self.number = LEVELS[level]
+
+
 def make_logger(
-    writer: LogWriter, clock: Callable[[], int], level: str = "info"
+    writer: LogWriter, clock: Callable[[], int], level: str | Threshold = "info"
 ) -> structlog.typing.FilteringBoundLogger:
     """
     Return a structlog logger that stamps `at` and hands records to `writer`.
@@ -307,10 +320,19 @@ def make_logger(
     Args:
         writer: Where the records go; it makes text of the instant and keys of `facts`.
         clock: Nanoseconds since the epoch; simulated in a simulated run.
-        level: Lowest level kept, a key of `LEVELS`.
+        level: Lowest level kept, a key of `LEVELS`; or one that may change while it runs.
     """
     # It takes as long to load as the rest of a command, and most of them log nothing.
     import structlog  # noqa: PLC0415
+
+    threshold = level if isinstance(level, Threshold) else None
+
+    def keep(
+        _logger: Any, method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        if threshold is not None and LEVELS[method] < threshold.number:
+            raise structlog.DropEvent
+        return event
 
     def stamp(
         _logger: Any, method: str, event: MutableMapping[str, Any]
@@ -325,8 +347,10 @@ def make_logger(
 
     logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
         None,
-        processors=[stamp, structlog.processors.format_exc_info, deliver],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        processors=[keep, stamp, structlog.processors.format_exc_info, deliver],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            min(LEVELS.values()) if threshold is not None else LEVELS[str(level)]
+        ),
         cache_logger_on_first_use=True,
     )
     return logger

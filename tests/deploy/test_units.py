@@ -32,6 +32,7 @@ def test_daemon_and_watchdog_ship_a_unit_each() -> None:
     assert named == [
         "mmbot-watchdog.service ExecStart",
         "mmbot.service ExecStart",
+        "mmbot.service ExecReload",
         "mmbot.service ExecStopPost",
     ]
 

@@ -154,11 +154,17 @@ def test_help_lists_exactly_the_commands_there_are() -> None:
         "flatten",
         "kill",
         "lab",
+        "reload",
         "replay",
         "reset",
         "run",
         "selftest",
+        "status",
+        "stop",
+        "tail",
+        "top",
         "watchdog",
+        "why",
     ]
 
 

@@ -250,19 +250,40 @@ def test_a_paused_screen_stops_neither_the_log_nor_the_end(tmp_path: Path) -> No
 # -- terminals and descriptors ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("number", "reason"), [(signal.SIGHUP, "terminal"), (signal.SIGQUIT, "SIGQUIT")]
-)
-def test_a_lost_terminal_and_its_quit_key_stop_the_run_cleanly(
-    tmp_path: Path, number: int, reason: str
-) -> None:
-    """A closed window, a dropped ssh, Ctrl+backslash: unhandled, each leaves every order."""
+def test_the_quit_key_stops_the_run_cleanly(tmp_path: Path) -> None:
+    """Ctrl+backslash: unhandled, it leaves every order."""
     with resting(tmp_path) as (venue, bot):
-        code, _, _ = bot.stop(number)
+        code, _, _ = bot.stop(signal.SIGQUIT)
         assert venue.open_orders() == []
 
     assert code == 0
-    assert reason in bot.summary()["end_reason"]
+    assert "SIGQUIT" in bot.summary()["end_reason"]
+
+
+def test_a_hang_up_of_a_run_in_a_terminal_stops_it_cleanly(tmp_path: Path) -> None:
+    """
+    A closed window or a dropped ssh, whatever stands at standard input.
+
+    What a hang-up is for a service, which has no terminal, is in test_control.
+    """
+    with exchange(sets=STILL) as venue:
+        ours, theirs = os.openpty()
+        with daemon(
+            tmp_path / "run",
+            config=CONFIG,
+            sets=sets_for(venue, tmp_path / "state"),
+            stdout=theirs,
+            shell='exec setsid --ctty sh -c \'exec "$@" </dev/null\' sh "$@" <&1',
+        ) as bot:
+            os.close(theirs)
+            rests(venue, bot)
+            bot.process.send_signal(signal.SIGHUP)
+            assert bot.gone_within(PATIENCE_S)
+        os.close(ours)
+        assert venue.open_orders() == []
+
+    assert bot.process.returncode == 0
+    assert "terminal" in bot.summary()["end_reason"]
 
 
 def test_a_terminal_that_is_gone_altogether_does_not_keep_a_daemon_alive(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -53,6 +54,7 @@ def run(
         duration_s=span_s,
         run_dir=chosen,
         flatten_command=flatten_command(config, overrides or ()),
+        reload=partial(load, config, tuple(overrides or ())),
     )
     raise typer.Exit(live.run(settings, options, writer, child))
 

@@ -310,7 +310,9 @@ class LiveParams(BaseModel):
 class LogParams(BaseModel):
     """What the log keeps."""
 
-    model_config = _FROZEN
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_extra={"reloadable": ["level"]}
+    )
 
     level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest level written."
@@ -321,7 +323,9 @@ class LogParams(BaseModel):
 class Config(BaseModel):
     """The whole configuration of a run."""
 
-    model_config = _FROZEN
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_extra={"reloadable": ["on_exit"]}
+    )
 
     mode: Mode = Field(
         "emulator",

@@ -16,6 +16,7 @@ from mmbot.core.intents import Note
 from mmbot.core.orders import Orders
 from mmbot.core.risk import KillParams, Risk, Trip
 from mmbot.core.slots import CANCELLING, UNKNOWN
+from mmbot.core.triggers import Reach
 from mmbot.core.types import NS_PER_S, USD_PER_TICK_LOT, Instrument
 
 _MINUTE_NS: Final = 60 * NS_PER_S
@@ -280,6 +281,64 @@ class Alarms:
             self._journal_ns,
         )
 
+    def reaches(
+        self,
+        now_ns: int,
+        *,
+        ours_usd: float,
+        pnl_usd: float,
+        offset_ns: int | None,
+        requests_left: int | None,
+        mark_ns: int | None,
+        account_ns: int | None,
+    ) -> tuple[Reach, ...]:
+        """
+        Every trigger that is not of money beside its limit, for whoever asks.
+
+        Args:
+            now_ns: Now.
+            ours_usd: Notional of our position, above 0.
+            pnl_usd: Our profit since the start.
+            offset_ns: Our clock less the venue's; None before it is known.
+            requests_left: At the venue; None before it is known.
+            mark_ns: When the venue's mark came last.
+            account_ns: When the account was read last.
+        """
+        params, limits = self._params, self._risk.limits
+        unknown, mismatch, _, unwell, stuck, journal = (
+            0.0 if since is None else (now_ns - since) / NS_PER_S for since in self._began()
+        )
+        rejects = sum(now_ns - at_ns < _MINUTE_NS for at_ns in self._rejected_ns)
+        equity_usd, share = self._equity_usd, None
+        if equity_usd is not None:
+            worth_usd = equity_usd + pnl_usd - self._read_pnl_usd
+            needed_usd = self._others_usd + ours_usd * self._margin_per_usd
+            share = needed_usd / worth_usd if worth_usd > 0 else None
+        balance_usd = 0.0 if limits is None else BALANCE_FRAC * limits.capital_usd
+        rows = (
+            (Trip.MISMATCH, mismatch, params.mismatch_kill_s, "s"),
+            (Trip.STUCK_LONG, stuck, params.stuck_s, "s"),
+            (Trip.MARGIN, share, params.margin_frac, "of the account value"),
+            (Trip.STALE_MARK, _age_s(mark_ns, now_ns), params.mark_s, "s"),
+            (Trip.STALE_ACCOUNT, _age_s(account_ns, now_ns), params.account_s, "s"),
+            (Trip.REJECTS, rejects, params.rejects, "refusals a minute"),
+            (Trip.UNKNOWN_ORDER, unknown, params.unknown_s, "s"),
+            (Trip.CLOCK, _span_s(offset_ns), params.clock_s, "s"),
+            (Trip.DEAD_WIRING, unwell, params.unwell_s, "s"),
+            (Trip.JOURNAL, journal, params.journal_s, "s"),
+        )
+        return (
+            *(Reach(trip.value, value, limit, unit) for trip, value, limit, unit in rows),
+            Reach(Trip.BALANCE.value, equity_usd, balance_usd, "USD", is_least=True),
+            Reach(
+                Trip.REQUESTS.value,
+                None if requests_left is None else float(requests_left),
+                params.requests_left,
+                "requests",
+                is_least=True,
+            ),
+        )
+
     def wake_at_ns(self) -> tuple[int | None, ...]:
         """When a cause that lasts reaches its limit."""
         if self._is_quiet:
@@ -306,6 +365,14 @@ def _since(since_ns: int | None, now_ns: int, *, is_on: bool) -> int | None:
     if not is_on:
         return None
     return now_ns if since_ns is None else since_ns
+
+
+def _age_s(at_ns: int | None, now_ns: int) -> float | None:
+    return None if at_ns is None else (now_ns - at_ns) / NS_PER_S
+
+
+def _span_s(span_ns: int | None) -> float | None:
+    return None if span_ns is None else abs(span_ns) / NS_PER_S
 
 
 def _after(since_ns: int | None, span_s: float) -> int | None:

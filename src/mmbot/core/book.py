@@ -256,6 +256,11 @@ class BookState:
             return None
         return max(0, now_ns - self._valid_ms * NS_PER_MS - least_ns)
 
+    def heard_ns(self, *, is_fast: bool) -> int | None:
+        """When the newest book of the fast or of the plain stream came; None before the first."""
+        found = self._books.get(is_fast)
+        return None if found is None else found[0].recv_ns
+
     @property
     def offset_ns(self) -> int | None:
         """Our clock less the venue's, travel included; None before a few frames."""

@@ -22,7 +22,26 @@ from mmbot.core.types import NS_PER_S, Side
 class GuardParams(BaseModel):
     """When the position is only to be reduced although no loss limit is near."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={
+            "reloadable": [
+                "stuck_s",
+                "taker_exit",
+                "stuck_exit_s",
+                "edge_events",
+                "edge_bps",
+                "edge_errors",
+                "edge_s",
+                "sweeps",
+                "sweeps_window_s",
+                "sweeps_off_s",
+                "jump_sigmas",
+                "jump_off_s",
+            ]
+        },
+    )
 
     stuck_x: float = Field(
         0.3, ge=0.05, le=1, description="Position that counts as stuck, of the limit."
@@ -209,6 +228,25 @@ class Guards:
     def is_jumping(self, now_ns: int) -> bool:
         """Whether nothing may be added on either side, because the price has just jumped."""
         return self._jump_until_ns is not None and now_ns < self._jump_until_ns
+
+    @property
+    def jump_until_ns(self) -> int | None:
+        """Until when nothing is added because the price jumped; None if it never did."""
+        return self._jump_until_ns
+
+    @property
+    def edge_until_ns(self) -> int | None:
+        """Until when a proven loss per fill has the position reduced; None if none does."""
+        return self._edge_until_ns
+
+    def off_until_ns(self, side: Side) -> int:
+        """Until when `side` may add nothing because it was swept again; 0 if it never was."""
+        return self._off_until_ns.get(side, 0)
+
+    def retune(self, params: GuardParams) -> None:
+        """Go on with other parameters; what has begun ends when it was to end."""
+        self._params = params
+        self._swept = {side: deque(old, params.sweeps) for side, old in self._swept.items()}
 
     def reset_gap(self) -> None:
         """A lost link: no move is measured across it."""

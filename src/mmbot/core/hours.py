@@ -31,7 +31,15 @@ _SHAPE: Final = 'write it as "mon-fri 13:30-20:00" or "sat 00:00-24:00", in UTC'
 class HoursParams(BaseModel):
     """When the market is quoted; outside of it the position is only reduced."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={
+            "reloadable": [
+                "utc",
+            ]
+        },
+    )
 
     utc: tuple[str, ...] = Field(
         (),

@@ -37,7 +37,22 @@ _STEP_MARGIN = 1.01
 class LadderParams(BaseModel):
     """Shape of the resting ladder."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={
+            "reloadable": [
+                "rungs",
+                "spacing_bps",
+                "gap_growth",
+                "is_on_grid",
+                "spacing_vol_s",
+                "spacing_hold_ratio",
+                "order_usd_min",
+                "depth_bps_max",
+            ]
+        },
+    )
 
     rungs: int = Field(4, ge=1, le=20, description="Orders per side where the budget allows.")
     spacing_bps: float = Field(
@@ -236,6 +251,16 @@ class Ladder:
 
     def __init__(self, params: LadderParams, instrument: Instrument) -> None:
         self._instrument = instrument
+        self._take(params)
+        self._lines = (_Line(), _Line())
+        """Of the bids and of the asks."""
+        self.spacing_ticks = 0
+        self._gap_ticks = 0.0
+        """First gap of rungs that keep to no grid."""
+        self._origin_ticks: int | None = None
+        """The line that the others are counted from: the fair price at the start."""
+
+    def _take(self, params: LadderParams) -> None:
         self._rungs = params.rungs
         self._spacing_bps = params.spacing_bps
         self._vol_rt_s = sqrt(params.spacing_vol_s)
@@ -245,13 +270,22 @@ class Ladder:
         self._is_on_grid = params.is_on_grid
         self._offsets = _offsets(params.rungs, params.gap_growth)
         self._steps = _line_steps(self._offsets)
-        self._lines = (_Line(), _Line())
-        """Of the bids and of the asks."""
-        self.spacing_ticks = 0
-        self._gap_ticks = 0.0
-        """First gap of rungs that keep to no grid."""
-        self._origin_ticks: int | None = None
-        """The line that the others are counted from: the fair price at the start."""
+
+    def retune(self, params: LadderParams) -> None:
+        """
+        Go on with another shape, on the lines that there are.
+
+        Another spacing is taken at once, as at a start: the one in force would be kept for as long
+        as it fits somehow, and whoever asked for it would see nothing change.
+        """
+        before = self._spacing_bps, self._vol_rt_s, self._hold_ratio
+        self._take(params)
+        if (self._spacing_bps, self._vol_rt_s, self._hold_ratio) != before:
+            self.spacing_ticks = 0
+        for line in self._lines:
+            line.laid_of = line.sizes_of = ()
+            if not self.spacing_ticks:
+                line.leave()
 
     def order_fraction(self, q_max_usd: float, side_budget_usd: float) -> float:
         """Size of a rung as a fraction of the position limit, when flat."""

@@ -34,7 +34,30 @@ HALF_BPS_LEAST = 0.5
 class QuoterParams(BaseModel):
     """Width and lean of the quote. No setting removes the inventory skew."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={
+            "reloadable": [
+                "half_spread_bps_min",
+                "gamma_per_bp",
+                "glft_bps_max",
+                "skew_bps_min",
+                "skew_x_touch",
+                "reference_bps_max",
+                "reference_stale_s",
+                "reference_half_life_s",
+                "drift_x_max",
+                "funding_bps_max",
+                "widening_gain",
+                "widening_s",
+                "widening_bps_max",
+                "guard_x",
+                "guard_bps",
+                "shift_bps_max",
+            ]
+        },
+    )
 
     half_spread_bps_min: float = Field(
         8.0,
@@ -277,6 +300,11 @@ class Quoter:
         self._exact = GlftExact()
         self._key: tuple[float, ...] | None = None
         self._half = _Half(0.0, 0.0, 0.0, 0.0, 0.0, inf, "closed")
+
+    def retune(self, params: QuoterParams) -> None:
+        """Go on with other parameters; what was kept of the last quote was made with the old."""
+        self._params = params
+        self._key = None
 
     @property
     def base_bps(self) -> float:

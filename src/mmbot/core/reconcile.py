@@ -36,7 +36,21 @@ _GRANT_NS = 10 * NS_PER_S
 class ReconcileParams(BaseModel):
     """When an order is left alone and when it is moved."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={
+            "reloadable": [
+                "hold_bps",
+                "hold_bps_max",
+                "hold_s",
+                "hold_s_max",
+                "keep_size_frac",
+                "requests_last_h",
+                "requests_burst",
+            ]
+        },
+    )
 
     hold_bps: float = Field(
         0.5, ge=0, le=10, description="An order this far off its line is left alone for a while."
@@ -123,6 +137,12 @@ class Requests:
         self._look_ns = 0
         self.left = 0
         self.tokens = params.requests_burst
+
+    def retune(self, params: ReconcileParams) -> None:
+        """Spread what is left over other hours; the reserve for cancels stays as it is."""
+        self._burst = params.requests_burst
+        self._last_s = params.requests_last_h * 3600
+        self.tokens = min(self._burst, self.tokens)
 
     def observe(self, used: int, cap: int) -> None:
         """
@@ -222,11 +242,7 @@ class Reconciler:
     )
 
     def __init__(self, params: ReconcileParams) -> None:
-        self._hold = params.hold_bps
-        self._hold_max = max(params.hold_bps, params.hold_bps_max)
-        self._hold_ns = params.hold_s * NS_PER_S
-        self._hold_ns_max = max(params.hold_s, params.hold_s_max) * NS_PER_S
-        self._keep_frac = params.keep_size_frac
+        self._take(params)
         self._changed_ns = [0, 0]
         """When each side last changed, bids before asks."""
         self._due_ns = [int(self._hold_ns_max)] * 2
@@ -238,6 +254,19 @@ class Reconciler:
         """Sides of which the last difference left something out for want of requests."""
         self.inside: list[int] = []
         """Orders that could increase the position and were seen inside their floor."""
+
+    def _take(self, params: ReconcileParams) -> None:
+        self._hold = params.hold_bps
+        self._hold_max = max(params.hold_bps, params.hold_bps_max)
+        self._hold_ns = params.hold_s * NS_PER_S
+        self._hold_ns_max = max(params.hold_s, params.hold_s_max) * NS_PER_S
+        self._keep_frac = params.keep_size_frac
+
+    def retune(self, params: ReconcileParams) -> None:
+        """Go on with other prices of a change; what was spent stays spent."""
+        self._take(params)
+        self._done = [(), ()]
+        self.requests.retune(params)
 
     def ready_at_ns(self, now_ns: int) -> int | None:
         """When a change left out for want of requests can be made."""

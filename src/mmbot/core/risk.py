@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mmbot.core.gate import Batch, GateView, gate, gate_close
 from mmbot.core.intents import KillReason, Note
-from mmbot.core.triggers import KILLS, NEXT_MODE, KillParams, Trip
+from mmbot.core.triggers import KILLS, NEXT_MODE, KillParams, Reach, Trip
 from mmbot.core.types import HALTED, NS_PER_S, REDUCING, RUNNING, USD_PER_TICK_LOT, Instrument, Mode
 from mmbot.errors import InvariantError
 
@@ -457,6 +457,33 @@ class Risk:
         elif self.mode is REDUCING and held <= _INVENTORY_CLEAR:
             self._move(Trip.CLEARED, equity_usd=self.equity_usd)
         return self.mode
+
+    def reaches(self, x: float, touch_age_ns: int | None) -> tuple[Reach, ...]:
+        """The triggers of money, position and price data beside their limits, for whoever asks."""
+        params, limits, day = self._params, self.limits, self.day
+        age_s = None if touch_age_ns is None else touch_age_ns / NS_PER_S
+        stale = Reach(Trip.STALE_DATA.value, age_s, params.stale_kill_s, "s")
+        if limits is None or day is None:
+            return (stale,)
+        equity, peak, held_usd = self.equity_usd, self.peak_usd, abs(x) * limits.q_max_usd
+        fall_usd = params.drawdown_limit_frac * peak
+        return (
+            Reach(
+                Trip.SESSION_LOSS.value,
+                self.start_usd - equity,
+                params.loss_usd(self.start_usd),
+                "USD",
+            ),
+            Reach(Trip.DAY_LOSS.value, -day.pnl_usd, params.day_loss_usd(day.base_usd), "USD"),
+            Reach(Trip.DRAWDOWN.value, peak - equity, fall_usd, "USD"),
+            Reach(Trip.POSITION.value, held_usd, POSITION_KILL * limits.q_max_usd, "USD"),
+            stale,
+        )
+
+    @property
+    def soft_since_ns(self) -> int | None:
+        """Since when a soft limit of loss has the position reduced; None if it does not."""
+        return self._soft_since_ns
 
     def wake_at_ns(self) -> int | None:
         """When a soft stop ends by time."""

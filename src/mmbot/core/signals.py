@@ -232,6 +232,17 @@ class Signals:
         self._aggressors.forget()
         self._looked_ns = None
 
+    def retune(self, params: SignalsParams, quoter: QuoterParams) -> None:
+        """Go on with other gains of what answers to the estimates; no estimate is touched."""
+        self._params, self._quoter = params, quoter
+        self.stance.retune(params.stance)
+        self.cascade.retune(params.cascade)
+        self.reference.retune(
+            bps_max=quoter.reference_bps_max,
+            stale_s=quoter.reference_stale_s,
+            half_life_s=quoter.reference_half_life_s,
+        )
+
     def restarted(self, now_ns: int, step_ns: int) -> Signals:
         """
         The same from its beginning, after our clock was set forward by `step_ns` (back if < 0).

@@ -43,7 +43,27 @@ _HOLD, _REDUCE, _BOTH = Action.HOLD, Action.REDUCE, ResponseMode.BOTH
 class StanceParams(BaseModel):
     """When a position is opposed, and how strongly the quotes answer."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        json_schema_extra={
+            "reloadable": [
+                "mode",
+                "response_calm",
+                "response_urgent",
+                "urgency_scale",
+                "response_bps_max",
+                "fade_s",
+                "reduce_urgency",
+                "reduce_urgency_leave",
+                "reduce_x",
+                "reduce_x_leave",
+                "reduce_p",
+                "reduce_p_leave",
+            ]
+        },
+    )
 
     mode: ResponseMode = Field(
         ResponseMode.RETREAT, description="Quotes that answer while the position is held."
@@ -146,6 +166,10 @@ class Stance:
         self._is_reducing = (False, False, False)
         self._fade = 0.0
         self._updated_ns: int | None = None
+
+    def retune(self, params: StanceParams) -> None:
+        """Go on with other parameters, from the stance and the fade as they are."""
+        self._params = params
 
     def hold_s(self, position_lots: float, flatten_lots_per_s: float) -> float:
         """Time in which fills of the reducing side would flatten the position, within bounds."""

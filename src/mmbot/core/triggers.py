@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mmbot.core.types import HALTED, Mode
@@ -145,6 +146,18 @@ class Trip(Enum):
     EXCEPTION = "exception"
     """A bug of ours: an invariant broke, or an exception escaped."""
     OPERATOR = "operator"
+
+
+class Reach(msgspec.Struct, frozen=True):
+    """How far the figure of one trigger of the kill switch is from its limit."""
+
+    trigger: str
+    value: float | None
+    """The figure now; None where it is not known, or where one event is enough to trip."""
+    limit: float
+    unit: str
+    is_least: bool = False
+    """The switch trips where the figure falls to its limit, not where it rises to it."""
 
 
 SOFT: Final = (

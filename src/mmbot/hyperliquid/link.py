@@ -23,6 +23,7 @@ from mmbot.errors import VenueError
 from mmbot.hyperliquid.ports import Clock, Dialer, Handle, Jitter, Scheduler
 from mmbot.hyperliquid.streams import (
     HEAD_BYTES,
+    Watch,
     acknowledged,
     channel_of,
     error_text,
@@ -156,7 +157,8 @@ class Link:
             for wanted in self._wanted
         ]
         self._watches = watches(self._wanted, params.stale_book_s, params.stale_ctx_s)
-        self._every_watch = [watch for group in self._watches.values() for watch in group]
+        every = [watch for group in self._watches.values() for watch in group]
+        self._limits = [(it, it.limit_ns) for it in every if it.limit_ns is not None]
         self._phase = _Phase.IDLE
         self._socket: WsSocket | None = None
         self._timer: Handle | None = None
@@ -174,6 +176,14 @@ class Link:
     def is_up(self) -> bool:
         """Whether the socket is open and every subscription acknowledged."""
         return self._phase is _Phase.UP
+
+    def streams(self) -> list[Watch]:
+        """
+        What was heard of each stream, and when; 0 ns before the first message.
+
+        A stream with a limit counts from the moment the link came up as well.
+        """
+        return [watch for group in self._watches.values() for watch in group]
 
     def start(self) -> None:
         """Begin to connect; a second call does nothing."""
@@ -289,7 +299,7 @@ class Link:
         self._was_up = True
         self._refusals = 0
         self._up_ns = self._heard_ns = now_ns
-        for watch in self._every_watch:
+        for watch, _ in self._limits:
             watch.seen_ns = now_ns
             watch.is_marked = False
         self._ping_due_ns = now_ns + round(params.ping_every_s * NS_PER_S)
@@ -306,8 +316,8 @@ class Link:
         )
         if self._pong_due_ns is not None:
             when_ns = min(when_ns, self._pong_due_ns)
-        for watch in self._every_watch:
-            when_ns = min(when_ns, watch.seen_ns + watch.limit_ns)
+        for watch, limit_ns in self._limits:
+            when_ns = min(when_ns, watch.seen_ns + limit_ns)
         return when_ns
 
     def _look(self) -> None:
@@ -326,8 +336,8 @@ class Link:
 
     def _deadly(self, now_ns: int) -> str | None:
         params = self._params
-        for watch in self._every_watch:
-            if now_ns >= watch.seen_ns + watch.limit_ns:
+        for watch, limit_ns in self._limits:
+            if now_ns >= watch.seen_ns + limit_ns:
                 silent_s = (now_ns - watch.seen_ns) / NS_PER_S
                 return f"stream {watch.name} silent for {silent_s:.1f} s"
         if now_ns >= self._heard_ns + round(params.stale_any_s * NS_PER_S):

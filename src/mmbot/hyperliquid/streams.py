@@ -46,7 +46,7 @@ _FAST_MARK: Final = b'"fast":true}}'
 
 class Watch:
     """
-    Age of one stream that speaks on a clock, so that its silence means something.
+    Age of one stream. Where it speaks on a clock its silence means something: it has a limit.
 
     The plain book comes down the same channel as the fast one. Once a book was marked as fast, none
     without the mark counts as a sign of life.
@@ -54,10 +54,10 @@ class Watch:
 
     __slots__ = ("is_marked", "limit_ns", "name", "needle", "seen_ns")
 
-    def __init__(self, name: str, coin: str, limit_s: float) -> None:
+    def __init__(self, name: str, coin: str, limit_s: float | None) -> None:
         self.name = name
         self.needle = b'"' + coin.encode() + b'"'
-        self.limit_ns = round(limit_s * NS_PER_S)
+        self.limit_ns = None if limit_s is None else round(limit_s * NS_PER_S)
         self.seen_ns = 0
         self.is_marked = False
 
@@ -74,21 +74,23 @@ def watches(
     wanted: Sequence[dict[str, Any]], stale_book_s: float, stale_ctx_s: float
 ) -> dict[bytes, list[Watch]]:
     """
-    Streams whose silence is a fault, by channel.
+    Every stream but the plain book, by channel; those whose silence is a fault have a limit.
 
-    Only what the venue sends on a clock is here: `bbo` and `trades` of a quiet coin are silent for
-    tens of seconds, the plain book for 5.4 s, account streams for hours.
+    Only what the venue sends on a clock has one: `bbo` and `trades` of a quiet coin are silent for
+    tens of seconds, account streams for hours. The plain book (silent for 5.4 s) shares a channel
+    with the fast one, whose frames alone count here.
     """
     found: dict[bytes, list[Watch]] = {}
     for subscription in wanted:
         kind = str(subscription["type"])
-        if kind == "l2Book" and subscription.get("fast"):
+        limit_s: float | None = None
+        if kind == "l2Book":
+            if not subscription.get("fast"):
+                continue
             limit_s = stale_book_s
         elif kind == "activeAssetCtx":
             limit_s = stale_ctx_s
-        else:
-            continue
-        watch = Watch(stream_name(subscription), str(subscription["coin"]), limit_s)
+        watch = Watch(stream_name(subscription), str(subscription.get("coin", "")), limit_s)
         found.setdefault(kind.encode(), []).append(watch)
     return found
 

@@ -69,6 +69,7 @@ class Kind(IntEnum):
     BROKE = 8
     ENDED = 9
     LOST = 10
+    RECONFIGURED = 11
     BBO = 32
     BOOK = 33
     TRADES = 34
@@ -170,6 +171,13 @@ class Restored(msgspec.Struct, frozen=True):
     memory: CascadeMemory
 
 
+class Reconfigured(msgspec.Struct, frozen=True):
+    """The engine was given other parameters between two decisions: a reload of the file."""
+
+    now_ns: int
+    params: dict[str, Any]
+
+
 class Read(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The messages of one read of the socket, with the time of the read."""
 
@@ -238,9 +246,10 @@ RECORD_KINDS: Final[Mapping[type, Kind]] = {
     Broke: Kind.BROKE,
     Ended: Kind.ENDED,
     Lost: Kind.LOST,
+    Reconfigured: Kind.RECONFIGURED,
 }
 
-Record = Build | Started | Restored | Read | Judged | Broke | Ended | Lost
+Record = Build | Started | Restored | Reconfigured | Read | Judged | Broke | Ended | Lost
 Outcome = tuple[Decision, int | None, float | None, int, float]
 """
 A decision, and of the engine as it left it: when it wants to be asked again (ns), the fair price

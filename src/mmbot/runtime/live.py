@@ -39,10 +39,11 @@ from mmbot.hyperliquid.nonce import Nonces
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.journal.writer import Writer
-from mmbot.logs import LogWriter, make_logger, stderr_line
-from mmbot.runtime import killreport
+from mmbot.logs import LogWriter, Threshold, make_logger, stderr_line
+from mmbot.runtime import control, killreport
 from mmbot.runtime.aio import AioDialer, AioScheduler, aside, steady_clock_ns, wall_clock_ns
 from mmbot.runtime.child import Child
+from mmbot.runtime.desk import Desk
 from mmbot.runtime.economics import EdgeVerdict, judge_edge, measure_own, refuse_without_edge
 from mmbot.runtime.ending import CLOID_MAGIC, Ending
 from mmbot.runtime.heart import Beat, Heart, beat_path
@@ -54,7 +55,13 @@ from mmbot.runtime.notify import Notify
 from mmbot.runtime.patience import PatientRest, Requests
 from mmbot.runtime.preflight import Facts, account_of, failures, read_facts, read_instrument
 from mmbot.runtime.recording import close_journal
-from mmbot.runtime.rundir import describe_run, make_run_dir, point_latest, write_summary
+from mmbot.runtime.rundir import (
+    describe_run,
+    make_run_dir,
+    point_from_state,
+    point_latest,
+    write_summary,
+)
 from mmbot.runtime.screen import last_line, summary_lines
 from mmbot.runtime.selftest import refuse_unless_well, run_selftest
 from mmbot.runtime.summary import RequestTeller, started_facts, summarise
@@ -77,9 +84,9 @@ _GC_WHOLE_EVERY: Final = 20
 _STOPS: Final = {
     signal.SIGINT: "Ctrl+C",
     signal.SIGTERM: "SIGTERM",
-    signal.SIGHUP: "SIGHUP, the terminal was closed",
     signal.SIGQUIT: "SIGQUIT",
 }
+_HANGUP: Final = "SIGHUP, the terminal was closed"
 _SECOND_DAEMON: Final = (
     "two would cancel each other's orders; stop that one first (kill {pid}), or trade another "
     "account or coin"
@@ -94,6 +101,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     run_dir: Path | None = None
     flatten_command: str = "mmbot flatten --config FILE"
     """What closes the position afterwards, as a person types it."""
+    reload: Callable[[], Config] | None = None
+    """Reads the configuration again, as it was named at the start."""
 
     def __repr__(self) -> str:
         """All but the key."""
@@ -153,7 +162,8 @@ class _Run:
         self.config = config
         self.options = options
         self.writer = writer
-        self.log = make_logger(writer, wall_clock_ns, config.log.level)
+        self.threshold = Threshold(config.log.level)
+        self.log = make_logger(writer, wall_clock_ns, self.threshold)
         self.loop = asyncio.get_running_loop()
         self.task = asyncio.current_task()
         self.ended: asyncio.Future[Ending] = self.loop.create_future()
@@ -171,6 +181,8 @@ class _Run:
         """What the kill switch has written of its trip."""
         self._is_stopping = False
         self._is_kill_ordered = False
+        self._desk: Desk | None = None
+        self._has_terminal = has_terminal()
 
     # -- signals ----------------------------------------------------------------------------
 
@@ -182,14 +194,15 @@ class _Run:
         the orders alone in the market, so it does nothing.
         """
         for number, name in _STOPS.items():
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-                self.loop.add_signal_handler(number, self._on_signal, name)
+            self.loop.add_signal_handler(number, self._on_signal, name)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            self.loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         self.loop.add_signal_handler(signal.SIGUSR1, self._on_kill_signal)
         self.loop.add_signal_handler(signal.SIGTSTP, self._on_suspend)
 
     def ignore_signals(self) -> None:
         """All is done; what still comes must not tear the last lines apart."""
-        for number in (*_STOPS, signal.SIGUSR1, signal.SIGTSTP):
+        for number in (*_STOPS, signal.SIGHUP, signal.SIGUSR1, signal.SIGTSTP):
             self.loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
 
@@ -204,6 +217,26 @@ class _Run:
         else:
             self._is_stopping = True
             self.trader.stop(name)
+
+    def _on_hangup(self) -> None:
+        """The terminal was closed: stop. A service without one is asked to load its file again."""
+        if self._has_terminal:
+            self._on_signal(_HANGUP)
+        elif self._desk is not None:
+            self._desk.on_hangup()
+        else:
+            self.log.error("config.refused", by="SIGHUP", error="the run is starting", keys=[])
+
+    def _on_stop_asked(self, is_flatten: bool) -> None:
+        """`mmbot stop`: as the first Ctrl+C. A second one forces nothing."""
+        if self.trader is None:
+            self._on_signal("mmbot stop")
+            return
+        self._is_stopping = True
+        self.trader.stop("mmbot stop", is_flatten=is_flatten)
+
+    def _on_config(self, config: Config) -> None:
+        self.config = config
 
     def _on_kill_signal(self) -> None:
         """SIGUSR1: the operator trips the kill switch, from the first moment there is one."""
@@ -281,6 +314,7 @@ class _Run:
         if run_dir is None:
             run_dir = make_run_dir(config, self.options.run_dir, started_ns)
         self._open_log(run_dir)
+        self._open_desk(stack, run_dir, state)
         store = stack.enter_context(Store(state))
         latched = store.latched()
         if latched is not None:
@@ -306,7 +340,7 @@ class _Run:
         heart = self._heart(state, store, venue, signer, user)
         # Whatever ends the run, the last beat says what is known of its orders.
         stack.callback(heart.end, may_rest=True)
-        self._begin(trader, lock, heart)
+        self._begin(trader, user, lock, heart)
         ending = await self.ended
         await self._conclude(trader, ending, lock, store, run_dir)
         heart.end(may_rest=ending.final is None)
@@ -376,6 +410,27 @@ class _Run:
             ) from None
         except OSError as error:
             raise ConfigError(f"cannot write {path}: {error.strerror}; mend that first") from None
+
+    def _open_desk(self, stack: AsyncExitStack, run_dir: Path, state: Path) -> None:
+        """The control socket. For want of one no run ends: the log says that there is none."""
+        self._desk = desk = Desk(
+            run_dir,
+            self.config,
+            load=self.options.reload,
+            on_stop=self._on_stop_asked,
+            on_config=self._on_config,
+            log=self.log,
+            threshold=self.threshold,
+            clock=wall_clock_ns,
+        )
+        point_from_state(state, run_dir)
+        served = control.Control(run_dir / control.NAME, desk.answer, self.log)
+        try:
+            served.open()
+        except StateError as error:
+            self.log.error("control.unavailable", error=str(error))
+            return
+        stack.callback(served.close)
 
     def _assemble(
         self,
@@ -480,13 +535,15 @@ class _Run:
         if self.trader is not None:
             self.trader.kill(reason.text, is_flatten=reason.is_flatten)
 
-    def _begin(self, trader: Trader, lock: RunLock, heart: Heart) -> None:
+    def _begin(self, trader: Trader, user: str, lock: RunLock, heart: Heart) -> None:
         """From here on a signal ends the run through its trader, and what crashes as well."""
         # Before the first beat: it holds the loop for a while, which would look like death.
         _freeze_garbage(self.loop)
         lock.orders_may_rest(may_rest=True)
         heart.start()
         self.trader = trader
+        if self._desk is not None:
+            self._desk.begin(trader, user, self.journal)
         self.loop.set_exception_handler(self._on_crash)
         trader.start()
         RequestTeller(trader, wall_clock_ns, AioScheduler(self.loop)).start()
@@ -577,6 +634,15 @@ def prove(config: Config, instrument: Instrument) -> None:
     """
     if config.mode == "live":
         refuse_unless_well(run_selftest(config, instrument=instrument))
+
+
+def has_terminal() -> bool:
+    """Whether this process has a controlling terminal, so that a hang-up says that it is gone."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def new_cloid_prefix() -> int:

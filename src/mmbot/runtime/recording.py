@@ -2,8 +2,8 @@
 An engine that keeps a journal of itself.
 
 The engine is the narrowest border there is: whatever changes a decision comes in by `apply`,
-`restore`, `decide` or `judge`, and whatever leaves it is a `Decision`. So that is where the journal
-is written, in the order of the calls, and no part of the shell can act around it.
+`restore`, `reconfigure`, `decide` or `judge`, and whatever leaves it is a `Decision`. So that is
+where the journal is written, in the order of the calls, and no part of the shell can act around it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,15 @@ from mmbot.core.engine import Decision, Engine, EngineParams
 from mmbot.core.estimators.cascade import CascadeMemory
 from mmbot.core.events import Event, JournalLag
 from mmbot.core.types import NS_PER_MS, NS_PER_S, Instrument
-from mmbot.journal.records import Broke, Ended, Judged, Outcome, Restored, Started
+from mmbot.journal.records import (
+    Broke,
+    Ended,
+    Judged,
+    Outcome,
+    Reconfigured,
+    Restored,
+    Started,
+)
 from mmbot.journal.writer import Writer
 from mmbot.runtime.ending import Ending
 from mmbot.runtime.telling import Log
@@ -53,6 +61,11 @@ class RecordedEngine(Engine):
         """Record and take over the memory of an earlier run."""
         self._put(Restored(now_ns, memory))
         super().restore(memory, now_ns)
+
+    def reconfigure(self, params: EngineParams, now_ns: int) -> None:
+        """Record and take over other parameters."""
+        self._put(Reconfigured(now_ns, params.model_dump(mode="json")))
+        super().reconfigure(params, now_ns)
 
     def decide(self, now_ns: int) -> Decision:
         """Record that it was asked, decide, record what was decided."""

@@ -31,6 +31,7 @@ from mmbot.journal.records import (
     Kind,
     Lost,
     Output,
+    Reconfigured,
     Restored,
     Started,
     decode,
@@ -68,7 +69,7 @@ class Replay:
         self.broke: str | None = None
         self.ended: str | None = None
         self.reads = self.frames = self.events = self.decisions = 0
-        self.batches = self.orders = self.notes = self.judged = 0
+        self.batches = self.orders = self.notes = self.judged = self.reloads = 0
         self.last_ns: int | None = None
         self._observer = observer
         self._change = change
@@ -139,6 +140,8 @@ class Replay:
                 self._on_started(started)
             case Restored() as restored:
                 self._running.restore(restored.memory, restored.now_ns)
+            case Reconfigured() as reconfigured:
+                self._on_reconfigured(entry, reconfigured)
             case Judged() as judged:
                 self._on_judged(entry, judged.decision)
             case Broke() as broke:
@@ -163,11 +166,25 @@ class Replay:
                 ablate=frozenset(started.ablate),
             )
         except ValueError as error:  # pydantic's is one
-            raise JournalError(
-                f"the parameters of the run are none of this version: {_first_line(error)}; use "
-                f"the version that wrote it{self._written_by()}"
-            ) from None
+            raise self._unfit(error) from None
         self.engine.orders.settle_ns = started.settle_ns
+
+    def _unfit(self, error: ValueError) -> JournalError:
+        return JournalError(
+            f"the parameters of the run are none of this version: {_first_line(error)}; use "
+            f"the version that wrote it{self._written_by()}"
+        )
+
+    def _on_reconfigured(self, entry: Entry, record: Reconfigured) -> None:
+        self._inputs.append(entry)
+        if self._change is not None:
+            record = self._change(Kind.RECONFIGURED, record)
+        try:
+            params = EngineParams.model_validate(record.params)
+        except ValueError as error:  # as above
+            raise self._unfit(error) from None
+        self.reloads += 1
+        self._running.reconfigure(params, record.now_ns)
 
     def _on_judged(self, entry: Entry, number: int) -> None:
         while self._unjudged:
@@ -290,6 +307,7 @@ def replay(
         orders=playing.orders,
         notes=playing.notes,
         judged=playing.judged,
+        reloads=playing.reloads,
         broke=playing.broke,
         ended=playing.ended,
         start_ns=start_ns,

@@ -52,6 +52,8 @@ class ReplayResult(msgspec.Struct, frozen=True, kw_only=True):
     orders: int
     notes: int
     judged: int
+    reloads: int
+    """Changes of parameters while it ran."""
     broke: str | None
     ended: str | None
     start_ns: int | None
@@ -132,6 +134,8 @@ def render(result: ReplayResult) -> list[str]:
         f"replayed  {result.events} events, {result.decisions} decisions: {result.batches} batches "
         f"of {result.orders} orders, {result.notes} notes"
     )
+    if result.reloads:
+        lines.append(f"reloads   {result.reloads} of the parameters, at their places")
     if result.broke is not None:
         lines.append(f"broke     {result.broke}, as in the run")
     lines.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -54,13 +55,16 @@ def find_run(text: str, parent: Path = Path("logs")) -> Path:
 
 def describe_run(config: Config, path: Path) -> None:
     """
-    Write the effective configuration into the folder of a run.
+    Write the effective configuration into the folder of a run, whole or not at all.
 
     Raises:
         ConfigError: The folder cannot be written.
     """
+    target = path / "config.toml"
+    fresh = target.with_suffix(".new")
     try:
-        (path / "config.toml").write_text(dump_toml(config), "utf-8")
+        fresh.write_text(dump_toml(config), "utf-8")
+        fresh.replace(target)
     except (OSError, ValueError) as error:
         raise _unwritable(path, error) from None
 
@@ -105,6 +109,28 @@ def point_latest(path: Path) -> None:
         fresh.replace(link)
     except OSError as error:
         raise _unwritable(link, error) from None
+
+
+def run_pointer(state: Path) -> Path:
+    """File beside the safety state that names the folder of its newest run."""
+    return state.with_name(state.name + ".run")
+
+
+def point_from_state(state: Path, path: Path) -> None:
+    """
+    Make the safety state name the folder of its run, so that a configuration alone finds it.
+
+    A state that lies in the folder itself needs no pointer, and one that cannot be written none
+    that a run should end for.
+    """
+    if state.parent == path:
+        return
+    target = run_pointer(state)
+    fresh = target.with_name(target.name + ".new")
+    with suppress(OSError):
+        fresh.write_text(str(path.resolve()), "utf-8")
+        fresh.chmod(0o600)
+        fresh.replace(target)
 
 
 def write_summary(path: Path, summary: dict[str, Any]) -> None:

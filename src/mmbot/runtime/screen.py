@@ -61,6 +61,12 @@ class Screen:
             "orders.left_over_cancelled": lambda r: (
                 f"orders   the venue confirms: {r['orders']} old orders cancelled"
             ),
+            "config.reloaded": lambda r: (
+                "config   loaded again: "
+                + ", ".join(f"{key} {diff}" for key, diff in r["changes"].items())
+            ),
+            "config.refused": lambda r: f"config   NOT loaded again: {r['error']}",
+            "config.unchanged": lambda _: "config   loaded again: the same",
             # The exit says it, after everything else.
             "run.refused": lambda _: None,
             "run.stopping": lambda r: (

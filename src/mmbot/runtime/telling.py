@@ -47,6 +47,8 @@ class Teller:
         self._seen_unknown: set[str] = set()
         self._untold: list[Decision] = []
         self._is_asked = False
+        self.facts: Diagnostics | None = None
+        """The newest record of a decision that was told."""
 
     @property
     def log(self) -> Log:
@@ -81,6 +83,7 @@ class Teller:
         # Put together here and once: what was decided has left by now.
         facts = decision.diagnostics
         if facts is not None:
+            self.facts = facts
             if decision.batch is not None:
                 log.info("quote.moved", facts=facts)
             else:

@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from mmbot.config import Config
+from mmbot.core.diagnostics import Diagnostics
 from mmbot.core.engine import Decision, Engine
 from mmbot.core.estimators.cascade import CascadeMemory
 from mmbot.core.events import (
@@ -173,6 +174,10 @@ class Trader:
         self._owed: frozenset[int] = frozenset()
         self._deciding = False
         self._stale = False
+        self.decided_ns: int | None = None
+        """When the engine was asked last."""
+        self.decision: Decision | None = None
+        """What it said then."""
         self._nonces = Nonces() if nonces is None else nonces
         self._cloid_prefix = cloid_prefix
         self._connect(config, signer, user, ports, url, jitter)
@@ -405,6 +410,7 @@ class Trader:
         self._stale = False
         try:
             decision = self.engine.decide(now_ns)
+            self.decided_ns, self.decision = now_ns, decision
             self._act(decision)
         except MmbotError as error:
             self._deciding = False
@@ -570,9 +576,46 @@ class Trader:
         """Whether a stop or a kill is under way."""
         return not self._closing.is_trading
 
-    def stop(self, reason: str) -> None:
-        """Cancel everything, verify with the venue that nothing rests, then end."""
+    @property
+    def phase(self) -> str:
+        """Where the run stands, in a word."""
+        return self._closing.phase.value
+
+    @property
+    def flattens_on_exit(self) -> bool:
+        """Whether the end of the run closes its position."""
+        return self._closing.must_flatten
+
+    @property
+    def facts(self) -> Diagnostics | None:
+        """The newest record of a decision: one of every change, and one a second."""
+        return self._teller.facts
+
+    def reconfigure(self, config: Config) -> None:
+        """
+        Take over what is marked reloadable, between two decisions; the rest must be as it was.
+
+        What was decided before is told and judged first, by the parameters it was made with.
+        """
+        self._teller.tell()
+        now_ns = self._clock()
+        try:
+            self.engine.reconfigure(config.engine, now_ns)
+        except MmbotError as error:
+            self._on_bug(error)
+            return
+        self._closing.must_flatten = config.on_exit == "flatten"
+        self.decide(now_ns)
+
+    def stop(self, reason: str, *, is_flatten: bool = False) -> None:
+        """
+        Cancel everything, verify with the venue that nothing rests, then end.
+
+        With `is_flatten` the position is closed whatever `on_exit` says.
+        """
         if self._closing.is_trading:
+            if is_flatten:
+                self._closing.must_flatten = True
             self._closing.begin(reason, Exit.OK)
             self.emit(Command(recv_ns=self._clock(), kind=CommandKind.STOP, text=reason))
 

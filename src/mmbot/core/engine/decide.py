@@ -8,8 +8,8 @@ from mmbot.core.diagnostics import Capture, Summary, View, summarise
 from mmbot.core.engine.decision import Decision
 from mmbot.core.engine.intake import RESTART_STEP_NS
 from mmbot.core.engine.params import EngineParams
+from mmbot.core.engine.shown import Shown
 from mmbot.core.engine.tally import Tally
-from mmbot.core.engine.watch import Watch
 from mmbot.core.events import ClockStepped, Event
 from mmbot.core.intents import Cancel, Diff, Note, Status
 from mmbot.core.ladder import Ladder, SideInputs, SideTarget
@@ -30,7 +30,7 @@ of retransmissions to be over; each time it did not help, the next one waits twi
 _RELINK_NS_MAX = 160 * NS_PER_S
 
 
-class Engine(Watch):
+class Engine(Shown):
     """
     All trading state of one instrument. Deterministic: the same events and times give the same
     decisions; time comes in through the events and `decide` alone.
@@ -70,6 +70,15 @@ class Engine(Watch):
         self._tally = Tally()
         self._inside_since_ns = 0
         self._inside_ns = 0
+
+    def reconfigure(self, params: EngineParams, now_ns: int) -> None:
+        """As of `Intake`; quoter and ladder take theirs."""
+        if self._wake_of is not None:
+            self._settle_wake()
+        super().reconfigure(params, now_ns)
+        self._quoter.retune(params.quoter)
+        self._ladder.retune(params.ladder)
+        self._delta = None
 
     def decide(self, now_ns: int) -> Decision:
         """The smallest set of requests that turns the orders we have into those we want."""

@@ -180,6 +180,17 @@ class Intake:
         """
         self.signals.restore(memory, now_ns)
 
+    def reconfigure(self, params: EngineParams, now_ns: int) -> None:
+        """
+        Go on with other parameters, those alone that are marked reloadable in their models.
+
+        For between two decisions. The others must be those of the start: they made the estimates,
+        and they are the limits that the kill switch holds figures against.
+        """
+        del now_ns  # for whoever keeps a record of it
+        self.signals.retune(params, params.quoter)
+        self._reconciler.retune(params.reconcile)
+
     # -- events -----------------------------------------------------------------------------------
 
     def apply(self, event: Event) -> None:

@@ -49,6 +49,15 @@ class Watch(Intake):
         self._edge: RecentEdge | None = None
         self._edge_events = 0
 
+    def reconfigure(self, params: EngineParams, now_ns: int) -> None:
+        """As of `Intake`; guards, hours and vitals take theirs."""
+        super().reconfigure(params, now_ns)
+        self._watched = params, self._watched[1]
+        self._vitals.retune(params)
+        self._hours = Hours(params.hours)
+        if self._guards is not None:
+            self._guards.retune(params.guards)
+
     def _on_link_lost(self, event: LinkLost) -> None:
         super()._on_link_lost(event)
         self._vitals.reset_gap()

@@ -14,7 +14,7 @@ from math import exp, exp2, isfinite, log
 from typing import Final
 
 import msgspec
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from mmbot.core.estimators.burst import Burst, BurstDetector, BurstParams, OwnFill
 from mmbot.core.types import BUY, NS_PER_S, Side
@@ -33,6 +33,27 @@ _LOG_ODDS_MAX: Final = 1e4
 
 class CascadeParams(BurstParams):
     """Bursts, the memory of them, and the directional danger they announce."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={
+            "reloadable": [
+                "gain",
+                "extra_bps_max",
+                "sustain_s",
+                "half_life_s",
+                "fade_x_min",
+                "fade_x_max",
+                "danger_p",
+                "danger_log_odds",
+                "danger_half_life_s",
+                "danger_z_weight",
+                "danger_ofi_weight",
+                "danger_pull",
+            ]
+        },
+    )
 
     gain: float = Field(
         1.0,
@@ -252,6 +273,20 @@ class Cascade:
         # What there was before the last burst of a side, and when it began: it may yet grow.
         self._before: dict[Side, SideMemory | None] = dict.fromkeys(Side)
         self._opened_ns = dict.fromkeys(Side, 0)
+
+    def retune(self, params: CascadeParams) -> None:
+        """
+        Go on with other gains, spans and odds; what makes a burst stays as it was.
+
+        A pullback in force keeps its size within the new bound, and fades as is now asked for.
+        """
+        self._params = params
+        self._base_log_odds = log(params.danger_p / (1.0 - params.danger_p))
+        bid, ask = self._memory.bid, self._memory.ask
+        kept = CascadeMemory(self._within(bid), self._within(ask))
+        if kept != self._memory:
+            self._memory = kept
+        self._before = {side: self._within(it) for side, it in self._before.items()}
 
     @property
     def ignored(self) -> int:

@@ -35,6 +35,12 @@ class Reference:
         self._venue_ms = -1
         self.px: float | None = None
 
+    def retune(self, *, bps_max: float, stale_s: float, half_life_s: float) -> None:
+        """Go on with other bounds; the usual premium stays as it was learnt."""
+        self._max_bps = bps_max
+        self._stale_ns = int(stale_s * NS_PER_S)
+        self._half_life_s = half_life_s
+
     def observe(self, px: float, recv_ns: int, venue_ms: int, fair_px: float | None) -> None:
         """Take a price of the other market, in USD; older ones and nonsense are ignored."""
         if not 0 < px < float("inf") or venue_ms < self._venue_ms:

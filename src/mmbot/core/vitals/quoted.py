@@ -80,6 +80,10 @@ class Quoted:
         # The solver is checked against the vectors of the theory; what is judged is its wiring.
         self._exact = GlftExact()
 
+    def retune(self, settings: Settings) -> None:
+        """Judge by other parameters."""
+        self._settings = settings
+
     def base(self, record: Diagnostics, facts: Facts) -> Base | None:
         """The shared figures; None where the inputs themselves are impossible."""
         settings, params = self._settings, self._settings.quoter

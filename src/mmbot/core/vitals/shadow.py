@@ -236,6 +236,10 @@ class ShadowReference:
         self._premium: float | None = None
         self._last_ns = 0
 
+    def retune(self, bps_max: float, half_life_s: float) -> None:
+        """Judge by other bounds."""
+        self._max, self._half_s = bps_max, half_life_s
+
     def lead_bps(self, now_ns: int, px: float, fair_px: float) -> float:
         """The bounded lead, positive up."""
         gap = (log(px) - log(fair_px)) * 1e4

@@ -87,6 +87,10 @@ class Slow:
         self._capped: dict[str, _Still] = {}
         self._mid: float | None = None
 
+    def retune(self, settings: Settings) -> None:
+        """Judge by other bounds of the quote's terms; what stands stays standing."""
+        self._settings = settings
+
     @property
     def standing(self) -> set[str]:
         """Terms that a violation stands against."""

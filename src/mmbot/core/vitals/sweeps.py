@@ -73,6 +73,16 @@ class Sweeps:
         self._taker_fills = 0
         self.memories: dict[Side, Memory] = {}
 
+    def retune(self, params: CascadeParams) -> None:
+        """Judge by other parameters; a pullback in force is cut to the new bound, as it is."""
+        self._params = params
+        self._base = _log_odds(params.danger_p)
+        for side, memory in self.memories.items():
+            most_bps = params.extra_bps_max if params.gain > 0 else 0.0
+            hold_px = memory.hold_px if params.gain > 0 else None
+            kept = Memory(memory.at_ns, min(memory.depth_bps, most_bps), hold_px)
+            self.memories[side] = kept
+
     def observed_odds(self, record: Diagnostics) -> float:
         """Log odds of both dangers above their base; trend and flow cancel."""
         both = _log_odds(record.danger_up) + _log_odds(record.danger_down)

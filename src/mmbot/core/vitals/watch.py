@@ -111,6 +111,20 @@ class Vitals:
         run is a term that does not work.
         """
 
+    def retune(self, settings: Settings) -> None:
+        """
+        Judge by other parameters of the quote from now on; those of the estimators are the same.
+
+        What stands stays standing: no change of a parameter is an end of what was wrong.
+        """
+        self._settings = settings
+        self._quoted.retune(settings)
+        self._slow.retune(settings)
+        self._sweeps.retune(settings.cascade)
+        self._reference.retune(
+            settings.quoter.reference_bps_max, settings.quoter.reference_half_life_s
+        )
+
     def reset_gap(self) -> None:
         """The link was lost: what the estimators forget is forgotten here as well."""
         self._drift.reset()

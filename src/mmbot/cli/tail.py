@@ -1,0 +1,76 @@
+"""`mmbot tail`: the log of a run, readable, and as it grows."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+import typer
+
+from mmbot.cli.asked import Overrides, Run, RunConfig, find
+from mmbot.cli.options import AsJson, echo
+from mmbot.errors import ConfigError
+from mmbot.logs import LEVELS
+from mmbot.runtime.rundir import LATEST
+from mmbot.runtime.tailing import Filter, Item, Tail, line_of
+
+_LOOK_S: Final = 0.25
+
+
+def tail(
+    run: Run = None,
+    config: RunConfig = None,
+    overrides: Overrides = None,
+    events: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--event", "-e", metavar="E", help="Only this event, or order.* and the like."
+        ),
+    ] = None,
+    level: Annotated[
+        str, typer.Option("--level", "-l", metavar="L", help="Only this level and above.")
+    ] = "debug",
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", metavar="N", min=0, help="So many from the end.")
+    ] = 20,
+    *,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on as it grows, also with the next run.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """
+    The log of a run for a person: ! is a warning, !! an error, !!! critical.
+
+    The record of every second in which nothing changed (quote.held) is left out unless it is asked
+    for. --json gives the records as they are. Ctrl+C ends --follow.
+    """
+    if level not in LEVELS:
+        raise ConfigError(f"--level {level}: is none; use one of {', '.join(LEVELS)}")
+    is_fixed = run is not None and run != LATEST
+    fixed = find(run, config, overrides or ()) if is_fixed else None
+
+    def folder() -> Path:
+        return fixed or find(run, config, overrides or ())
+
+    reading = Tail(folder, Filter(tuple(events or ()), level))
+    try:
+        for item in reading.last(lines):
+            _show(item, as_json=as_json)
+        while follow:
+            time.sleep(_LOOK_S)
+            for item in reading.more():
+                _show(item, as_json=as_json)
+    except KeyboardInterrupt:
+        return
+    finally:
+        reading.close()
+
+
+def _show(item: Item, *, as_json: bool) -> None:
+    if not as_json:
+        echo(line_of(item))
+    elif not isinstance(item, str):
+        echo(msgspec.json.encode(item).decode())

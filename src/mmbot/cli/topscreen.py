@@ -1,0 +1,161 @@
+"""The screen of `mmbot top`: it asks twice a second, on a thread, so that a hung daemon shows."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar, Final
+
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.widgets import Static
+from textual.worker import get_current_worker
+
+from mmbot.errors import MmbotError
+from mmbot.runtime.asking import GONE, LIVE, Heard, ask, read_files
+from mmbot.runtime.statustext import verdict
+from mmbot.runtime.tailing import Filter, Item, Tail, line_of
+from mmbot.runtime.topview import Seen, head, ladder, rules, terms
+
+ASK_S: Final = 0.5
+DRAW_S: Final = 0.25
+_ANSWER_S: Final = 1.0
+_LINES: Final = 200
+_LADDER_WIDTH: Final = 40
+_FILLS: Final = 3
+
+
+class Top(App[None]):
+    """
+    The live screen.
+
+    Args:
+        find: The folder of the run that is meant now; asked again at every look, so that a daemon
+            that is started anew is found.
+    """
+
+    ENABLE_COMMAND_PALETTE = False
+    CSS = """
+    Screen { layout: vertical; }
+    Static { text-wrap: nowrap; }
+    #head { height: 5; }
+    #body { height: 10; }
+    #ladder { width: 40; }
+    #terms { width: 1fr; }
+    #rules { height: 2; }
+    #fills { height: 3; }
+    #log { height: 1fr; }
+    #foot { height: 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "quit", "quit"),
+        Binding("ctrl+c", "quit", "quit", priority=True),
+    ]
+
+    def __init__(self, find: Callable[[], Path]) -> None:
+        super().__init__(ansi_color=True)
+        self._find = find
+        self._seen = Seen(answer=None, age_s=None, how="asking", run_dir="")
+        self._heard_at: float | None = None
+        self._lines: deque[str] = deque(maxlen=_LINES)
+        self._booked: deque[str] = deque(maxlen=_FILLS)
+        self._tail: Tail | None = None
+        self._is_asking = False
+
+    def compose(self) -> ComposeResult:
+        """The parts, from top to bottom."""
+        yield Static(id="head", markup=False)
+        with Horizontal(id="body"):
+            yield Static(id="ladder", markup=False)
+            yield Static(id="terms", markup=False)
+        yield Static(id="rules", markup=False)
+        yield Static(id="fills", markup=False)
+        yield Static(id="log", markup=False)
+        yield Static(id="foot", markup=False)
+
+    def on_mount(self) -> None:
+        """Begin to ask and to draw."""
+        self._begin_asking()
+        self.set_interval(ASK_S, self._begin_asking)
+        self.set_interval(DRAW_S, self._draw)
+        self._draw()
+
+    def on_unmount(self) -> None:
+        """Close the log."""
+        if self._tail is not None and not self._is_asking:
+            self._tail.close()
+
+    # -- asking, on a thread ----------------------------------------------------------------
+
+    def _begin_asking(self) -> None:
+        if not self._is_asking:
+            self._is_asking = True
+            self.run_worker(self._look, thread=True, exit_on_error=False)
+
+    def _look(self) -> None:
+        worker = get_current_worker()
+        folder, heard, how = "", Heard(GONE), ""
+        items: list[Item] = []
+        try:
+            found = self._find()
+            folder = str(found)
+            heard = ask(found, "all", timeout_s=_ANSWER_S)
+            if heard.how != LIVE:
+                how = verdict(read_files(found, heard))
+            elif heard.reply is not None and not heard.reply.get("ok"):
+                how = str(heard.reply.get("error"))
+            items = self._new_lines()
+        except (MmbotError, OSError) as error:
+            how = str(error)
+        if not worker.is_cancelled:
+            self.call_from_thread(self._take, folder, heard, how, items)
+
+    def _new_lines(self) -> list[Item]:
+        if self._tail is None:
+            self._tail = Tail(self._find, Filter())
+            return self._tail.last(_LINES)
+        return list(self._tail.more())
+
+    def _take(self, folder: str, heard: Heard, how: str, items: list[Item]) -> None:
+        self._is_asking = False
+        answer = self._seen.answer
+        if not how and heard.reply is not None:
+            answer, self._heard_at = heard.reply, time.monotonic()
+        self._seen = Seen(answer=answer, age_s=None, how=how, run_dir=folder)
+        for item in items:
+            line = line_of(item).partition("\n")[0]
+            is_fill = not isinstance(item, str) and item.get("event") == "fill.booked"
+            (self._booked if is_fill else self._lines).append(line)
+        self._draw()
+
+    # -- drawing ----------------------------------------------------------------------------
+
+    def _draw(self) -> None:
+        if not self.is_running:
+            return
+        at = self._heard_at
+        age_s = None if at is None else time.monotonic() - at
+        seen = Seen(
+            answer=self._seen.answer,
+            age_s=age_s,
+            how=self._seen.how,
+            run_dir=self._seen.run_dir,
+        )
+        width = self.size.width
+        body = self.query_one("#body").size.height or 10
+        room = self.query_one("#log").size.height or 1
+        self._put("#head", head(seen, width))
+        self._put("#ladder", ladder(seen, _LADDER_WIDTH - 1, body))
+        self._put("#terms", terms(seen, max(1, width - _LADDER_WIDTH), body))
+        self._put("#rules", rules(seen, width))
+        self._put("#fills", list(self._booked) or ["no fill in the log yet"])
+        self._put("#log", list(self._lines)[-room:])
+        live = "" if seen.is_live else "   *** NOT LIVE ***"
+        self._put("#foot", [f"q quit   * rests   bps from fair{live}"])
+
+    def _put(self, where: str, lines: list[str]) -> None:
+        width = self.size.width
+        self.query_one(where, Static).update("\n".join(line[:width] for line in lines))
