@@ -33,6 +33,7 @@ COMMANDS: Final = (
     "reset",
     "watchdog",
     "replay",
+    "report",
     "backtest",
     "lab",
     "exchange",

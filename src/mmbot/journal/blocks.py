@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final, NamedTuple
 
 from mmbot.journal.records import JournalError
@@ -146,8 +146,12 @@ class Unpacker:
     def __init__(self) -> None:
         self._stream = zlib.decompressobj()
 
-    def whole(self, head: BlockHead, stored: bytes) -> list[Row] | None:
-        """The records of a block; None if these are not the bytes that were written."""
+    def whole(self, head: BlockHead, stored: bytes, skip: Collection[int] = ()) -> list[Row] | None:
+        """
+        The records of a block; None if these are not the bytes that were written.
+
+        Those of the kinds to skip come without their payload.
+        """
         if len(stored) != head.stored_bytes or zlib.crc32(stored) != head.crc:
             return None
         if head.flags & RESTART:
@@ -156,7 +160,7 @@ class Unpacker:
             raw = self._stream.decompress(stored)
         except zlib.error:
             return None
-        rows = list(_rows(raw))
+        rows = list(_rows(raw, skip))
         return rows if len(raw) == head.raw_bytes and len(rows) == head.records else None
 
     def salvage(self, head: BlockHead, stored: bytes) -> list[Row]:
@@ -173,12 +177,16 @@ class Unpacker:
         return list(_rows(bytes(raw)))[: head.records]
 
 
-def _rows(raw: bytes) -> Iterator[Row]:
+def _rows(raw: bytes, skip: Collection[int] = ()) -> Iterator[Row]:
     """Records up to the first that is not whole."""
-    at = 0
-    while at + _RECORD.size <= len(raw):
+    at, end = 0, len(raw)
+    while at + _RECORD.size <= end:
         length, crc, kind = _RECORD.unpack_from(raw, at)
         begin = at + _RECORD.size
+        if kind in skip and begin + length <= end:
+            yield Row(kind, b"")
+            at = begin + length
+            continue
         payload = raw[begin : begin + length]
         if len(payload) != length or zlib.crc32(payload, zlib.crc32(bytes((kind,)))) != crc:
             return

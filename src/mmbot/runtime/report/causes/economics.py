@@ -1,0 +1,148 @@
+"""What the fills cost: fees that are not those of the quote, quotes too tight, orders too large."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Final
+
+import numpy as np
+
+from mmbot.runtime.report.causes.base import Case, Cause, Evidence, Rule
+from mmbot.runtime.report.split import mark
+
+_FEE_BPS: Final = 0.05
+"""Difference of a fee that is no rounding."""
+_FEE_FILLS: Final = 3
+_EVENTS: Final = 12
+_ERRORS: Final = 3.0
+_EDGE_BPS: Final = 1.0
+_SWEEP_FRAC: Final = 0.35
+_X_MAX: Final = 1.02
+_LEVERAGE: Final = 4.6
+
+
+def fee(case: Case) -> list[Cause]:
+    """The fee that was charged is not the one that was quoted with."""
+    facts, ladders = case.facts, case.facts.ladders
+    fills = [fill for fill in facts.fills if not fill.is_taker and not fill.is_forced]
+    if ladders is None or len(fills) < _FEE_FILLS:
+        return []
+    paid = sum(fill.fee_usd for fill in fills) / sum(fill.sz * fill.px for fill in fills) * 1e4
+    at_ns = np.array([fill.at_ns for fill in fills], np.float64)
+    found = np.searchsorted(ladders["at_ns"], at_ns, side="right") - 1
+    quoted = float(np.nanmean(ladders["fee_bps"][np.maximum(found, 0)]))
+    if abs(paid - quoted) < _FEE_BPS:
+        return []
+    over = sum(fill.sz * fill.px for fill in fills) * (paid - quoted) * 1e-4
+    return [
+        Cause(
+            name="fee",
+            title="The quotes were made with the wrong fee",
+            text=f"The venue charged {paid:.2f} bps, the quotes counted on {quoted:.2f}: "
+            f"{over:+.2f} USD over {len(fills)} fills.",
+            strength=10.0 + abs(paid - quoted) / _FEE_BPS / 10,
+            evidence=(
+                Evidence("charged", paid, "bps"),
+                Evidence("quoted with", quoted, "bps"),
+                Evidence("difference", over, "USD"),
+            ),
+            at_ns=fills[0].at_ns,
+            where=fills[0].where,
+        )
+    ]
+
+
+def tight(case: Case) -> list[Cause]:
+    """Fills that lost, surely, after their fees: the quotes stood too close."""
+    facts = case.facts
+    marked = mark(facts, case.whole.end_px)
+    events: dict[tuple[int, int], list[float]] = {}
+    for i, fill in enumerate(facts.fills):
+        if fill.is_taker or fill.is_forced or fill.mid_px is None:
+            continue
+        usd = fill.sz * fill.mid_px
+        edge = fill.side * (marked.after[i] - fill.px) * fill.sz - fill.fee_usd
+        captured = fill.side * (marked.mid[i] - fill.px) * fill.sz
+        row = events.setdefault((fill.venue_ms, fill.side), [0.0, 0.0, 0.0, 0.0])
+        for k, value in enumerate((usd, edge, captured, fill.fee_usd)):
+            row[k] += value
+    if len(events) < _EVENTS:
+        return []
+    table = np.array(list(events.values()), np.float64)
+    edge_bps = table[:, 1] / table[:, 0] * 1e4
+    mean = float(np.mean(edge_bps))
+    error = float(np.std(edge_bps, ddof=1)) / sqrt(len(edge_bps))
+    if mean > -_EDGE_BPS or mean > -_ERRORS * error:
+        return []
+    captured = float(table[:, 2].sum() / table[:, 0].sum() * 1e4)
+    cost = float(table[:, 3].sum() / table[:, 0].sum() * 1e4)
+    lost = float(table[:, 1].sum())
+    return [
+        Cause(
+            name="tight",
+            title="The quotes were too tight for this market",
+            text=f"A fill stood {captured:.1f} bps from the mid and paid {cost:.1f} of fee; within "
+            f"30 s the price moved so far against it that {-mean:.1f} bps were lost (error "
+            f"{error:.1f}). `mmbot check --widths` says which width pays.",
+            strength=3.0 + mean / error / -_ERRORS,
+            evidence=(
+                Evidence("edge after fees at 30 s", mean, "bps"),
+                Evidence("error of it", error, "bps"),
+                Evidence("captured", captured, "bps"),
+                Evidence("lost", lost, "USD"),
+                Evidence("events", float(len(edge_bps)), ""),
+            ),
+            at_ns=facts.fills[0].at_ns,
+            where=facts.fills[0].where,
+        )
+    ]
+
+
+def size(case: Case) -> list[Cause]:
+    """Orders or position out of proportion to the limit or to the account."""
+    ladders = case.facts.ladders
+    if ladders is None or not len(ladders):
+        return []
+    x_max = float(np.nanmax(np.abs(ladders["q_frac"])))
+    limit_sz = float(np.nanmedian(ladders["q_max_sz"]))
+    largest = max(case.sweeps, key=lambda sweep: sweep.sz, default=None)
+    swept = largest.sz / limit_sz if largest is not None and limit_sz > 0 else 0.0
+    equity = case.whole.equity_start_usd or 0.0
+    held_usd = x_max * limit_sz * float(np.nanmedian(ladders["mid_px"]))
+    leverage = held_usd / equity if equity > 0 else 0.0
+    # What was held at the start is told by its own rule.
+    start = abs(case.whole.start_position_sz) / limit_sz if limit_sz > 0 else 0.0
+    over = {
+        "sweep": swept / _SWEEP_FRAC,
+        "limit": x_max / _X_MAX if start < 1.0 else 0.0,
+        "leverage": leverage / _LEVERAGE,
+    }
+    worst = max(over, key=lambda name: over[name])
+    if over[worst] < 1.0:
+        return []
+    texts = {
+        "sweep": f"One sweep took {swept:.0%} of the position limit in one block, before anything "
+        "could react: only smaller orders bound that (risk.side_budget_frac).",
+        "limit": f"The position reached {x_max:.0%} of its limit.",
+        "leverage": f"The position was worth {leverage:.1f} times the account.",
+    }
+    peak = int(np.nanargmax(np.abs(ladders["q_frac"])))
+    is_sweep = worst == "sweep" and largest is not None
+    return [
+        Cause(
+            name="size",
+            title="Orders or position were too large",
+            text=texts[worst],
+            strength=2.0 + 2.0 * over[worst],
+            evidence=(
+                Evidence("largest sweep", swept * 100, "% of the limit"),
+                Evidence("largest position", x_max * 100, "% of the limit"),
+                Evidence("of the account", leverage, "times"),
+            ),
+            at_ns=largest.at_ns if is_sweep and largest else int(ladders["at_ns"][peak]),
+            where=largest.where if is_sweep and largest else "",
+        )
+    ]
+
+
+RULES: Final[tuple[Rule, ...]] = (fee, tight, size)
