@@ -65,8 +65,19 @@ FAULTS: Final[dict[str, Fault]] = {
     "fee term a tenth": Fault(("fee", "term:fee"), begun=mutant("fee_bps", Change.TENTH)),
     "quotes too tight": Fault(
         ("tight",),
-        sets=("quoter.half_spread_bps_min=0.5", "quoter.gamma_per_bp=0"),
-        scenarios=("too-tight",),
+        # What a maker who knows nothing of adverse moves quotes in a market that has them.
+        sets=(
+            "quoter.half_spread_bps_min=0.5",
+            "quoter.glft_bps_max=0.5",
+            "adverse.a0_bps=0",
+            "adverse.a1=0",
+            "adverse.prior_events=1000",
+            "ladder.rungs=1",
+            "intensity.a_per_s=0.05",
+        ),
+        market={"a_per_s": 0.4},
+        scenarios=("hype",),
+        needs_s=900.0,
     ),
     "orders too large": Fault(
         ("size",), sets=("risk.side_budget_frac=0.5", "risk.warm_s=0"), scenarios=("demo",)
@@ -96,3 +107,32 @@ FAULTS: Final[dict[str, Fault]] = {
     "kill": Fault(("operator",), acts=((0.6, kill),)),
 }
 """By name; the first suspect must be one of `causes`."""
+
+TWENTY: Final[dict[str, str]] = {
+    "skew cut": "demo",
+    "drift sign": "demo",
+    "cascade off": "demo",
+    "volatility a tenth": "hype",
+    "adverse selection dead": "hype",
+    "widening dead": "demo",
+    "fee wrong": "demo",
+    "quotes too tight": "hype",
+    "orders too large": "demo",
+    "position inherited": "demo",
+    "money withdrawn": "hype",
+    "feed stale": "hype",
+    "latency": "demo",
+    "no answers": "demo",
+    "disconnects": "hype",
+    "clock": "hype",
+    "disk of the journal": "demo",
+    "rejects": "demo",
+    "budget spent": "hype",
+    "kill": "demo",
+}
+"""The faults that the figure is made of, each with its market."""
+SOUND: Final = (
+    "demo", "hype", "two-sided", "false-sweeps", "informed-50",
+    "trend", "whipsaw", "native", "gap", "feb24",
+)  # fmt: skip
+"""Markets of the sound runs."""

@@ -45,17 +45,19 @@ def report(run: Run, *, as_json: AsJson = False, shown: Open = "auto") -> None:
 def _lines(folder: Path, found: Report) -> list[str]:
     """The report in a few lines."""
     over, parts = found.overview, found.split.parts
+    span, when = words.span(over.span_s), words.instant(over.started_ns)
+    amounts = (
+        ("capture", parts.capture_usd),
+        ("adverse", -parts.adverse_usd),
+        ("inventory", parts.inventory_usd),
+        ("fees", -parts.fees_usd),
+        ("funding", parts.funding_usd),
+    )
+    profit = "  ".join(f"{name} {words.usd(value)}" for name, value in amounts)
     lines = [
         found.verdict,
-        (
-            f"run       {over.market}, {words.instant(over.started_ns)}, {words.span(over.span_s)}, "
-            f"{over.fills} fills"
-        ),
-        (
-            f"profit    capture {words.usd(parts.capture_usd)}  adverse "
-            f"{words.usd(-parts.adverse_usd)}  inventory {words.usd(parts.inventory_usd)}  fees "
-            f"{words.usd(-parts.fees_usd)}  funding {words.usd(parts.funding_usd)} USD"
-        ),
+        f"run       {over.market}, {when}, {span}, {over.fills} fills",
+        f"profit    {profit} USD",
     ]
     if not found.split.is_exact and found.split.unexplained_usd is not None:
         lines.append(f"          unexplained {words.usd(found.split.unexplained_usd)} USD")

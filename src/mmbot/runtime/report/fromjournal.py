@@ -29,7 +29,9 @@ _FEED_EVERY: Final = 4
 """Every so many messages of the book one age is kept."""
 _GAP_NS: Final = 2_000_000_000
 """Silence of the prices that is worth a note."""
-SKIPPED: Final = frozenset({Kind.READ, Kind.TRADES, Kind.JUDGED, Kind.ORDER, Kind.LISTING})
+SKIPPED: Final = frozenset(
+    int(kind) for kind in (Kind.READ, Kind.TRADES, Kind.JUDGED, Kind.ORDER, Kind.LISTING)
+)
 """Records that no report needs, which are most of a journal's bytes."""
 
 
@@ -78,6 +80,11 @@ class _Asked(msgspec.Struct):
     cap: int
 
 
+_OUTPUT: Final = int(Kind.OUTPUT)
+_DECIDE: Final = int(Kind.DECIDE)
+_PRICED: Final = frozenset({int(Kind.BBO), int(Kind.BOOK)})
+"""Plain numbers: a member of an enumeration is compared more slowly, a million times."""
+_time = msgspec.msgpack.Decoder(int).decode
 _output = msgspec.msgpack.Decoder(_Output).decode
 _priced = msgspec.msgpack.Decoder(_Priced).decode
 _ctx = msgspec.msgpack.Decoder(_Ctx).decode
@@ -157,12 +164,11 @@ class JournalFold:
 
     def _on(self, entry: Entry) -> None:
         kind, payload = entry.kind, entry.payload
-        if kind == Kind.OUTPUT:
+        if kind == _OUTPUT:
             self._on_output(payload, entry)
-        elif kind == Kind.DECIDE:
-            now_ns = msgspec.msgpack.decode(payload)
-            self.last_ns = now_ns
-        elif kind in (Kind.BBO, Kind.BOOK):
+        elif kind == _DECIDE:
+            self.last_ns = _time(payload)
+        elif kind in _PRICED:
             self._on_priced(payload)
         elif kind == Kind.CTX:
             ctx = _ctx(payload)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +18,10 @@ _QUOTE: Final = b'"event":"quote.'
 _MOVED: Final = b'"event":"quote.moved"'
 _CHUNK: Final = 4096
 _NAN: Final = float("nan")
-_TAIL_FROM: Final = 1 << 16
+_LADDERS: Final = 12
+"""Decisions back to which an order that is filled may go."""
+_SAME_FRAC: Final = 1e-7
+"""Prices of a grid that differ by less are the same."""
 
 
 class _Rung(msgspec.Struct):
@@ -166,9 +170,10 @@ class LogFold:
         self.ended: str | None = None
         self.counts = {"quotes": 0, "moves": 0}
         self._table = _Table()
-        self._bids: list[float] = []
-        self._asks: list[float] = []
-        """Prices of our ladder, nearest first."""
+        self._ladders: dict[int, deque[list[float]]] = {
+            side: deque(maxlen=_LADDERS) for side in (1, -1)
+        }
+        """Prices of our ladder by side, nearest first; the newest ladder last."""
         self._opposed: tuple[float | None, float | None] = (None, None)
 
     def fold(self, path: Path) -> None:
@@ -226,8 +231,9 @@ class LogFold:
         elif asks and row.touch_ask_px:
             px = row.touch_ask_px / asks[0].px_ticks
         if px is not None:
-            self._bids = [rung.px_ticks * px for rung in bids]
-            self._asks = [rung.px_ticks * px for rung in asks]
+            for side, rungs in ((1, bids), (-1, asks)):
+                if rungs:
+                    self._ladders[side].append([rung.px_ticks * px for rung in rungs])
         self._opposed = (
             bids[0].opposed_bps if bids else None,
             asks[0].opposed_bps if asks else None,
@@ -264,11 +270,20 @@ class LogFold:
             self.journal_lag_ms = float(facts["lag_ms_max"])
 
     def rung_of(self, side: int, px: float) -> int | None:
-        """Which of our orders this price is, 1 the nearest to the market."""
-        ladder = self._bids if side > 0 else self._asks
-        if not ladder:
+        """
+        Which of our orders this price is, 1 the nearest to the market.
+
+        An order rests where an earlier decision put it while a later one is on its way.
+        """
+        ladders = self._ladders[side]
+        for ladder in reversed(ladders):
+            for i, rung_px in enumerate(ladder):
+                if abs(rung_px - px) <= _SAME_FRAC * px:
+                    return i + 1
+        if not ladders:
             return None
-        return min(range(len(ladder)), key=lambda i: abs(ladder[i] - px)) + 1
+        nearest = ladders[-1]
+        return min(range(len(nearest)), key=lambda i: abs(nearest[i] - px)) + 1
 
 
 def fill_of(

@@ -179,7 +179,7 @@ def _joined(ours: list[Fill], told: list[Fill]) -> list[Fill]:
         other = logged.pop((fill.tid, fill.oid, fill.venue_ms), None)
         found.append(fill if other is None else fill._replace(rung=other.rung))
     found.extend(logged.values())
-    return sorted(found, key=lambda fill: (fill.at_ns, fill.venue_ms, fill.tid))
+    return sorted(found, key=lambda fill: fill.at_ns)
 
 
 def _merged(ours: list[Happening], told: list[Happening], known_ns: int | None) -> list[Happening]:

@@ -103,17 +103,15 @@ def _head(report: Report) -> list[str]:
     return parts
 
 
+_NONE: Final = (
+    "None. Nothing that was measured lies outside of what a sound run shows: connection, prices, "
+    "orders, requests, clock, terms of the quote, fees, size."
+)
+
+
 def _causes(causes: Sequence[Cause]) -> list[str]:
     if not causes:
-        return _section(
-            "Suspected causes",
-            [
-                (
-                    "<p>None. Nothing that was measured lies outside of what a sound run shows: "
-                    "connection, prices, orders, requests, clock, terms of the quote, fees, size.</p>"
-                )
-            ],
-        )
+        return _section("Suspected causes", [f"<p>{_NONE}</p>"])
     titles = {cause.name: cause.title for cause in causes}
     items = "".join(_cause(cause, titles) for cause in causes)
     return _section(
@@ -174,9 +172,11 @@ def _split(whole: Split, report: Report) -> list[str]:
     total = whole.change_usd if whole.change_usd is not None else whole.total_usd
     lines += (
         f'<tr class="sum"><td>change of equity</td><td class="{_tone(total)}">{words.usd(total)}'
-        f'</td><td></td><td class="text soft">{escape(_proof(whole))}</td></tr>'
+        '</td><td></td><td class="text"></td></tr>'
     )
-    return _section("Where the profit came from, USD", [f'<table class="bars">{lines}</table>'])
+    proof = f'<p class="note">{escape(_proof(whole))}.</p>'
+    title = "Where the profit came from, USD"
+    return _section(title, [f'<table class="bars">{lines}</table>', proof])
 
 
 def _bar(share: float) -> str:
@@ -189,11 +189,11 @@ def _bar(share: float) -> str:
 def _proof(whole: Split) -> str:
     if whole.change_usd is not None:
         start, end = whole.equity_start_usd, whole.equity_end_usd
-        text = f"the venue's account: {start:,.4f} at the start, {end:,.4f} at the end"
+        text = f"The venue's account: {start:,.4f} at the start, {end:,.4f} at the end"
         if whole.is_exact:
             return f"{text}; the parts add up to it to the cent"
         return f"{text}; fills and payments explain {whole.total_usd:+.4f} of it"
-    text = "by our own ledger: the venue's account was not read at an end"
+    text = "By our own ledger: the venue's account was not read at an end"
     if whole.last_reading is not None:
         gap = whole.last_reading["gap_usd"]
         text += f"; its last reading before differs from our ledger then by {gap:+.4f}"
@@ -275,16 +275,11 @@ def _timeline(moments: Sequence[Moment]) -> list[str]:
             f'k{each.weight}">{escape(each.kind)}</span></td><td class="text">'
             f'{escape(each.text)}{many}</td><td class="text where">{escape(each.where)}</td></tr>'
         )
-    return _section(
-        "Timeline",
-        [
-            (
-                '<div class="scroll"><table class="timeline"><tr><th>UTC</th><th class="text">what</th>'
-                f'<th></th><th class="text where">journal</th></tr>{"".join(rows)}</table></div>'
-            )
-        ],
-        note=note,
-    )
+    titles = (("", "UTC"), ("text", "what"), ("", ""), ("text where", "journal"))
+    cells = "".join(f'<th class="{kind}">{name}</th>' for kind, name in titles)
+    head = f"<tr>{cells}</tr>"
+    body = f'<table class="timeline">{head}{"".join(rows)}</table>'
+    return _section("Timeline", [f'<div class="scroll">{body}</div>'], note=note)
 
 
 _DEFINITIONS: Final = {

@@ -51,7 +51,7 @@ th{font-weight:600;color:var(--soft);font-size:13px}
 th:first-child,td:first-child,td.text,th.text{text-align:left}
 tr.sum td{font-weight:700;border-top:2px solid var(--ink)}
 td.where,.where{font-size:12px;color:var(--soft);overflow-wrap:anywhere}
-.bars td.bar{width:38%;min-width:110px}
+.bars td.bar{width:38%;min-width:110px}.bars td:first-child{white-space:nowrap}
 .bar i{display:block;position:relative;height:14px}
 .bar i:before{content:"";position:absolute;left:50%;top:-3px;bottom:-3px;border-left:1px solid
 var(--grey)}
@@ -98,6 +98,6 @@ dl{margin:8px 0}dt{font-weight:600}dd{margin:0 0 8px 0;max-width:78ch}
 .plot svg{height:200px}.frame,.xs{padding-left:42px}.frame{padding-left:42px}.ys{width:38px}
 .verdict{font-size:16px}.cards{grid-template-columns:1fr 1fr}table{font-size:13px}
 td,th{padding-right:7px}.timeline td.where,.timeline th.where{display:none}
-td.text{overflow-wrap:anywhere}}
+td.text{overflow-wrap:anywhere}.bars td.text{display:none}}
 @media print{body{background:#fff}.scroll{overflow:visible}}
 """

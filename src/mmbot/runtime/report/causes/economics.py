@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from math import sqrt
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
+from mmbot.core.types import NS_PER_S
 from mmbot.runtime.report.causes.base import Case, Cause, Evidence, Rule
-from mmbot.runtime.report.split import mark
+from mmbot.runtime.report.facts import Fill
 
 _FEE_BPS: Final = 0.05
 """Difference of a fee that is no rounding."""
 _FEE_FILLS: Final = 3
 _EVENTS: Final = 12
+_EDGE_S: Final = (1, 5, 30)
 _ERRORS: Final = 3.0
 _EDGE_BPS: Final = 1.0
 _SWEEP_FRAC: Final = 0.35
@@ -54,48 +56,70 @@ def fee(case: Case) -> list[Cause]:
 
 def tight(case: Case) -> list[Cause]:
     """Fills that lost, surely, after their fees: the quotes stood too close."""
-    facts = case.facts
-    marked = mark(facts, case.whole.end_px)
-    events: dict[tuple[int, int], list[float]] = {}
-    for i, fill in enumerate(facts.fills):
-        if fill.is_taker or fill.is_forced or fill.mid_px is None:
-            continue
-        usd = fill.sz * fill.mid_px
-        edge = fill.side * (marked.after[i] - fill.px) * fill.sz - fill.fee_usd
-        captured = fill.side * (marked.mid[i] - fill.px) * fill.sz
-        row = events.setdefault((fill.venue_ms, fill.side), [0.0, 0.0, 0.0, 0.0])
-        for k, value in enumerate((usd, edge, captured, fill.fee_usd)):
-            row[k] += value
-    if len(events) < _EVENTS:
+    fills = [
+        fill
+        for fill in case.facts.fills
+        if not fill.is_taker and not fill.is_forced and fill.mid_px is not None
+    ]
+    if case.facts.mids is None or not fills:
         return []
-    table = np.array(list(events.values()), np.float64)
-    edge_bps = table[:, 1] / table[:, 0] * 1e4
-    mean = float(np.mean(edge_bps))
-    error = float(np.std(edge_bps, ddof=1)) / sqrt(len(edge_bps))
-    if mean > -_EDGE_BPS or mean > -_ERRORS * error:
+    # Near the fill the noise is small, later the whole move is seen: what is surer counts.
+    edges = [_edge(case, fills, horizon_s) for horizon_s in _EDGE_S]
+    edge = min(edges, key=lambda each: each.errors)
+    if edge.events < _EVENTS or edge.mean_bps > -_EDGE_BPS or edge.errors > -_ERRORS:
         return []
-    captured = float(table[:, 2].sum() / table[:, 0].sum() * 1e4)
-    cost = float(table[:, 3].sum() / table[:, 0].sum() * 1e4)
-    lost = float(table[:, 1].sum())
+    usd = sum(fill.sz * fill.px for fill in fills)
+    captured = sum(fill.side * ((fill.mid_px or fill.px) - fill.px) * fill.sz for fill in fills)
+    captured_bps = captured / usd * 1e4
+    fee_bps = sum(fill.fee_usd for fill in fills) / usd * 1e4
+    lost = edge.mean_bps * usd * 1e-4
     return [
         Cause(
             name="tight",
             title="The quotes were too tight for this market",
-            text=f"A fill stood {captured:.1f} bps from the mid and paid {cost:.1f} of fee; within "
-            f"30 s the price moved so far against it that {-mean:.1f} bps were lost (error "
-            f"{error:.1f}). `mmbot check --widths` says which width pays.",
-            strength=3.0 + mean / error / -_ERRORS,
+            text=f"A fill stood {captured_bps:.1f} bps from the mid and paid {fee_bps:.1f} of fee; "
+            f"within {edge.horizon_s} s the price had moved so far against it that "
+            f"{-edge.mean_bps:.1f} bps were lost ({-edge.errors:.1f} times its error). "
+            "`mmbot check --widths` says which width pays.",
+            strength=2.0 + edge.errors / -_ERRORS,
             evidence=(
-                Evidence("edge after fees at 30 s", mean, "bps"),
-                Evidence("error of it", error, "bps"),
-                Evidence("captured", captured, "bps"),
+                Evidence(f"edge after fees at {edge.horizon_s} s", edge.mean_bps, "bps"),
+                Evidence("in errors of it", edge.errors, ""),
+                Evidence("captured", captured_bps, "bps"),
                 Evidence("lost", lost, "USD"),
-                Evidence("events", float(len(edge_bps)), ""),
+                Evidence("events", float(edge.events), ""),
             ),
-            at_ns=facts.fills[0].at_ns,
-            where=facts.fills[0].where,
+            at_ns=fills[0].at_ns,
+            where=fills[0].where,
         )
     ]
+
+
+class _Edge(NamedTuple):
+    """Mean edge of the events of fills at a horizon, each message one event."""
+
+    horizon_s: int
+    events: int
+    mean_bps: float
+    errors: float
+
+
+def _edge(case: Case, fills: list[Fill], horizon_s: int) -> _Edge:
+    mids = case.facts.mids
+    assert mids is not None
+    after = mids.at([fill.at_ns + horizon_s * NS_PER_S for fill in fills])
+    events: dict[tuple[int, int], tuple[float, float]] = {}
+    for fill, mid in zip(fills, after.tolist(), strict=True):
+        usd, edge = events.get((fill.venue_ms, fill.side), (0.0, 0.0))
+        gained = fill.side * (mid - fill.px) * fill.sz - fill.fee_usd
+        events[fill.venue_ms, fill.side] = usd + fill.sz * fill.px, edge + gained
+    table = np.array(list(events.values()), np.float64)
+    edge_bps = table[:, 1] / table[:, 0] * 1e4
+    if len(edge_bps) < 2:
+        return _Edge(horizon_s, len(edge_bps), 0.0, 0.0)
+    mean = float(np.mean(edge_bps))
+    error = float(np.std(edge_bps, ddof=1)) / sqrt(len(edge_bps))
+    return _Edge(horizon_s, len(edge_bps), mean, mean / error if error > 0 else 0.0)
 
 
 def size(case: Case) -> list[Cause]:

@@ -49,7 +49,7 @@ def refused(case: Case) -> list[Cause]:
             name="rejects",
             title=f"The venue refused our orders ({main.replace('_', ' ')})",
             text=f"{len(notes)} placements and moves were refused, {share:.0%} of all requests; "
-            f"most often: {first.facts.get('text')}.",
+            f"most often: {str(first.facts.get('text')).rstrip('.')}.",
             strength=1.0 + len(notes) / _REJECTS + share / _REJECT_FRAC,
             evidence=(
                 Evidence("refused", float(len(notes)), ""),
