@@ -34,6 +34,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", maxsplit=1)[0])
     parser.add_argument("--seed", type=int, default=101, help="of the first run")
     parser.add_argument("--minutes", type=float, default=6.0)
+    parser.add_argument("--scenario", help="another market for the faults that show in any")
     parser.add_argument("--only", help="one run by its name")
     parser.add_argument("--keep", type=Path, help="folder for the runs")
     parser.add_argument("--json", action="store_true")
@@ -41,7 +42,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         rows = [
             judged(chosen.keep or Path(folder), name, scenario, chosen.seed + i, chosen.minutes)
-            for i, (name, scenario) in enumerate(plan())
+            for i, (name, scenario) in enumerate(plan(chosen.scenario))
             if chosen.only in (None, name)
         ]
     figures = figures_of(rows)
@@ -54,9 +55,12 @@ def main() -> int:
     return 0 if is_good or not is_whole else 1
 
 
-def plan() -> list[tuple[str, str]]:
+def plan(other: str | None) -> list[tuple[str, str]]:
     """Name and market of every run."""
-    faulty = [(name, scenario) for name, scenario in TWENTY.items()]
+    faulty = [
+        (name, scenario if other is None or FAULTS[name].scenarios else other)
+        for name, scenario in TWENTY.items()
+    ]
     return [*faulty, *((f"sound {scenario}", scenario) for scenario in SOUND)]
 
 

@@ -143,7 +143,7 @@ def opening_s(run_dir: Path) -> float | None:
     """From asking for the page to its being drawn; None without a browser."""
     path = find_browser()
     if path is None:
-        print("SKIPPED: no Chromium here, so opening is not measured", file=sys.stderr)
+        print("SKIPPED: no Chromium here, so opening is not measured")
         return None
     with browser(path) as tab:
         tab.view(1280, 900, "light", is_phone=False)
@@ -165,8 +165,8 @@ def show(figures: dict[str, Any]) -> None:
     if figures["open_s"] is not None:
         print(f"opened in {figures['open_s']:.2f} s (target {OPEN_S_MAX:.0f})")
     print(f"unexplained {figures['unexplained_usd']} USD; causes {figures['causes']}")
-    if figures["missed"]:
-        print(f"MISSED: {', '.join(figures['missed'])}")
+    missed = ", ".join(figures["missed"])
+    print(f"MISSED: {missed}" if missed else "every target met")
 
 
 if __name__ == "__main__":

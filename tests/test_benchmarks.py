@@ -18,6 +18,7 @@ TIMED = {
     "decode": ("--rounds=1",),
     "signing": ("--rounds=1",),
     "journal": ("--rounds=1", "--minutes=0.02"),
+    "report": ("--hours=0.02",),
 }
 """These end by saying which of their targets were met; a count of one decides none of them."""
 COUNTED = {
@@ -25,6 +26,7 @@ COUNTED = {
     "market_statistics": ("--hours=0.01", "--worlds=native"),
     "first_fill": ("--seeds=1", "--workers=1"),
     "campaign": ("--runs=1", "--processes=1"),
+    "causes": ("--only=kill", "--minutes=0.5"),
     "fuzz": ("--frames=600", "--programs=1", "--json"),
     "sigint": ("--rounds=1", "--processes=0", "--json"),
 }

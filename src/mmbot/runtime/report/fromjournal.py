@@ -141,6 +141,8 @@ class JournalFold:
         self._priced_ns: int | None = None
         self._is_up = False
         self._seen = 0
+        self._decided_ns = 0
+        self._ticks_per_usd = 1
 
     def fold(self, journal: Journal) -> None:
         """
@@ -151,6 +153,7 @@ class JournalFold:
         """
         for entry in journal.entries(skip=SKIPPED):
             self._on(entry)
+        self._add_spell(self._decided_ns)
         if self._outage is not None:
             self.outages.append(Outage(self._outage[0], None, *self._outage[1:]))
 
@@ -193,6 +196,7 @@ class JournalFold:
             case Kind.STARTED:
                 self.config, self.params = record.config, record.params
                 self.instrument, self.started_ns = record.instrument, record.at_ns
+                self._ticks_per_usd = record.instrument.ticks_per_usd
             case Kind.FILL:
                 self.news_ms.append(record.recv_ns * 1e-6 - record.venue_ms)
             case Kind.SNAPSHOT:
@@ -272,8 +276,9 @@ class JournalFold:
         output = _output(payload)
         now_ns = self.last_ns
         assert now_ns is not None
+        self._decided_ns = now_ns
         self.counts["decisions"] += 1
-        self._spell(output, now_ns)
+        self._spell(output.mode, output.reasons, now_ns)
         self._sent_by(output, now_ns)
         if output.fair_ticks is not None:
             self._price(output.fair_ticks, output.figures, now_ns)
@@ -290,24 +295,33 @@ class JournalFold:
         else:
             self._note(now_ns, event, level, facts, where)
 
-    def _spell(self, output: _Output, now_ns: int) -> None:
-        """Add the time since the last decision to what was in force then."""
-        if self._state is not None:
-            mode, reasons, since_ns = self._state
-            span_ns = max(0, now_ns - since_ns)
-            self.watched_ns += span_ns
-            self.mode_ns[mode] = self.mode_ns.get(mode, 0) + span_ns
-            for reason in reasons:
-                side, _, rule = reason.partition(": ")
-                if side in ("bid", "ask"):
-                    spells = self.suppressed_ns[side]
-                    spells[rule] = spells.get(rule, 0) + span_ns
-                elif reason != "requests spent":
-                    for spells in self.suppressed_ns.values():
-                        spells[reason] = spells.get(reason, 0) + span_ns
-                else:
-                    self.counts["spent_ms"] = self.counts.get("spent_ms", 0) + span_ns // 1_000_000
-        self._state = (output.mode, output.reasons, now_ns)
+    def _spell(self, mode: str, reasons: tuple[str, ...], now_ns: int) -> None:
+        """Note what is in force from now on, and for how long something else was."""
+        state = self._state
+        if state is None:
+            self._state = (mode, reasons, now_ns)
+        elif state[0] != mode or state[1] != reasons:
+            self._add_spell(now_ns)
+            self._state = (mode, reasons, now_ns)
+
+    def _add_spell(self, now_ns: int) -> None:
+        """Add the time since the last change to what was in force."""
+        if self._state is None:
+            return
+        mode, reasons, since_ns = self._state
+        span_ns = max(0, now_ns - since_ns)
+        self.watched_ns += span_ns
+        self.mode_ns[mode] = self.mode_ns.get(mode, 0) + span_ns
+        for reason in reasons:
+            side, _, rule = reason.partition(": ")
+            if side in ("bid", "ask"):
+                spells = self.suppressed_ns[side]
+                spells[rule] = spells.get(rule, 0) + span_ns
+            elif reason != "requests spent":
+                for spells in self.suppressed_ns.values():
+                    spells[reason] = spells.get(reason, 0) + span_ns
+            else:
+                self.counts["spent_ms"] = self.counts.get("spent_ms", 0) + span_ns // 1_000_000
 
     def _sent_by(self, output: _Output, now_ns: int) -> None:
         """Remember when each request left."""
@@ -340,8 +354,7 @@ class JournalFold:
             mid = fair_ticks
         if figures is not None:
             self._anchor = (mid, fair_ticks)
-        assert self.instrument is not None
-        px = self.instrument.px(mid)
+        px = mid / self._ticks_per_usd
         if not self._mid or self._mid[-1] != px:
             self._mid_ns.append(now_ns)
             self._mid.append(px)

@@ -177,6 +177,8 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     side: str
     fills: int
     sz: float
+    added_sz: float
+    """By how much it made the position larger; nothing where it only reduced."""
     usd: float
     depth_bps: float
     """From the first to the last price."""
@@ -200,12 +202,20 @@ def sweeps(facts: Facts) -> list[Sweep]:
                 side="buy" if side > 0 else "sell",
                 fills=len(fills),
                 sz=sum(fill.sz for fill in fills),
+                added_sz=_added(fills),
                 usd=sum(fill.sz * fill.px for fill in fills),
                 depth_bps=(max(prices) - min(prices)) / prices[0] * 1e4,
                 where=fills[0].where,
             )
         )
     return found
+
+
+def _added(fills: list[Fill]) -> float:
+    """What fills of one side added to the size of the position."""
+    before = fills[0].position_sz - fills[0].side * fills[0].sz
+    after = fills[-1].position_sz
+    return max(0.0, abs(after) - (abs(before) if before * after > 0 else 0.0))
 
 
 class Opposed(msgspec.Struct, frozen=True, kw_only=True):

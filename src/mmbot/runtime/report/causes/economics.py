@@ -129,8 +129,8 @@ def size(case: Case) -> list[Cause]:
         return []
     x_max = float(np.nanmax(np.abs(ladders["q_frac"])))
     limit_sz = float(np.nanmedian(ladders["q_max_sz"]))
-    largest = max(case.sweeps, key=lambda sweep: sweep.sz, default=None)
-    swept = largest.sz / limit_sz if largest is not None and limit_sz > 0 else 0.0
+    largest = max(case.sweeps, key=lambda sweep: sweep.added_sz, default=None)
+    swept = largest.added_sz / limit_sz if largest is not None and limit_sz > 0 else 0.0
     equity = case.whole.equity_start_usd or 0.0
     held_usd = x_max * limit_sz * float(np.nanmedian(ladders["mid_px"]))
     leverage = held_usd / equity if equity > 0 else 0.0
@@ -145,7 +145,7 @@ def size(case: Case) -> list[Cause]:
     if over[worst] < 1.0:
         return []
     texts = {
-        "sweep": f"One sweep took {swept:.0%} of the position limit in one block, before anything "
+        "sweep": f"One sweep added {swept:.0%} of the position limit in one block, before anything "
         "could react: only smaller orders bound that (risk.side_budget_frac).",
         "limit": f"The position reached {x_max:.0%} of its limit.",
         "leverage": f"The position was worth {leverage:.1f} times the account.",
@@ -159,7 +159,7 @@ def size(case: Case) -> list[Cause]:
             text=texts[worst],
             strength=2.0 + 2.0 * over[worst],
             evidence=(
-                Evidence("largest sweep", swept * 100, "% of the limit"),
+                Evidence("most that one sweep added", swept * 100, "% of the limit"),
                 Evidence("largest position", x_max * 100, "% of the limit"),
                 Evidence("of the account", leverage, "times"),
             ),
