@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -19,7 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.mutants import Change
+from mmbot.config import load
 from mmbot.core.types import Side
+from mmbot.runtime.explaining import Explainer, without_keys
 from mmbot.runtime.report.facts import Facts, Fill, Mids, Payment, Reading
 from mmbot.runtime.report.page import page
 from mmbot.runtime.report.plots import thin
@@ -607,3 +610,28 @@ def test_a_report_of_facts_alone_needs_no_folder() -> None:
     assert found.overview.fills == 1
     assert found.worst
     assert found.worst[0].change_usd < 0
+
+
+async def test_a_report_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    """An end that hangs on its own explanation would be no end."""
+    waits = (sys.executable, "-c", "import select; select.select([], [], [])")
+    config = load(Path(CONFIG))
+    late = Explainer(waits, wait_s=0.2)
+    left = Explainer(waits)
+
+    problem = await late.explain(tmp_path, config)
+    asyncio.get_running_loop().call_later(0.2, left.cancel)
+    await left.explain(tmp_path, config)
+
+    assert problem is not None
+    assert "longer than" in problem
+    assert not late.is_cancelled
+    assert left.is_cancelled
+
+
+def test_the_process_that_makes_it_is_given_no_key() -> None:
+    """It signs nothing, so it need not be trusted with one."""
+    config = load(Path(CONFIG), ["account.key_env=MY_KEY"])
+    env = {"MY_KEY": "secret", "MMBOT_WATCHDOG_KEY": "other", "PATH": "/bin"}
+
+    assert without_keys(env, config) == {"PATH": "/bin"}
