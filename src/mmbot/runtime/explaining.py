@@ -25,13 +25,18 @@ _TOLD_BYTES: Final = 400
 
 
 class Explainer:
-    """Makes the report of one run; `cancel` gives up on it."""
+    """
+    Makes the report of one run.
+
+    Attributes:
+        is_cancelled: Whether somebody gave up on it.
+    """
 
     def __init__(self, command: Sequence[str] | None = None, *, wait_s: float = WAIT_S) -> None:
         self._command = command
         self._wait_s = wait_s
         self._process: asyncio.subprocess.Process | None = None
-        self._is_cancelled = False
+        self.is_cancelled = False
 
     async def explain(self, run_dir: Path, config: Config) -> str | None:
         """
@@ -54,15 +59,15 @@ class Explainer:
             )
         except OSError as error:
             return f"it could not be begun: {error.strerror}"
-        if self._is_cancelled:
+        if self.is_cancelled:
             self.cancel()
         try:
             _, told = await asyncio.wait_for(process.communicate(), self._wait_s)
         except TimeoutError:
-            self.cancel()
+            self._kill()
             await process.wait()
             return f"it took longer than {self._wait_s:.0f} s"
-        if self._is_cancelled:
+        if self.is_cancelled:
             return "it was not waited for"
         if process.returncode:
             why = told.decode("utf-8", "replace").strip()[-_TOLD_BYTES:]
@@ -71,7 +76,10 @@ class Explainer:
 
     def cancel(self) -> None:
         """Do not wait for it any more."""
-        self._is_cancelled = True
+        self.is_cancelled = True
+        self._kill()
+
+    def _kill(self) -> None:
         if self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.kill()

@@ -528,8 +528,12 @@ class _Run:
             return
         self._is_explaining = True
         problem = await self._explainer.explain(self._run_dir, self.config)
-        if problem is not None:
-            stderr_line(f"mmbot: no report was made: {problem}; try: mmbot report {self._run_dir}")
+        again = f"mmbot report {self._run_dir}"
+        if self._explainer.is_cancelled:
+            # Whoever presses Ctrl+C again has been told everything, and wants to go.
+            self.writer.say(f"  page:    not waited for; {again} makes it")
+        elif problem is not None:
+            stderr_line(f"mmbot: no report was made: {problem}; try: {again}")
 
     async def _keep_last_day(self, trader: Trader, store: Store) -> None:
         day = trader.engine.risk.day
