@@ -19,11 +19,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.mutants import Change
 from mmbot.config import load
 from mmbot.core.types import Side
 from mmbot.runtime.explaining import Explainer, without_keys
-from mmbot.runtime.report.facts import Facts, Fill, Mids, Payment, Reading
+from mmbot.runtime.report.facts import Facts, Fill, Ladders, Mids, Payment, Reading
+from mmbot.runtime.report.fromlog import NAMES
+from mmbot.runtime.report.measures import response
 from mmbot.runtime.report.page import page
 from mmbot.runtime.report.plots import thin
 from mmbot.runtime.report.report import Report, read, report
@@ -38,7 +39,6 @@ from runtime.report_rig import (
     faults,
     inherit,
     loaded,
-    mutant,
     play,
     stall,
     take,
@@ -513,15 +513,31 @@ def test_flips_are_found_where_the_position_turned(eventful: Path) -> None:
         assert (np.abs(facts.ladders["q_frac"][inside]) <= 0.3).all()
 
 
-def test_an_opposed_trend_that_is_not_answered_is_seen(tmp_path: Path) -> None:
-    """The response ratio is measured off the record, whatever the vitals say."""
-    fault = Fault((), begun=mutant("opposed_bid_bps", Change.ZERO))
-    play(tmp_path, scenario="demo", seed=2, span_s=120, fault=fault)
+@pytest.mark.parametrize(("answer_bps", "met"), [(2.5, 0.0), (10.0, 1.0), (15.0, 1.0)])
+def test_the_response_ratio_is_the_share_of_the_trend_that_was_answered(
+    answer_bps: float, met: float
+) -> None:
+    """By hand: a minute urgently opposed to 50 bps; the first twelve seconds fade in."""
+    at_s = np.arange(120.0)
+    is_opposed = (at_s >= 30) & (at_s < 90)
+    columns = {name: np.zeros(len(at_s)) for name in NAMES}
+    columns["at_ns"] = at_s * 1e9
+    columns["is_opposed"] = is_opposed.astype(np.float64)
+    columns["urgency"] = np.where(is_opposed, 2.0, 0.0)
+    columns["trend_bps"] = np.full(len(at_s), -50.0)
+    columns["q_frac"] = np.where(at_s == 60, 0.5, 0.3)
+    # Not answered at all while it fades in.
+    columns["response_bps"] = np.where(is_opposed & (at_s >= 42), -answer_bps, 0.0)
+    facts = Facts(run="by hand", ladders=Ladders(columns, [None] * 120, [None] * 120))
 
-    found = read(tmp_path)[1].response
+    found = response(facts)
 
-    assert found.required == 0.2
-    assert found.opposed_s >= found.urgent_s >= 0
+    assert found.ratio == pytest.approx(answer_bps / 50)
+    assert found.met == met
+    assert found.urgent_s == pytest.approx(60.0)
+    assert [(each.position_frac, each.ratio) for each in found.intervals] == [
+        (0.5, pytest.approx(answer_bps / 50))
+    ]
 
 
 # -- the command and the end of a run -----------------------------------------------------------

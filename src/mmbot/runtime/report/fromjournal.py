@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -358,16 +357,6 @@ class JournalFold:
         if not self._mid or self._mid[-1] != px:
             self._mid_ns.append(now_ns)
             self._mid.append(px)
-
-
-def open_journal(folder: Path) -> Journal:
-    """
-    The newest journal of a folder.
-
-    Raises:
-        JournalError: There is none.
-    """
-    return Journal.of(folder)
 
 
 def state_of(fold: JournalFold, journal: Journal) -> tuple[str, str]:

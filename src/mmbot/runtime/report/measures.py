@@ -10,7 +10,7 @@ import numpy as np
 from mmbot.core.markout import HORIZONS_S
 from mmbot.core.types import NS_PER_S
 from mmbot.runtime.report.facts import Facts, Fill, Floats
-from mmbot.runtime.report.split import Course, Parts, Split, course, end_price
+from mmbot.runtime.report.split import Course, Parts, Split, course
 
 _WINDOW_S: Final = (60.0, 900.0)
 _WINDOWS: Final = 12
@@ -481,8 +481,3 @@ def drawdown_usd(facts: Facts, whole: Split) -> tuple[float, float, float]:
     total = course(facts, whole, times).total_usd
     peak = np.maximum.accumulate(np.maximum(total, 0.0))
     return float(np.max(peak - total)), float(np.max(total)), float(np.min(total))
-
-
-def last_price(facts: Facts) -> float | None:
-    """The price at which the end is valued."""
-    return end_price(facts)[0]
