@@ -535,9 +535,9 @@ def test_the_response_ratio_is_the_share_of_the_trend_that_was_answered(
     assert found.ratio == pytest.approx(answer_bps / 50)
     assert found.met == met
     assert found.urgent_s == pytest.approx(60.0)
-    assert [(each.position_frac, each.ratio) for each in found.intervals] == [
-        (0.5, pytest.approx(answer_bps / 50))
-    ]
+    (interval,) = found.intervals
+    assert interval.position_frac == 0.5
+    assert interval.ratio == pytest.approx(answer_bps / 50)
 
 
 # -- the command and the end of a run -----------------------------------------------------------
