@@ -14,12 +14,13 @@ ARGS ?=
 WORKERS ?= $(shell expr $$(nproc) + 1)
 SOCKET_ARGS ?=
 
-.PHONY: help run tables campaign test check format lint types imports readme lock clean setup
+.PHONY: help run tables campaign test check check-report format lint types imports readme lock clean setup
 
 help:
 	@echo "make run     set up and run the market maker on the embedded exchange (Ctrl+C stops it)"
 	@echo "make test    set up and run all tests"
 	@echo "make check   format, lint, types, import contracts, tests, README commands: what CI runs"
+	@echo "make check-report  the page of a report in headless Chromium; skipped, visibly, where there is none"
 	@echo "make format  rewrite the code in the project's format"
 	@echo "make setup   build .venv from the hashed lock file, which the others do by themselves"
 	@echo "make clean   remove .venv and every cache"
@@ -51,6 +52,9 @@ check: setup
 	$(BIN)/lint-imports
 	$(MAKE) --no-print-directory test
 	$(MAKE) --no-print-directory readme
+
+check-report: setup
+	@$(BIN)/python -m pytest -q -rs tests/runtime/test_report_page.py $(ARGS)
 
 readme: setup
 	@$(BIN)/python -m pytest -q .ci/test_readme.py

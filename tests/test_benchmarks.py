@@ -19,6 +19,7 @@ TIMED = {
     "signing": ("--rounds=1",),
     "journal": ("--rounds=1", "--minutes=0.02"),
     "observed": ("--blocks=1", "--cycles=2"),
+    "report": ("--hours=0.02",),
 }
 """These end by saying which of their targets were met; a count of one decides none of them."""
 COUNTED = {
@@ -26,6 +27,7 @@ COUNTED = {
     "market_statistics": ("--hours=0.01", "--worlds=native"),
     "first_fill": ("--seeds=1", "--workers=1"),
     "campaign": ("--runs=1", "--processes=1"),
+    "causes": ("--only=kill", "--minutes=0.5"),
     "fuzz": ("--frames=600", "--programs=1", "--json"),
     "sigint": ("--rounds=1", "--processes=0", "--json"),
 }

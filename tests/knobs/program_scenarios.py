@@ -148,6 +148,11 @@ def run(config: Config, here: Path) -> list[object]:
     return seen
 
 
+def explained(config: Config, here: Path) -> list[object]:
+    """The same, and whether it left its report."""
+    return [*run(config, here), *(path.name for path in sorted(here.glob("*/[!l]*/report.*")))]
+
+
 def backtest(config: Config, here: Path) -> list[object]:
     """`mmbot backtest` over three recorded minutes."""
     write(here / "tiny", market(180), "WLFI")

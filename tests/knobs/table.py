@@ -363,6 +363,7 @@ TABLE: Final[dict[str, Knob]] = {
     "journal.enabled": Knob(False, program.run, LOGGED),
     "journal.rotate_mb": Knob(0.05, journal.filled),
     "journal.lag_ms_max": Knob(1000, journal.never_written),
+    "report.at_end": Knob(False, program.explained, LOGGED),
     "log.level": Knob("error", program.run, LOGGED),
     "log.dir": Knob(f"{HERE}/logs-b", program.run, LOGGED),
 }

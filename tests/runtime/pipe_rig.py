@@ -16,8 +16,10 @@ from mmbot.emulator.scenarios import build_venue
 from mmbot.emulator.wire import Exchange, ExchangeParams
 from mmbot.hyperliquid.signing import Signer
 from mmbot.journal.writer import Writer
+from mmbot.runtime.aio import WallClock
+from mmbot.runtime.campaign.stage import Timers
 from mmbot.runtime.pipe import SimLoop
-from mmbot.runtime.piped import WORTHLESS_KEY, Piped
+from mmbot.runtime.piped import WORTHLESS_KEY, Piped, Records
 from mmbot.runtime.summary import summarise
 from mmbot.runtime.trader import Ending, is_ours
 
@@ -37,6 +39,7 @@ class PipeRun(Piped):
         ghosts: Slots the engine believed to rest `ghost_s` after the venue had no such order.
         exposure_max: Largest position plus everything resting on its side, over the limit.
         side_max: Largest resting size of one side over what a side may hold.
+        set_ns: By how much the machine's clock was set, with `has_wall_clock`.
     """
 
     def __init__(
@@ -53,6 +56,8 @@ class PipeRun(Piped):
         coin: str = "HYPE",
         prepare: Callable[[PipeRun], None] | None = None,
         signer: Signer | None = None,
+        records: Records | None = None,
+        has_wall_clock: bool = False,
     ) -> None:
         self.dex, _, name = coin.rpartition(":")
         self.coin = coin
@@ -79,10 +84,14 @@ class PipeRun(Piped):
             prepare(self)
         if signer is not None:
             self.exchange.gate.identities.approve_agent(self.user, signer.address, "", START_MS)
+        sim = SimLoop(START_MS * NS_PER_MS)
+        self.set_ns = 0
+        # The product's own clock over one that a test may set.
+        clock = WallClock(lambda: sim.clock() + self.set_ns, sim.clock) if has_wall_clock else None
         super().__init__(
             config,
             self.exchange,
-            SimLoop(START_MS * NS_PER_MS),
+            sim,
             signer=signer or owner,
             user=self.user,
             run=seed,
@@ -91,6 +100,9 @@ class PipeRun(Piped):
             journal=journal,
             memory=memory,
             day=day,
+            records=records,
+            clock=clock,
+            scheduler=None if clock is None else Timers(sim, clock),
         )
         self.strays: list[tuple[float, str]] = []
         self.ghosts: list[tuple[float, str]] = []

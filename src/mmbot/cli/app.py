@@ -39,6 +39,7 @@ COMMANDS: Final = (
     "reset",
     "watchdog",
     "replay",
+    "report",
     "backtest",
     "lab",
     "exchange",

@@ -66,6 +66,7 @@ __all__ = [
     "LiveParams",
     "LogParams",
     "ReferenceParams",
+    "ReportParams",
     "StartParams",
     "WatchdogParams",
     "dump_toml",
@@ -320,6 +321,18 @@ class LogParams(BaseModel):
     dir: UsablePath = Field(Path("logs"), description="Folder of the run directories.")
 
 
+class ReportParams(BaseModel):
+    """The post-mortem of a run (`mmbot report`)."""
+
+    model_config = _FROZEN
+
+    at_end: bool = Field(
+        default=True,
+        description="Make report.html and report.json when a run has ended, once everything is "
+        "cancelled and told.",
+    )
+
+
 class Config(BaseModel):
     """The whole configuration of a run."""
 
@@ -373,6 +386,7 @@ class Config(BaseModel):
     lab: LabParams = LabParams()
     log: LogParams = LogParams()
     journal: JournalParams = JournalParams()
+    report: ReportParams = ReportParams()
 
     @property
     def is_embedded(self) -> bool:

@@ -5,7 +5,7 @@ What can be read of a journal: all of it, or all in front of the place where it 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from enum import Enum
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
@@ -106,9 +106,13 @@ class Journal:
                 break
         return cls(files)
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self, *, skip: Collection[int] = ()) -> Iterator[Entry]:
         """
         Every record up to the end, or to the last whole one before a cut or a damage.
+
+        Args:
+            skip: Kinds that are counted but not given, and not copied: most bytes of a journal are
+                raw messages, which few need. The checksum of the block vouches for them.
 
         Raises:
             JournalError: Written by a later version.
@@ -128,7 +132,7 @@ class Journal:
                         self._damage(f"{path.name} does not follow what is before it")
                         return
                     run = head
-                    yield from self._blocks(path, file)
+                    yield from self._blocks(path, file, skip)
             except OSError as error:
                 raise JournalError(f"{path}: {error.strerror}") from None
             if self.why:
@@ -138,7 +142,7 @@ class Journal:
         else:
             self.why = f"not closed by the run: it ends after record {self.records - 1}"
 
-    def _blocks(self, path: Path, file: BinaryIO) -> Iterator[Entry]:
+    def _blocks(self, path: Path, file: BinaryIO, skip: Collection[int]) -> Iterator[Entry]:
         unpacker = Unpacker()
         while True:
             at = file.tell()
@@ -153,20 +157,26 @@ class Journal:
                 self._damage(f"{path.name}: the block at byte {at} does not follow the one before")
                 return
             stored = file.read(head.stored_bytes)
-            rows = unpacker.whole(head, stored)
+            rows = unpacker.whole(head, stored, skip)
             if rows is not None:
-                yield from self._entries(rows, path, at)
+                yield from self._entries(rows, path, at, skip)
                 continue
-            yield from self._entries(unpacker.salvage(head, stored), path, at)
+            yield from self._entries(unpacker.salvage(head, stored), path, at, skip)
             self._stop(path, at, is_cut=len(stored) < head.stored_bytes)
             return
 
-    def _entries(self, rows: list[Row], path: Path, at: int) -> Iterator[Entry]:
+    def _entries(
+        self, rows: list[Row], path: Path, at: int, skip: Collection[int]
+    ) -> Iterator[Entry]:
+        name = path.name
         for kind, payload in rows:
-            position = Position(path.name, at, self.records)
-            self.records += 1
+            number = self.records
+            self.records = number + 1
+            if kind in skip:
+                self._is_closed = False
+                continue
             self._is_closed = kind == Kind.ENDED
-            yield Entry(kind, payload, position)
+            yield Entry(kind, payload, Position(name, at, number))
 
     def _stop(self, path: Path, at: int, *, is_cut: bool) -> None:
         last = (

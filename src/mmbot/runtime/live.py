@@ -46,6 +46,7 @@ from mmbot.runtime.child import Child
 from mmbot.runtime.desk import Desk
 from mmbot.runtime.economics import EdgeVerdict, judge_edge, measure_own, refuse_without_edge
 from mmbot.runtime.ending import CLOID_MAGIC, Ending
+from mmbot.runtime.explaining import HTML, Explainer
 from mmbot.runtime.heart import Beat, Heart, beat_path
 from mmbot.runtime.ledger import Ledger
 from mmbot.runtime.leverage import set_leverage
@@ -140,7 +141,9 @@ async def _run(config: Config, options: Options, writer: LogWriter, child: Child
     state.catch_signals()
     try:
         async with AsyncExitStack() as stack:
-            return await state.trade(stack, child)
+            code = await state.trade(stack, child)
+        await state.explain()
+        return code
     except asyncio.CancelledError:
         if state.interrupted is None:
             raise
@@ -183,6 +186,9 @@ class _Run:
         self._is_kill_ordered = False
         self._desk: Desk | None = None
         self._has_terminal = has_terminal()
+        self._run_dir: Path | None = None
+        self._explainer = Explainer()
+        self._is_explaining = False
 
     # -- signals ----------------------------------------------------------------------------
 
@@ -212,6 +218,8 @@ class _Run:
             self.interrupted = name
             assert self.task is not None
             self.task.cancel()
+        elif self._is_explaining:
+            self._explainer.cancel()
         elif self._is_stopping:
             self.trader.force()
         else:
@@ -590,6 +598,9 @@ class _Run:
         for line in summary_lines(summary):
             self.writer.say(line)
         self.writer.say(f"  summary: {run_dir / 'summary.json'}")
+        self._run_dir = run_dir
+        if self.config.report.at_end:
+            self.writer.say(f"  page:    {run_dir / HTML}, in a moment")
         if self._report is not None:
             self.writer.say(f"  report:  {run_dir / killreport.NAME}; {RESET_HINT}")
         if ending.error:
@@ -615,6 +626,23 @@ class _Run:
         )
         if last is not None:
             self.writer.say(last)
+
+    async def explain(self) -> None:
+        """
+        Make the report of a run that has ended; where it cannot be made, that is said.
+
+        Everything is cancelled, verified, told and released by now.
+        """
+        if self._run_dir is None or not self.config.report.at_end:
+            return
+        self._is_explaining = True
+        problem = await self._explainer.explain(self._run_dir, self.config)
+        again = f"mmbot report {self._run_dir}"
+        if self._explainer.is_cancelled:
+            # Whoever presses Ctrl+C again has been told everything, and wants to go.
+            self.writer.say(f"  page:    not waited for; {again} makes it")
+        elif problem is not None:
+            stderr_line(f"mmbot: no report was made: {problem}; try: {again}")
 
     async def _keep_last_day(self, trader: Trader, store: Store) -> None:
         day = trader.engine.risk.day

@@ -89,6 +89,7 @@ class Piped:
         clock: What the program reads; the simulated time by default.
         scheduler: Its timers; those of `sim` by default.
         journal: See `Trader`, as are `memory` and `day`.
+        records: Where the log goes; a list in memory by default.
 
     Attributes:
         driver: Brings the exchange to the present, and lets it speak.
@@ -119,6 +120,7 @@ class Piped:
         journal: Writer | None = None,
         memory: CascadeMemory | None = None,
         day: Day | None = None,
+        records: Records | None = None,
     ) -> None:
         self.config = config
         self.exchange = exchange
@@ -129,7 +131,7 @@ class Piped:
         self.driver = Driver.of(sim, exchange)
         self.dialer = PipeDialer(sim, exchange, latency_ns)
         self.http = PipeHttp(sim, exchange, latency_ns)
-        self.log = Records()
+        self.log = Records() if records is None else records
         self.latched: list[KillReason] = []
         self.days: list[Day] = []
         self.told: list[Fill] = []

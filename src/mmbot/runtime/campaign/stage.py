@@ -9,12 +9,13 @@ from mmbot.config import Config
 from mmbot.core.types import NS_PER_MS
 from mmbot.errors import InvariantError
 from mmbot.hyperliquid.signing import Signer
+from mmbot.journal.writer import Writer
 from mmbot.runtime.aio import WallClock
 from mmbot.runtime.campaign.meddler import Meddler
 from mmbot.runtime.campaign.scene import Scene
 from mmbot.runtime.campaign.schedule import Schedule
 from mmbot.runtime.pipe import Driver, PipeDialer, SimLoop
-from mmbot.runtime.piped import WORTHLESS_KEY, Piped
+from mmbot.runtime.piped import WORTHLESS_KEY, Piped, Records
 from mmbot.runtime.simulation import SimHandle
 
 _START_MS: Final = 1_791_486_000_000 - 60_000
@@ -39,13 +40,23 @@ class Stage(Piped, Scene):
 
     Args:
         level: What the log keeps; all of it costs a quarter of the time.
+        journal: See `Trader`.
+        records: Where the log goes; a list in memory by default.
     """
 
     sim: SimLoop
     dialer: PipeDialer
     driver: Driver
 
-    def __init__(self, config: Config, schedule: Schedule, *, level: str = "warning") -> None:
+    def __init__(
+        self,
+        config: Config,
+        schedule: Schedule,
+        *,
+        level: str = "warning",
+        journal: Writer | None = None,
+        records: Records | None = None,
+    ) -> None:
         chance = Random(schedule.seed)  # noqa: S311 - faults are drawn, nothing is kept secret
         signer = Signer(WORTHLESS_KEY, is_mainnet=False)
         self.user = signer.address
@@ -63,6 +74,8 @@ class Stage(Piped, Scene):
             level=level,
             clock=clock,
             scheduler=Timers(sim, clock),
+            journal=journal,
+            records=records,
         )
         self.meddler = self.dialer.tamper = Meddler(sim.clock, chance)
 

@@ -1,0 +1,86 @@
+"""`mmbot report`: what happened in a run, how much, and why."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import typer
+
+from mmbot.cli.options import AsJson, echo
+from mmbot.runtime.report import words
+from mmbot.runtime.report.report import Report
+from mmbot.runtime.report.write import HTML, JSON, write_report
+from mmbot.runtime.rundir import find_run
+
+Run = Annotated[
+    str, typer.Argument(metavar="RUN", help="Folder of a run, or `latest` (logs/latest).")
+]
+Open = Annotated[
+    Literal["auto", "yes", "no"],
+    typer.Option(
+        "--open",
+        help="Show the page in a browser; auto: where there is a desktop and a person at a "
+        "terminal.",
+    ),
+]
+_CAUSES_SHOWN = 3
+
+
+def report(run: Run, *, as_json: AsJson = False, shown: Open = "auto") -> None:
+    """Explain a run: report.html and report.json in its folder, and the sum of it here."""
+    folder = find_run(run)
+    found = write_report(folder)
+    if as_json:
+        echo(msgspec.json.encode(found).decode())
+    else:
+        echo("\n".join(_lines(folder, found)))
+    if shown == "yes" or (shown == "auto" and not as_json and _has_desktop()):
+        _show(folder / HTML)
+
+
+def _lines(folder: Path, found: Report) -> list[str]:
+    """The report in a few lines."""
+    over, parts = found.overview, found.split.parts
+    span, when = words.span(over.span_s), words.instant(over.started_ns)
+    amounts = (
+        ("capture", parts.capture_usd),
+        ("adverse", -parts.adverse_usd),
+        ("inventory", parts.inventory_usd),
+        ("fees", -parts.fees_usd),
+        ("funding", parts.funding_usd),
+    )
+    profit = "  ".join(f"{name} {words.usd(value)}" for name, value in amounts)
+    lines = [
+        found.verdict,
+        f"run       {over.market}, {when}, {span}, {over.fills} fills",
+        f"profit    {profit} USD",
+    ]
+    if not found.split.is_exact and found.split.unexplained_usd is not None:
+        lines.append(f"          unexplained {words.usd(found.split.unexplained_usd)} USD")
+    lines.extend(
+        f"{'suspect' if not cause.follows else '  then'}   {cause.title}: {cause.text}"
+        for cause in found.causes[:_CAUSES_SHOWN]
+    )
+    lines.extend(f"missing   {text}" for text in found.missing)
+    lines.append(f"page      {folder / HTML}")
+    lines.append(f"numbers   {folder / JSON}")
+    return lines
+
+
+def _has_desktop() -> bool:
+    """Whether a browser window could open in front of whoever asked."""
+    if not sys.stdout.isatty():
+        return False
+    return sys.platform == "darwin" or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
+
+
+def _show(path: Path) -> None:
+    import webbrowser  # noqa: PLC0415 - takes as long to load as the command does otherwise
+
+    webbrowser.open(path.resolve().as_uri())

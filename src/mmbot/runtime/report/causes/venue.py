@@ -1,0 +1,130 @@
+"""What the venue refused: orders, requests, the market itself."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mmbot.runtime.report.causes.base import Case, Cause, Evidence, Rule
+
+_HARMLESS: Final = frozenset({"gone"})
+"""A move of an order that was just filled: it happens to everybody who trades."""
+_REJECTS: Final = 10
+_REJECT_FRAC: Final = 0.05
+_SPENT_S: Final = 5.0
+_LEFT: Final = 100
+_SHUT_FRAC: Final = 0.01
+_SHUT_S: Final = 5.0
+_NOT_SHUT: Final = frozenset(
+    {
+        "halted", "stopping", "no link", "waiting for the account", "no book yet", "stale book",
+        "late book", "no capital", "journal late", "position mismatch", "reducing",
+        "position limit", "price jump", "swept again", "danger", "too deep",
+    }
+)  # fmt: skip
+"""Rules that are of this program, not of the market."""
+
+
+def refused(case: Case) -> list[Cause]:
+    """Placements and moves refused in numbers."""
+    facts = case.facts
+    notes = [
+        each
+        for each in facts.named("order.rejected")
+        if each.facts.get("request") != "cancel" and each.facts.get("reason") not in _HARMLESS
+    ]
+    asked = max(1, facts.counts.get("requests", 0))
+    share = len(notes) / asked
+    if len(notes) < _REJECTS or (facts.has_journal and share < _REJECT_FRAC):
+        return []
+    reasons: dict[str, int] = {}
+    for each in notes:
+        reason = str(each.facts.get("reason"))
+        reasons[reason] = reasons.get(reason, 0) + 1
+    main = max(reasons, key=lambda name: reasons[name])
+    if main == "budget":
+        return []  # told by the rule of the budget
+    first = next(each for each in notes if each.facts.get("reason") == main)
+    return [
+        Cause(
+            name="rejects",
+            title=f"The venue refused our orders ({main.replace('_', ' ')})",
+            text=f"{len(notes)} placements and moves were refused, {share:.0%} of all requests; "
+            f"most often: {str(first.facts.get('text')).rstrip('.')}.",
+            strength=1.0 + len(notes) / _REJECTS + share / _REJECT_FRAC,
+            evidence=(
+                Evidence("refused", float(len(notes)), ""),
+                Evidence("of all requests", share * 100, "%"),
+                Evidence(f"of them {main.replace('_', ' ')}", float(reasons[main]), ""),
+            ),
+            at_ns=first.at_ns,
+            where=first.where,
+        )
+    ]
+
+
+def spent(case: Case) -> list[Cause]:
+    """The address has no requests left."""
+    facts = case.facts
+    told = facts.requests
+    waited_s = facts.counts.get("spent_ms", 0) / 1000
+    refusals = [
+        each for each in facts.named("order.rejected") if each.facts.get("reason") == "budget"
+    ]
+    least = min(told, key=lambda each: each.cap - each.used) if told else None
+    left = None if least is None else least.cap - least.used
+    is_low = left is not None and left <= _LEFT
+    if not (is_low or waited_s >= _SPENT_S or len(refusals) >= _REJECTS):
+        return []
+    first_ns = refusals[0].at_ns if refusals else (least.at_ns if least is not None else None)
+    return [
+        Cause(
+            name="budget",
+            title="The request budget of the address was spent",
+            text=f"{left if left is not None else 'An unknown number of'} requests were left at "
+            f"the least; placements waited for {waited_s:.0f} s, the venue refused "
+            f"{len(refusals)}. Quotes were followed up more seldom than wanted.",
+            strength=3.0
+            + waited_s / _SPENT_S / 10
+            + len(refusals) / _REJECTS
+            + (2.0 if is_low else 0.0),
+            evidence=(
+                Evidence("left at the least", float(left if left is not None else -1), "requests"),
+                Evidence("waited", waited_s, "s"),
+                Evidence("refused", float(len(refusals)), ""),
+            ),
+            at_ns=first_ns,
+            where=refusals[0].where if refusals else "",
+        )
+    ]
+
+
+def shut(case: Case) -> list[Cause]:
+    """The market did not trade, or not for what adds."""
+    facts = case.facts
+    notes = facts.named("market.shut")
+    rules: dict[str, float] = {}
+    for side in facts.suppressed_s.values():
+        for rule, spent_s in side.items():
+            if rule not in _NOT_SHUT:
+                rules[rule] = max(rules.get(rule, 0.0), spent_s)
+    lasted_s = sum(rules.values())
+    if lasted_s < max(_SHUT_S, _SHUT_FRAC * facts.span_s):
+        return []
+    why = max(rules, key=lambda name: rules[name])
+    return [
+        Cause(
+            name="shut",
+            title=f"The market was not open for us ({why})",
+            text=f"For {lasted_s:.0f} s nothing could be added to the position: {why}.",
+            strength=2.0 + lasted_s / max(1.0, facts.span_s) / _SHUT_FRAC,
+            evidence=(
+                Evidence("time", lasted_s, "s"),
+                Evidence("times", float(len(notes)), ""),
+            ),
+            at_ns=notes[0].at_ns if notes else None,
+            where=notes[0].where if notes else "",
+        )
+    ]
+
+
+RULES: Final[tuple[Rule, ...]] = (refused, spent, shut)

@@ -1,0 +1,328 @@
+"""The log of a run (`log.jsonl`), folded into facts in one pass."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from mmbot.runtime.report.facts import Fill, Floats, Happening, Ladders, Payment, Reading
+
+_HEAD_BYTES: Final = 120
+_QUOTE: Final = b'"event":"quote.'
+_MOVED: Final = b'"event":"quote.moved"'
+_CHUNK: Final = 4096
+_NAN: Final = float("nan")
+_LADDERS: Final = 12
+"""Decisions back to which an order that is filled may go."""
+_SAME_FRAC: Final = 1e-7
+"""Prices of a grid that differ by less are the same."""
+
+
+class _Rung(msgspec.Struct):
+    """What is read of the waterfall of one order."""
+
+    px_ticks: int
+    opposed_bps: float | None = None
+    floor_bps: float = 0.0
+    post_only_bps: float = 0.0
+    grid_bps: float = 0.0
+    touch_bps: float = 0.0
+    inventory_skew_bps: float = 0.0
+
+
+class _Row(msgspec.Struct):
+    """The numbers behind a decision, as far as a report uses them; what is absent is NaN."""
+
+    at_ns: int
+    mid_px: float = _NAN
+    fair_px: float = _NAN
+    position_sz: float = _NAN
+    q_frac: float = _NAN
+    q_max_sz: float = _NAN
+    sigma_bps_rt_s: float = _NAN
+    sigma_robust_bps_rt_s: float = _NAN
+    a_per_s: float = _NAN
+    k_per_bp: float = _NAN
+    ofi_z: float | None = None
+    fee_bps: float = _NAN
+    adverse_selection_bps: float = _NAN
+    glft_bps: float = _NAN
+    half_min_bps: float = _NAN
+    half_bps: float = _NAN
+    skew_bps: float = _NAN
+    inventory_skew_bps: float = _NAN
+    drift_bps_per_s: float | None = None
+    drift_sd_bps_per_s: float | None = None
+    drift_adj_bps: float | None = None
+    trend_long_bps: float | None = None
+    trend_bps: float | None = None
+    z_t: float | None = None
+    is_opposed: bool = False
+    urgency: float = 0.0
+    response_bps: float | None = None
+    response_ratio: float | None = None
+    is_response_capped: bool = False
+    pos_guard_skew_bps: float = _NAN
+    widening_bps: float = _NAN
+    cascade_bid_bps: float = _NAN
+    cascade_ask_bps: float = _NAN
+    hold_bid_bps: float = _NAN
+    hold_ask_bps: float = _NAN
+    danger_up: float = _NAN
+    danger_down: float = _NAN
+    funding_bps: float | None = None
+    reference_bps: float | None = None
+    shift_bps: float = _NAN
+    floor_bps: float = _NAN
+    touch_bid_px: float | None = None
+    touch_ask_px: float | None = None
+    touch_bid_bps: float | None = None
+    touch_ask_bps: float | None = None
+    bid_budget_sz: float = _NAN
+    ask_budget_sz: float = _NAN
+    hold_bps: float = _NAN
+    equity_usd: float = _NAN
+    requests_left: float = _NAN
+
+
+class _HeldRow(_Row):
+    """As it is written where no order changed."""
+
+    bid_pulled: str | None = None
+    ask_pulled: str | None = None
+
+
+class _MovedRow(_HeldRow):
+    """As it is written where an order changed."""
+
+    bids: list[_Rung] = []
+    asks: list[_Rung] = []
+
+
+NAMES: Final = (*_Row.__struct_fields__, "opposed_bid_bps", "opposed_ask_bps")
+"""The columns of `Ladders`."""
+_held = msgspec.json.Decoder(_HeldRow).decode
+_moved = msgspec.json.Decoder(_MovedRow).decode
+_any = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class _Table:
+    """Rows of quotes, put into columns a few thousand at a time."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[Any, ...]] = []
+        self._blocks: list[Floats] = []
+        self.bid_pulled: list[str | None] = []
+        self.ask_pulled: list[str | None] = []
+
+    def add(self, row: _HeldRow, opposed: tuple[float | None, float | None]) -> None:
+        cells = msgspec.structs.astuple(row)[: len(NAMES) - len(opposed)]
+        self._rows.append((*cells, *opposed))
+        self.bid_pulled.append(row.bid_pulled)
+        self.ask_pulled.append(row.ask_pulled)
+        if len(self._rows) >= _CHUNK:
+            self._pack()
+
+    def _pack(self) -> None:
+        if self._rows:
+            self._blocks.append(np.array(self._rows, dtype=np.float64))
+            self._rows.clear()
+
+    def ladders(self) -> Ladders | None:
+        self._pack()
+        if not self._blocks:
+            return None
+        table = np.concatenate(self._blocks)
+        columns = {name: np.ascontiguousarray(table[:, i]) for i, name in enumerate(NAMES)}
+        return Ladders(columns, self.bid_pulled, self.ask_pulled)
+
+
+class LogFold:
+    """
+    Reads a log line by line.
+
+    A folder may hold several runs: what came before the last `run.started` is another run's.
+    """
+
+    def __init__(self) -> None:
+        self._reset()
+        self.unread = 0
+        self.lines = 0
+        self.first_ns: int | None = None
+
+    def _reset(self) -> None:
+        self.started: dict[str, Any] = {}
+        self.summary: dict[str, Any] | None = None
+        self.start: Reading | None = None
+        self.fills: list[Fill] = []
+        self.payments: list[Payment] = []
+        self.happenings: list[Happening] = []
+        self.readings: list[Reading] = []
+        self.requests_told: list[tuple[int, int, int]] = []
+        self.journal_lag_ms: float | None = None
+        self.last_ns: int | None = None
+        self.ended: str | None = None
+        self.counts = {"quotes": 0, "moves": 0}
+        self._table = _Table()
+        self._ladders: dict[int, deque[list[float]]] = {
+            side: deque(maxlen=_LADDERS) for side in (1, -1)
+        }
+        """Prices of our ladder by side, nearest first; the newest ladder last."""
+        self._opposed: tuple[float | None, float | None] = (None, None)
+
+    def fold(self, path: Path) -> None:
+        """
+        Read a whole log.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        with path.open("rb") as file:
+            for line in file:
+                self.lines += 1
+                try:
+                    self._line(line)
+                except (msgspec.MsgspecError, ValueError, KeyError, TypeError):
+                    # Cut by a full disk or a power failure; the others stand for themselves.
+                    self.unread += 1
+
+    def ladders(self) -> Ladders | None:
+        """The quotes, once everything has been read."""
+        return self._table.ladders()
+
+    def _line(self, line: bytes) -> None:
+        head = line[:_HEAD_BYTES]
+        if _QUOTE in head:
+            self._quote(line, is_moved=_MOVED in head)
+            return
+        if not line.strip():
+            return
+        record = _any(line)
+        at_ns = instant_ns(record["at"])
+        event = record["event"]
+        if event == "run.started":
+            self._reset()
+            self.first_ns = at_ns
+            self.started = record
+        if self.first_ns is None:
+            self.first_ns = at_ns
+        self.last_ns = at_ns
+        self._record(at_ns, event, record)
+
+    def _quote(self, line: bytes, *, is_moved: bool) -> None:
+        self.counts["quotes"] += 1
+        if not is_moved:
+            held = _held(line)
+            self._table.add(held, self._opposed)
+            self.last_ns = held.at_ns
+            return
+        self.counts["moves"] += 1
+        row = _moved(line)
+        bids, asks = row.bids, row.asks
+        px = None
+        if bids and row.touch_bid_px:
+            px = row.touch_bid_px / bids[0].px_ticks
+        elif asks and row.touch_ask_px:
+            px = row.touch_ask_px / asks[0].px_ticks
+        if px is not None:
+            for side, rungs in ((1, bids), (-1, asks)):
+                if rungs:
+                    self._ladders[side].append([rung.px_ticks * px for rung in rungs])
+        self._opposed = (
+            bids[0].opposed_bps if bids else None,
+            asks[0].opposed_bps if asks else None,
+        )
+        self._table.add(row, self._opposed)
+        self.last_ns = row.at_ns
+
+    def _record(self, at_ns: int, event: str, record: Mapping[str, Any]) -> None:
+        where = f"log.jsonl line {self.lines}"
+        facts = {k: v for k, v in record.items() if k not in ("at", "level", "event")}
+        if event == "fill.booked":
+            self.fills.append(fill_of(at_ns, facts, where, self.rung_of))
+        elif event == "funding.booked":
+            self.payments.append(Payment(at_ns, float(facts["cost_usd"]), where))
+        elif event == "requests.forecast":
+            self.requests_told.append((at_ns, int(facts["used"]), int(facts["cap"])))
+        else:
+            self.happenings.append(Happening(at_ns, event, record["level"], facts, where))
+        if event == "snapshot.read":
+            reading = Reading(
+                at_ns,
+                float(facts["position_sz"]),
+                float(facts["equity_usd"]),
+                float(facts["mark_px"]),
+                facts.get("maker_fee_bps"),
+                where,
+            )
+            self.readings.append(reading)
+            self.start = self.start or reading
+        elif event == "run.ended":
+            self.summary = dict(facts)
+            self.ended = str(facts.get("end_reason"))
+        elif event == "journal.closed":
+            self.journal_lag_ms = float(facts["lag_ms_max"])
+
+    def rung_of(self, side: int, px: float) -> int | None:
+        """
+        Which of our orders this price is, 1 the nearest to the market.
+
+        An order rests where an earlier decision put it while a later one is on its way.
+        """
+        ladders = self._ladders[side]
+        for ladder in reversed(ladders):
+            for i, rung_px in enumerate(ladder):
+                if abs(rung_px - px) <= _SAME_FRAC * px:
+                    return i + 1
+        if not ladders:
+            return None
+        nearest = ladders[-1]
+        return min(range(len(nearest)), key=lambda i: abs(nearest[i] - px)) + 1
+
+
+def fill_of(
+    at_ns: int,
+    facts: Mapping[str, Any],
+    where: str,
+    rung_of: Callable[[int, float], int | None] | None = None,
+) -> Fill:
+    """A fill from the facts of `fill.booked`; `rung_of` knows our ladder, if anybody does."""
+    side = 1 if facts["side"] == "buy" else -1
+    px, edge = float(facts["px"]), facts.get("edge_bps")
+    is_taker = bool(facts.get("is_taker"))
+    is_forced = bool(facts.get("is_liquidation"))
+    is_quote = not (is_taker or is_forced)
+    return Fill(
+        at_ns=at_ns,
+        venue_ms=int(facts["venue_ms"]),
+        side=side,
+        px=px,
+        sz=float(facts["sz"]),
+        fee_usd=float(facts["fee_usd"]),
+        position_sz=float(facts["position_sz"]),
+        # edge = side (mid - px) / mid, solved for the mid.
+        mid_px=None if edge is None else px / (1.0 - side * float(edge) * 1e-4),
+        rung=rung_of(side, px) if rung_of is not None and is_quote else None,
+        tid=int(facts["tid"]),
+        oid=int(facts["oid"]),
+        is_taker=is_taker,
+        is_forced=is_forced,
+        where=where,
+    )
+
+
+def instant_ns(text: str) -> int:
+    """
+    Nanoseconds of an instant of the log.
+
+    Raises:
+        ValueError: It is none.
+    """
+    at = datetime.fromisoformat(text)
+    return int(at.replace(microsecond=0).timestamp()) * 1_000_000_000 + at.microsecond * 1000

@@ -1,0 +1,328 @@
+"""Journal, log and the small files of a run's folder, put together into one set of facts."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from mmbot.core.types import NS_PER_S
+from mmbot.journal.reader import Journal
+from mmbot.journal.records import JournalError
+from mmbot.runtime.report.facts import (
+    Facts,
+    Fill,
+    Happening,
+    Mids,
+    Outage,
+    Reading,
+    Requests,
+)
+from mmbot.runtime.report.fromjournal import JournalFold, state_of
+from mmbot.runtime.report.fromlog import LogFold
+
+_TWICE_NS: Final = 5 * NS_PER_S
+"""Within which the same happening, told by journal and log, is one."""
+_CORE: Final = frozenset(
+    {
+        "book.fresh", "book.stale", "cascade.seen", "clock.stepped", "gate.dropped",
+        "journal.caught_up", "journal.late", "killswitch.tripped", "link.lost", "link.opened",
+        "market.opened", "market.shut", "mode.changed", "order.adopted", "order.foreign",
+        "order.rejected", "order.revived", "order.unanswered", "position.differs",
+        "position.explained", "position.mismatched", "position.unexplained", "price.jumped",
+        "session.started", "side.off", "vitals.violated",
+    }
+)  # fmt: skip
+"""Events that the core notes: they are in the journal as well as in the log."""
+
+
+def gather(run_dir: Path) -> Facts:
+    """
+    Everything known of the newest run of a folder.
+
+    What is not there, or cannot be read, is named in `missing`; nothing is made up for it.
+    """
+    facts = Facts(run=run_dir.name)
+    journal = _journal(run_dir, facts)
+    log = _log(run_dir, facts)
+    if journal is not None:
+        _take_journal(facts, journal)
+    if log is not None:
+        _take_log(facts, log, journal)
+    _small_files(run_dir, facts, has_ended=log is not None and log.summary is not None)
+    _names(facts)
+    _ends(facts)
+    return facts
+
+
+def _journal(run_dir: Path, facts: Facts) -> JournalFold | None:
+    fold = JournalFold()
+    try:
+        journal = Journal.of(run_dir)
+        fold.fold(journal)
+    except JournalError as error:
+        facts.missing.append(
+            f"journal: {error}. Without it there are no latencies, no exact times without quotes, "
+            "and no journal positions"
+        )
+        return None
+    if fold.instrument is None:
+        facts.missing.append("journal: it is cut before the record of the start")
+        return None
+    facts.has_journal = True
+    facts.journal_state, why = state_of(fold, journal)
+    if why:
+        facts.missing.append(f"journal {facts.journal_state}: {why}; what follows is not in it")
+    return fold
+
+
+def _log(run_dir: Path, facts: Facts) -> LogFold | None:
+    fold = LogFold()
+    path = run_dir / "log.jsonl"
+    try:
+        fold.fold(path)
+    except OSError as error:
+        facts.missing.append(
+            f"log.jsonl: {error.strerror}. Without it there are no quotes and no terms"
+        )
+        return None
+    facts.has_log = fold.lines > 0
+    facts.unread_lines = fold.unread
+    if fold.unread:
+        facts.missing.append(f"log.jsonl: {fold.unread} lines cannot be read and are left out")
+    return fold
+
+
+def _take_journal(facts: Facts, fold: JournalFold) -> None:
+    assert fold.instrument is not None
+    facts.config = fold.config
+    facts.sz_decimals = fold.instrument.sz_decimals
+    facts.market = fold.instrument.coin
+    facts.build = fold.build
+    facts.started_ns, facts.ended_ns = fold.started_ns, fold.last_ns
+    facts.ended, facts.exit_code, facts.broke = fold.ended, fold.exit_code, fold.broke
+    facts.readings = sorted([*fold.full, *fold.brief])
+    facts.start = fold.full[0] if fold.full else None
+    facts.final = _final(fold)
+    facts.fills, facts.payments = fold.fills, fold.payments
+    facts.happenings, facts.outages = fold.happenings, fold.outages
+    facts.requests, facts.rejections = fold.requests, fold.rejections
+    facts.answers_ms, facts.feed_ms = fold.answers_ms, list(fold.feed_ms)
+    facts.news_ms, facts.feed_gap_s = fold.news_ms, fold.gaps
+    facts.suppressed_s = {
+        side: {rule: ns / NS_PER_S for rule, ns in spells.items()}
+        for side, spells in fold.suppressed_ns.items()
+    }
+    facts.mode_s = {mode: ns / NS_PER_S for mode, ns in fold.mode_ns.items()}
+    facts.watched_s = fold.watched_ns / NS_PER_S
+    facts.journal_lag_ms = fold.lag_ms
+    facts.marks, facts.funding_per_h = fold.marks, fold.funding_per_h
+    facts.counts = dict(fold.counts)
+    facts.mids = fold.mids()
+
+
+def _final(fold: JournalFold) -> Reading | None:
+    """The last full reading, where the run was stopping and had nothing to come any more."""
+    if not fold.full or fold.ended is None:
+        return None
+    orders = [h.at_ns for h in fold.happenings if h.event == "operator.ordered"]
+    trips = [h.at_ns for h in fold.happenings if h.event == "killswitch.tripped"]
+    begun = min((*orders, *trips), default=None)
+    last = fold.full[-1]
+    return last if begun is not None and last.at_ns >= begun else None
+
+
+def _take_log(facts: Facts, fold: LogFold, journal: JournalFold | None) -> None:
+    facts.started = fold.started
+    facts.summary = fold.summary
+    facts.ladders = fold.ladders()
+    if facts.has_log and facts.ladders is None:
+        facts.missing.append(
+            "log.jsonl: it has no quotes (log.level is above info), so there are no terms, "
+            "distances and rungs"
+        )
+    known_ns = journal.last_ns if journal is not None and journal.ended is None else None
+    if journal is None:
+        facts.fills, facts.payments = fold.fills, fold.payments
+        facts.happenings, facts.readings = fold.happenings, fold.readings
+        facts.start = fold.start
+        facts.outages = _outages(fold.happenings)
+        facts.requests = [Requests(*each) for each in fold.requests_told]
+        facts.journal_lag_ms = fold.journal_lag_ms
+        _suppressed(facts)
+    else:
+        facts.fills = _joined(facts.fills, fold.fills)
+        more = [each for each in fold.payments if known_ns is not None and each.at_ns > known_ns]
+        facts.payments = [*facts.payments, *more]
+        facts.happenings = _merged(facts.happenings, fold.happenings, known_ns)
+        if known_ns is not None:
+            later = [each for each in fold.readings if each.at_ns > known_ns]
+            facts.readings = sorted([*facts.readings, *later])
+    if facts.started_ns is None:
+        facts.started_ns = fold.first_ns
+    if fold.last_ns is not None:
+        facts.ended_ns = max(fold.last_ns, facts.ended_ns or fold.last_ns)
+    facts.ended = facts.ended or fold.ended
+    facts.counts.update(fold.counts)
+    _more_mids(facts)
+
+
+def _joined(ours: list[Fill], told: list[Fill]) -> list[Fill]:
+    """Fills of both, each once: the journal's place, the log's rung."""
+    logged = {(fill.tid, fill.oid, fill.venue_ms): fill for fill in told}
+    found: list[Fill] = []
+    for fill in ours:
+        other = logged.pop((fill.tid, fill.oid, fill.venue_ms), None)
+        found.append(fill if other is None else fill._replace(rung=other.rung))
+    found.extend(logged.values())
+    return sorted(found, key=lambda fill: fill.at_ns)
+
+
+def _merged(ours: list[Happening], told: list[Happening], known_ns: int | None) -> list[Happening]:
+    """The journal's happenings, with those that only the log has."""
+    found = list(ours)
+    late = [each for each in ours if known_ns is not None and each.at_ns >= known_ns - _TWICE_NS]
+    for each in told:
+        if each.event in _CORE:
+            if known_ns is None or each.at_ns <= known_ns - _TWICE_NS:
+                continue
+            if any(_is_same(each, other) for other in late):
+                continue
+        found.append(each)
+    return sorted(found, key=lambda each: each.at_ns)
+
+
+def _is_same(one: Happening, other: Happening) -> bool:
+    return one.event == other.event and dict(one.facts) == dict(other.facts)
+
+
+def _outages(happenings: list[Happening]) -> list[Outage]:
+    """Time without a connection, by the log alone."""
+    found: list[Outage] = []
+    lost: Happening | None = None
+    for each in happenings:
+        if each.event == "link.lost":
+            lost = each
+        elif each.event == "link.opened" and lost is not None:
+            reason = str(lost.facts.get("reason"))
+            found.append(Outage(lost.at_ns, each.at_ns, reason, lost.where))
+            lost = None
+    if lost is not None:
+        found.append(Outage(lost.at_ns, None, str(lost.facts.get("reason")), lost.where))
+    return found
+
+
+def _suppressed(facts: Facts) -> None:
+    """Time without quotes by the records of the log, which come once a second."""
+    ladders = facts.ladders
+    if ladders is None:
+        return
+    at_s = ladders.at_s
+    spans = np.minimum(np.diff(at_s, append=at_s[-1:]), 1.5)
+    facts.watched_s = float(spans.sum())
+    facts.suppressed_s = {"bid": {}, "ask": {}}
+    for side, rules in (("bid", ladders.bid_pulled), ("ask", ladders.ask_pulled)):
+        spells = facts.suppressed_s[side]
+        for rule, span in zip(rules, spans, strict=True):
+            if rule is not None:
+                spells[rule] = spells.get(rule, 0.0) + float(span)
+
+
+def _more_mids(facts: Facts) -> None:
+    """Where the journal ends, the log's mids go on."""
+    ladders = facts.ladders
+    if ladders is None:
+        return
+    at_ns, px = ladders["at_ns"].astype(np.int64), ladders["mid_px"]
+    mids = facts.mids
+    if mids is None:
+        facts.mids = Mids(at_ns, px)
+        return
+    later = at_ns > mids.at_ns[-1]
+    if later.any():
+        facts.mids = Mids(
+            np.concatenate([mids.at_ns, at_ns[later]]), np.concatenate([mids.px, px[later]])
+        )
+
+
+def _small_files(run_dir: Path, facts: Facts, *, has_ended: bool) -> None:
+    facts.kill = _json(run_dir / "kill.json", facts)
+    if facts.summary is None and (facts.ended is not None or not facts.has_log):
+        # Where a run has not ended, the file may be that of an earlier one in the same folder.
+        facts.summary = _json(run_dir / "summary.json", facts)
+    if facts.kill is not None and not any(
+        each.event == "killswitch.tripped" for each in facts.happenings
+    ):
+        facts.kill = None  # of an earlier run in the same folder
+    if facts.summary is None and not has_ended:
+        facts.missing.append(
+            "the run's own summary: it did not live to write one, so the account's last reading "
+            "is not confirmed by an end"
+        )
+    if not facts.config:
+        try:
+            facts.config = tomllib.loads((run_dir / "config.toml").read_text("utf-8"))
+        except (OSError, ValueError):
+            facts.missing.append("config.toml: not there or not readable")
+
+
+def _json(path: Path, facts: Facts) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        facts.missing.append(f"{path.name}: not readable")
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _names(facts: Facts) -> None:
+    if not facts.market:
+        wanted = facts.config.get("instrument", {})
+        dex, coin = wanted.get("dex", ""), wanted.get("coin", "")
+        facts.market = str(facts.started.get("coin") or (f"{dex}:{coin}" if dex else coin))
+
+
+def _ends(facts: Facts) -> None:
+    """The last reading where the journal does not have it, and what is missing without one."""
+    summary = facts.summary
+    if facts.final is None and summary is not None and facts.start is not None:
+        facts.final = _final_of(summary, facts)
+    if facts.start is None:
+        facts.missing.append("no reading of the account: profit cannot be held against it")
+
+
+def _final_of(summary: dict[str, Any], facts: Facts) -> Reading | None:
+    """
+    The last reading by the run's own summary; the mark is what makes its ledger the account.
+
+    None where the venue could not be asked.
+    """
+    equity, gap = summary.get("equity_usd"), summary.get("ledger_gap_usd")
+    if equity is None or gap is None or facts.start is None or facts.start.mark_px is None:
+        return None
+    start = facts.start
+    assert start.mark_px is not None
+    ledger = float(equity) - start.equity_usd - float(gap)
+    cash = -start.position_sz * start.mark_px
+    held = start.position_sz
+    for fill in facts.fills:
+        cash -= fill.side * fill.sz * fill.px + fill.fee_usd
+        held += fill.side * fill.sz
+    cash -= sum(each.cost_usd for each in facts.payments)
+    mark = (ledger - cash) / held if abs(held) > 1e-9 else None
+    position = summary.get("position_sz")
+    at_ns = facts.ended_ns or 0
+    where = "run.ended in log.jsonl"
+    return Reading(at_ns, held if position is None else position, float(equity), mark, None, where)
+
+
+def without_secrets(facts: Facts) -> Facts:
+    """The same without what a report has no use for: where a key is found is nobody's business."""
+    config = {k: v for k, v in facts.config.items() if k not in ("account", "watchdog")}
+    return replace(facts, config=config)

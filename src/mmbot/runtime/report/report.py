@@ -1,0 +1,212 @@
+"""A report as plain data: everything the page shows but for the pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mmbot.core.markout import HORIZONS_S
+from mmbot.runtime.report import measures
+from mmbot.runtime.report.causes import Case, Cause, suspects
+from mmbot.runtime.report.facts import Facts
+from mmbot.runtime.report.gather import gather, without_secrets
+from mmbot.runtime.report.measures import (
+    Budget,
+    Flip,
+    Interval,
+    Markout,
+    Percentiles,
+    Response,
+    Sweep,
+    Violation,
+)
+from mmbot.runtime.report.split import HORIZON_S, Split, split
+from mmbot.runtime.report.timeline import Moment, timeline
+
+VERSION = 1
+"""Of the layout of `report.json`."""
+
+
+class Overview(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run was."""
+
+    run: str
+    market: str
+    mode: str
+    build: str
+    started_ns: int | None
+    ended_ns: int | None
+    span_s: float
+    ended: str | None
+    exit_code: int | None
+    kill: str | None
+    fills: int
+    taker_fills: int
+    bought_sz: float
+    sold_sz: float
+    traded_usd: float
+    position_sz: float
+    position_max_sz: float
+    position_max_frac: float | None
+    capital_usd: float | None
+    limit_usd: float | None
+    max_drawdown_usd: float
+    best_usd: float
+    worst_usd: float
+    outages: int
+    outage_s: float
+    decisions: int
+    requests: int
+    journal: str
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Everything a report says; the order of the fields is that of the page.
+
+    `verdict` is one sentence. Times are ns since the epoch, UTC.
+    """
+
+    version: int
+    verdict: str
+    overview: Overview
+    causes: list[Cause]
+    split: Split
+    split_horizon_s: float
+    worst: list[Interval]
+    response: Response
+    suppressed_s: dict[str, dict[str, float]]
+    mode_s: dict[str, float]
+    watched_s: float
+    budget: Budget | None
+    latencies: list[Percentiles]
+    violations: list[Violation]
+    flips: list[Flip]
+    markout_horizons_s: tuple[int, ...]
+    markouts: list[Markout]
+    sweeps: list[Sweep]
+    rejections: dict[str, int]
+    timeline: list[Moment]
+    missing: list[str]
+
+
+def read(run_dir: Path) -> tuple[Facts, Report]:
+    """The facts of a run and the report on them."""
+    facts = without_secrets(gather(run_dir))
+    return facts, report(facts)
+
+
+def report(facts: Facts) -> Report:
+    """What can be said of these facts."""
+    whole = split(facts)
+    swept = measures.sweeps(facts)
+    answered = measures.response(facts)
+    marked = measures.markouts(facts)
+    causes = suspects(Case(facts, whole, marked, swept, answered))
+    intervals = measures.worst(facts, whole, swept)
+    return Report(
+        version=VERSION,
+        verdict=_verdict(whole, causes, intervals, facts),
+        overview=_overview(facts, whole),
+        causes=causes,
+        split=whole,
+        split_horizon_s=HORIZON_S,
+        worst=intervals,
+        response=answered,
+        suppressed_s=facts.suppressed_s,
+        mode_s=facts.mode_s,
+        watched_s=facts.watched_s,
+        budget=measures.budget(facts),
+        latencies=measures.latencies(facts),
+        violations=measures.violations(facts),
+        flips=measures.flips(facts),
+        markout_horizons_s=HORIZONS_S,
+        markouts=marked,
+        sweeps=swept,
+        rejections=facts.rejections,
+        timeline=timeline(facts, swept, answered),
+        missing=facts.missing,
+    )
+
+
+def _overview(facts: Facts, whole: Split) -> Overview:
+    fills = facts.fills
+    fall, best, worst = measures.drawdown_usd(facts, whole)
+    held = [whole.start_position_sz, *(fill.position_sz for fill in fills)]
+    ladders = facts.ladders
+    frac = None
+    if ladders is not None and len(ladders):
+        frac = float(abs(ladders["q_frac"]).max())
+    started = facts.named("session.started")
+    told: dict[str, Any] = dict(started[0].facts) if started else {}
+    tripped = facts.named("killswitch.tripped")
+    risk = facts.config.get("risk", {})
+    outage_ns = [
+        (each.until_ns or facts.ended_ns or each.from_ns) - each.from_ns for each in facts.outages
+    ]
+    state = facts.journal_state if facts.has_journal else "absent"
+    return Overview(
+        run=facts.run,
+        market=facts.market,
+        mode=str(facts.config.get("mode", facts.started.get("mode", "unknown"))),
+        build=facts.build,
+        started_ns=facts.started_ns,
+        ended_ns=facts.ended_ns,
+        span_s=facts.span_s,
+        ended=facts.ended,
+        exit_code=facts.exit_code,
+        kill=str(tripped[0].facts.get("text")) if tripped else None,
+        fills=len(fills),
+        taker_fills=sum(fill.is_taker for fill in fills),
+        bought_sz=round(sum(fill.sz for fill in fills if fill.side > 0), 9),
+        sold_sz=round(sum(fill.sz for fill in fills if fill.side < 0), 9),
+        traded_usd=sum(fill.sz * fill.px for fill in fills),
+        position_sz=whole.end_position_sz,
+        position_max_sz=max(held, key=abs),
+        position_max_frac=frac,
+        capital_usd=told.get("capital_usd", risk.get("capital_usd")),
+        limit_usd=told.get("q_max_usd"),
+        max_drawdown_usd=fall,
+        best_usd=best,
+        worst_usd=worst,
+        outages=len(facts.outages),
+        outage_s=sum(outage_ns) * 1e-9,
+        decisions=facts.counts.get("decisions", 0),
+        requests=facts.counts.get("requests", 0),
+        journal=state,
+    )
+
+
+def _verdict(whole: Split, causes: list[Cause], intervals: list[Interval], facts: Facts) -> str:
+    """What happened, how much and why, in a few words."""
+    total = whole.change_usd if whole.change_usd is not None else whole.total_usd
+    cents = round(total, 2) + 0.0
+    did = (
+        f"made {cents:.2f} USD"
+        if cents > 0
+        else f"lost {-cents:.2f} USD"
+        if cents
+        else "broke even"
+    )
+    parts = whole.parts
+    effects = {
+        "spread capture": parts.capture_usd,
+        "adverse selection": -parts.adverse_usd,
+        "inventory": parts.inventory_usd,
+        "fees": -parts.fees_usd,
+        "funding": parts.funding_usd,
+    }
+    chosen = max if cents > 0 else min
+    main = chosen(effects, key=lambda name: effects[name])
+    text = f"The run {did}"
+    if facts.fills:
+        text += f"; the largest part was {main} ({effects[main]:+.2f})"
+    if intervals and cents < 0:
+        first = intervals[0]
+        text += f", the worst stretch lost {-first.change_usd:.2f} to {first.main}"
+    text += "."
+    if causes:
+        return f"{text} First suspect: {causes[0].title}."
+    return f"{text} No cause of trouble was found."

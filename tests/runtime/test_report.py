@@ -1,0 +1,653 @@
+"""The report of a run: what is in its folder afterwards, and what of it is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmbot.config import load
+from mmbot.core.types import Side
+from mmbot.runtime.explaining import Explainer, without_keys
+from mmbot.runtime.report.facts import Facts, Fill, Ladders, Mids, Payment, Reading
+from mmbot.runtime.report.fromlog import NAMES
+from mmbot.runtime.report.measures import response
+from mmbot.runtime.report.page import page
+from mmbot.runtime.report.plots import thin
+from mmbot.runtime.report.report import Report, read, report
+from mmbot.runtime.report.split import course, split
+from mmbot.runtime.report.write import write_report
+from runtime.pipe_rig import EQUITY_USD, PipeRun
+from runtime.report_rig import (
+    WIDE,
+    Fault,
+    cut,
+    equity_usd,
+    faults,
+    inherit,
+    loaded,
+    play,
+    stall,
+    take,
+)
+
+REPO = Path(__file__).resolve().parent.parent.parent
+CENT = 0.005
+
+
+@pytest.fixture(scope="module")
+def eventful(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five minutes with a lost connection, silent prices and refusals; not to be changed."""
+    folder = tmp_path_factory.mktemp("eventful")
+    refusal = faults(refuse_batch=["Insufficient margin to place order."] * 12)
+    play(folder, seed=5, span_s=300, acts=((0.2, cut), (0.5, stall(12)), (0.7, refusal)))
+    return folder
+
+
+def copied(folder: Path, target: Path) -> Path:
+    """A folder that may be spoilt."""
+    shutil.copytree(folder, target)
+    return target
+
+
+def falling(run: PipeRun) -> None:
+    """The market falls until the switch trips, and the position is closed as a taker."""
+    px, _ = run.touch()
+    for _ in range(200):
+        if run.endings or run.trader.closing:
+            break
+        px *= 0.997
+        run.market.force_px(px)
+        run.sim.run_for(1)
+
+
+CLOSE = (
+    "risk.warm_s=0",
+    "risk.loss_limit_frac=0.01",
+    "risk.drawdown_limit_frac=0.01",
+    "risk.soft_limit_frac=0.009",
+    "risk.soft_release_frac=0.005",
+)
+
+RUNS: dict[str, dict[str, Any]] = {
+    # Every one of them lies across a full hour: funding is paid or received.
+    "partial fills": {"scenario": "demo", "seed": 1},
+    "another market": {"scenario": "hype", "seed": 2, "span_s": 400.0},
+    "inherited long": {"scenario": "demo", "seed": 3, "prepare": inherit(Side.BUY, 250.0)},
+    "inherited short": {"scenario": "demo", "seed": 4, "prepare": inherit(Side.SELL, 330.0)},
+    "a kill that closes": {"scenario": "demo", "seed": 1, "sets": CLOSE, "acts": ((0.3, falling),)},
+    "closed at the end": {"scenario": "demo", "seed": 6, "sets": (*WIDE, "on_exit=flatten")},
+    "lost connections": {"scenario": "demo", "seed": 7, "acts": ((0.3, cut), (0.6, cut))},
+    "no answers": {
+        "scenario": "demo",
+        "seed": 8,
+        "acts": ((0.2, faults(drop=3)), (0.5, faults(lose=3))),
+    },
+    "closed by hand": {
+        "scenario": "demo",
+        "seed": 9,
+        "prepare": inherit(Side.BUY, 300.0),
+        "acts": ((0.05, take(Side.SELL, 100.0)),),
+    },
+    "a builder's fee": {
+        "scenario": "demo",
+        "seed": 10,
+        "fault": Fault((), sets=("risk.side_budget_frac=0.5", "risk.warm_s=0")),
+    },
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_parts_add_up_to_the_change_of_equity_to_the_cent(tmp_path: Path, name: str) -> None:
+    """The post-mortem of 24 February had sums that were wrong; these are held to the books."""
+    chosen = {"span_s": 240.0, **RUNS[name]}
+    starts: list[float] = []
+    first: Callable[[PipeRun], None] = lambda run: starts.append(equity_usd(run))  # noqa: E731
+
+    run = play(tmp_path, **{**chosen, "acts": ((0.0, first), *chosen.get("acts", ()))})
+    write_report(tmp_path)
+
+    found = loaded(tmp_path)["split"]
+    parts = found["parts"]
+    total = (
+        parts["capture_usd"]
+        - parts["adverse_usd"]
+        + parts["inventory_usd"]
+        - parts["fees_usd"]
+        + parts["funding_usd"]
+    )
+    # By the venue's own books, which nothing of the report was made of.
+    booked = equity_usd(run) - found["equity_start_usd"]
+    rows = run.fills()
+    before = len(run.fills()) - loaded(tmp_path)["overview"]["fills"]
+    assert abs(total - booked) < CENT
+    assert abs(found["unexplained_usd"]) < CENT
+    assert abs(found["change_usd"] - booked) < CENT
+    assert loaded(tmp_path)["overview"]["fills"] > 2
+    assert before == (1 if "prepare" in chosen else 0)
+    fees = sum(float(row["fee"]) for row in rows)
+    if not before:
+        assert abs(parts["fees_usd"] - fees) < 1e-9
+        assert abs(found["equity_start_usd"] - EQUITY_USD) < 1e-9
+    if name == "a kill that closes":
+        assert run.latched
+        assert loaded(tmp_path)["overview"]["taker_fills"] > 0
+        assert abs(found["end_position_sz"]) < 1e-9
+        assert found["taker_usd"] > 0
+
+
+def facts_of(fills: list[Fill], mids: list[tuple[int, float]], start: float, end: float) -> Facts:
+    """Facts made by hand: times in s, prices in USD."""
+    return Facts(
+        run="by hand",
+        started_ns=0,
+        ended_ns=100 * 10**9,
+        start=Reading(0, start, 1000.0, 100.0, 1.5, ""),
+        final=Reading(100 * 10**9, 0.0, 1000.0, end, 1.5, ""),
+        fills=fills,
+        payments=[Payment(50 * 10**9, 0.25, "")],
+        mids=Mids(
+            np.array([at * 10**9 for at, _ in mids], np.int64),
+            np.array([px for _, px in mids], np.float64),
+        ),
+    )
+
+
+def fill(at_s: int, side: int, px: float, sz: float, mid: float | None) -> Fill:
+    return Fill(
+        at_ns=at_s * 10**9,
+        venue_ms=at_s * 1000,
+        side=side,
+        px=px,
+        sz=sz,
+        fee_usd=0.1,
+        position_sz=0.0,
+        mid_px=mid,
+        rung=1,
+        tid=at_s,
+        oid=at_s,
+        is_taker=False,
+        is_forced=False,
+        where="",
+    )
+
+
+def test_each_part_is_what_its_definition_says() -> None:
+    """Worked out by hand: a buy that is run over, a sale that is not, one without a mid."""
+    facts = facts_of(
+        [
+            fill(10, 1, 99.0, 2.0, 100.0),
+            fill(20, -1, 103.0, 1.0, 101.0),
+            fill(95, 1, 90.0, 1.0, None),
+        ],
+        [(0, 100.0), (30, 98.0), (60, 97.0)],
+        start=5.0,
+        end=96.0,
+    )
+
+    parts = split(facts).parts
+
+    # 2 (100 - 99) and 1 (103 - 101); the third has no mid.
+    assert parts.capture_usd == pytest.approx(4.0)
+    # At 40 s the mid is 98: 2 (100 - 98) against us; at 50 s 98: 1 (98 - 101), for us.
+    assert parts.adverse_usd == pytest.approx(4.0 - 3.0)
+    # 2 (96 - 98) and -1 (96 - 98); the third whole, 96 - 90; 5 from 100 to 96.
+    assert parts.inventory_usd == pytest.approx(-4.0 + 2.0 + 6.0 - 20.0)
+    assert parts.fees_usd == pytest.approx(0.3)
+    assert parts.funding_usd == pytest.approx(-0.25)
+
+
+_FILLS = st.lists(
+    st.tuples(
+        st.integers(0, 99),
+        st.sampled_from([1, -1]),
+        st.floats(90, 110),
+        st.floats(0.01, 5),
+        st.none() | st.floats(90, 110),
+    ),
+    max_size=12,
+)
+_MIDS = st.lists(st.tuples(st.integers(0, 99), st.floats(90, 110)), min_size=1, max_size=12)
+
+
+@given(rows=_FILLS, mids=_MIDS, start=st.floats(-5, 5), end=st.floats(90, 110))
+def test_the_parts_are_the_whole_profit_whatever_happened(
+    rows: list[tuple[int, int, float, float, float | None]],
+    mids: list[tuple[int, float]],
+    start: float,
+    end: float,
+) -> None:
+    """The sum must not hang on a horizon, on a mid that is missing, or on the order of things."""
+    facts = facts_of(
+        [fill(*row) for row in sorted(rows, key=lambda r: r[0])], sorted(mids), start, end
+    )
+
+    whole = split(facts)
+
+    cash = sum(-each.side * each.sz * each.px - each.fee_usd for each in facts.fills)
+    held = start + sum(each.side * each.sz for each in facts.fills)
+    gross = cash + held * end - start * 100.0 - 0.25
+    assert whole.total_usd == pytest.approx(gross, abs=1e-9)
+    grown = course(facts, whole, np.linspace(0, 100 * 10**9, 7).astype(np.int64))
+    assert grown.total_usd[-1] == pytest.approx(gross, abs=1e-9)
+    assert grown.adverse_usd[-1] == pytest.approx(whole.parts.adverse_usd, abs=1e-9)
+
+
+# -- what is missing ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.2, 0.5, 0.77, 0.999])
+def test_a_journal_cut_anywhere_costs_what_is_behind_and_nothing_else(
+    tmp_path: Path, eventful: Path, share: float
+) -> None:
+    """A disk that was full, a machine without power: the log still has every fill."""
+    folder = copied(eventful, tmp_path / "run")
+    whole = read(eventful)[1]
+    path = folder / "journal-0001.mmj"
+    data = path.read_bytes()
+    path.write_bytes(data[: round(len(data) * share)])
+
+    write_report(folder)
+
+    found = loaded(folder)
+    assert any(text.startswith("journal") for text in found["missing"])
+    assert found["overview"]["fills"] == whole.overview.fills
+    parts, expected = found["split"]["parts"], msgspec.to_builtins(whole.split.parts)
+    # The mid between two seconds is the journal's alone; what does not need it is the same.
+    for name in ("capture_usd", "fees_usd", "funding_usd"):
+        assert parts[name] == pytest.approx(expected[name], abs=1e-9), name
+    assert found["split"]["total_usd"] == pytest.approx(whole.split.total_usd, abs=0.02)
+
+
+def test_a_run_without_a_journal_is_explained_by_its_log(tmp_path: Path, eventful: Path) -> None:
+    """`journal.enabled = false` costs latencies and positions, not the sum."""
+    folder = copied(eventful, tmp_path / "run")
+    (folder / "journal-0001.mmj").unlink()
+    whole = read(eventful)[1]
+
+    found = write_report(folder)
+
+    assert [text for text in found.missing if "no journal" in text]
+    assert found.split.is_exact
+    assert found.split.total_usd == pytest.approx(whole.split.total_usd, abs=1e-6)
+    assert found.latencies == []
+    assert found.markouts
+    assert all(not cause.where.startswith("record") for cause in found.causes)
+    assert [cause.name for cause in found.causes][:1] == [cause.name for cause in whole.causes][:1]
+
+
+def test_a_run_without_a_log_is_explained_by_its_journal(tmp_path: Path, eventful: Path) -> None:
+    """What a log level or a lost file takes away is the terms of the quote."""
+    folder = copied(eventful, tmp_path / "run")
+    (folder / "log.jsonl").unlink()
+    whole = read(eventful)[1]
+
+    found = write_report(folder)
+
+    assert [text for text in found.missing if text.startswith("log.jsonl")]
+    assert found.split == whole.split
+    assert found.suppressed_s == whole.suppressed_s
+
+
+def test_a_killed_run_is_valued_by_its_ledger_and_says_so(tmp_path: Path, eventful: Path) -> None:
+    """kill -9: no end, no last reading, no summary; what is known is said, with its check."""
+    folder = copied(eventful, tmp_path / "run")
+    lines = (folder / "log.jsonl").read_bytes().splitlines(keepends=True)
+    # As a process that died leaves it: in the middle of a line, and of a block.
+    (folder / "log.jsonl").write_bytes(b"".join(lines[: len(lines) * 2 // 3])[:-7])
+    path = folder / "journal-0001.mmj"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    (folder / "summary.json").unlink()
+
+    found = write_report(folder)
+
+    assert found.split.change_usd is None
+    assert found.split.last_reading is not None
+    assert abs(found.split.last_reading["gap_usd"]) < 0.05
+    assert any("summary" in text for text in found.missing)
+    assert any("1 lines cannot be read" in text for text in found.missing)
+    html = (folder / "report.html").read_text("utf-8")
+    assert "This report is not complete" in html
+    assert "was not read at an end" in html
+
+
+def test_an_empty_folder_has_a_report_that_says_so(tmp_path: Path) -> None:
+    """Whatever is asked of it, the program answers in words."""
+    found = write_report(tmp_path)
+
+    assert len(found.missing) >= 3
+    assert found.overview.fills == 0
+    assert found.causes == []
+
+
+def test_of_two_runs_in_one_folder_the_newest_is_explained(tmp_path: Path) -> None:
+    """`--run-dir` may name a folder twice: the fills of the first are not the second's."""
+    play(tmp_path, scenario="demo", seed=1, span_s=60)
+    first = read(tmp_path)[1]
+    log = (tmp_path / "log.jsonl").read_bytes()
+    play(tmp_path, scenario="hype", seed=2, span_s=30)
+    second = (tmp_path / "log.jsonl").read_bytes()
+    begun = json.dumps(
+        {"at": "2026-10-08T18:57:30.000000Z", "level": "info", "event": "run.started"}
+    )
+    (tmp_path / "log.jsonl").write_bytes(log + begun.encode() + b"\n" + second)
+
+    found = read(tmp_path)[1]
+
+    assert first.overview.fills > 5
+    assert found.overview.fills < first.overview.fills
+    assert found.split.is_exact
+
+
+# -- the page -----------------------------------------------------------------------------------
+
+
+def test_the_page_needs_nothing_but_itself(eventful: Path) -> None:
+    """It is mailed, kept for years and opened on a train."""
+    html = page(*read(eventful))
+
+    assert not re.search(r"(?:src|href)=\"(?!data:,)", html)
+    assert "url(" not in html
+    assert "@import" not in html
+    assert "<script" not in html
+    assert not re.search(r"https?://(?!www\.w3\.org)", html)
+
+
+def test_what_the_venue_says_cannot_become_markup(tmp_path: Path) -> None:
+    """Texts of refusals and of the kill switch come from outside."""
+    evil = "<img src=x onerror=alert(1)>"
+    play(
+        tmp_path,
+        seed=3,
+        span_s=120,
+        fault=Fault((), acts=((0.2, faults(refuse_batch=[evil] * 40)),)),
+        stop=lambda run: run.trader.kill(f"operator: {evil}"),
+    )
+
+    write_report(tmp_path)
+
+    html = (tmp_path / "report.html").read_text("utf-8")
+    assert "&lt;img" in html
+    assert "<img" not in html
+
+
+def test_every_section_of_the_page_is_there(eventful: Path) -> None:
+    """A trader finds what was promised, or reads that it is not known."""
+    html = page(*read(eventful))
+
+    for title in (
+        "Suspected causes",
+        "Where the profit came from",
+        "Mid, both quotes and fills",
+        "Inventory",
+        "Profit and its parts",
+        "Worst three stretches",
+        "inventory skew",
+        "cascade pullback, bid",
+        "Markout by side",
+        "Markout by rung",
+        "Trend against the position",
+        "Time without quotes",
+        "Requests",
+        "Latency",
+        "Vitals",
+        "Flips of the position",
+        "Timeline",
+        "How each figure is defined",
+    ):
+        assert title in html, title
+    kinds = {moment.kind for moment in read(eventful)[1].timeline}
+    assert {"disconnect", "stale", "sweep", "reject", "cascade", "end"} <= kinds
+
+
+def test_no_secret_and_no_place_of_one_is_in_a_report(tmp_path: Path) -> None:
+    """A report is shown to others; where the key lies is nobody's business."""
+    sets = (*WIDE, "account.key_file=/home/trader/very-secret-place")
+    play(tmp_path, seed=1, span_s=20, sets=sets)
+
+    write_report(tmp_path)
+
+    for name in ("report.html", "report.json"):
+        assert "very-secret-place" not in (tmp_path / name).read_text("utf-8")
+    assert "account" not in read(tmp_path)[0].config
+
+
+@given(
+    values=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=3000),
+    columns=st.integers(1, 50),
+)
+def test_thinning_loses_no_extreme(values: list[float], columns: int) -> None:
+    """The worst second of a day is what the plot is looked at for."""
+    series = np.array(values)
+    at_s = np.arange(len(series), dtype=np.float64)
+
+    kept_s, kept = thin(at_s, series, (0.0, float(len(series))), columns)
+
+    assert kept.max() == series.max()
+    assert kept.min() == series.min()
+    assert len(kept) <= max(2 * columns + 2, 2)
+    assert (np.diff(kept_s) > 0).all()
+    width = len(series) / columns
+    for column in range(columns):
+        inside = series[int(np.ceil(column * width)) : int(np.ceil((column + 1) * width))]
+        here = kept[(kept_s >= column * width) & (kept_s < (column + 1) * width)]
+        if len(inside):
+            assert here.max() == inside.max()
+            assert here.min() == inside.min()
+
+
+# -- measures -----------------------------------------------------------------------------------
+
+
+def test_time_without_quotes_is_told_by_side_and_rule(eventful: Path) -> None:
+    """Held against the log, which has the rule once a second."""
+    found = read(eventful)[1]
+    told: dict[str, int] = {}
+    for line in (eventful / "log.jsonl").read_text("utf-8").splitlines():
+        record = json.loads(line)
+        if record["event"] == "quote.held" and record["bid_pulled"]:
+            told[record["bid_pulled"]] = told.get(record["bid_pulled"], 0) + 1
+
+    assert told
+    for rule, seconds in told.items():
+        assert found.suppressed_s["bid"][rule] >= 0.7 * seconds, rule
+    assert found.suppressed_s["bid"]["no link"] > 3
+    assert sum(found.mode_s.values()) == pytest.approx(found.watched_s)
+
+
+def test_sweeps_and_rungs_are_those_of_the_venue(eventful: Path) -> None:
+    """Orders of one block and side are one sweep; it goes through several of our rungs."""
+    facts, found = read(eventful)
+    blocks: dict[tuple[int, int], set[int]] = {}
+    for each in facts.fills:
+        blocks.setdefault((each.venue_ms, each.side), set()).add(each.oid)
+
+    assert len(found.sweeps) == sum(len(orders) >= 3 for orders in blocks.values()) > 0
+    firsts = []
+    for sweep in found.sweeps:
+        rungs = [
+            each.rung or 0
+            for each in facts.fills
+            if each.at_ns == sweep.at_ns and (each.side > 0) is (sweep.side == "buy")
+        ]
+        assert max(rungs) > min(rungs) > 0
+        firsts.append(rungs[0])
+    # The nearest one may have been filled alone just before.
+    assert 1 in firsts
+
+
+def test_latencies_are_those_of_the_line(tmp_path: Path) -> None:
+    """Answers that the venue holds back for 800 ms take 800 ms and the way, no less."""
+    play(tmp_path, seed=2, span_s=90, fault=Fault((), acts=((0.0, faults(delay_ms=800)),)))
+
+    found = {each.what: each for each in read(tmp_path)[1].latencies}
+
+    moves = found["move to its verdict"]
+    assert 830 <= moves.p50_ms <= 1000
+    assert moves.p50_ms <= moves.p90_ms <= moves.p99_ms <= moves.max_ms
+
+
+def test_flips_are_found_where_the_position_turned(eventful: Path) -> None:
+    """From under a tenth to over three tenths of the limit within three minutes."""
+    facts, found = read(eventful)
+    assert facts.ladders is not None
+
+    for flip in found.flips:
+        assert abs(flip.position_frac) < 0.1
+        assert abs(flip.reached_frac) > 0.3
+        assert 0 < flip.until_ns - flip.at_ns <= 180 * 10**9
+        inside = (facts.ladders["at_ns"] > flip.at_ns) & (facts.ladders["at_ns"] < flip.until_ns)
+        assert (np.abs(facts.ladders["q_frac"][inside]) <= 0.3).all()
+
+
+@pytest.mark.parametrize(("answer_bps", "met"), [(2.5, 0.0), (10.0, 1.0), (15.0, 1.0)])
+def test_the_response_ratio_is_the_share_of_the_trend_that_was_answered(
+    answer_bps: float, met: float
+) -> None:
+    """By hand: a minute urgently opposed to 50 bps; the first twelve seconds fade in."""
+    at_s = np.arange(120.0)
+    is_opposed = (at_s >= 30) & (at_s < 90)
+    columns = {name: np.zeros(len(at_s)) for name in NAMES}
+    columns["at_ns"] = at_s * 1e9
+    columns["is_opposed"] = is_opposed.astype(np.float64)
+    columns["urgency"] = np.where(is_opposed, 2.0, 0.0)
+    columns["trend_bps"] = np.full(len(at_s), -50.0)
+    columns["q_frac"] = np.where(at_s == 60, 0.5, 0.3)
+    # Not answered at all while it fades in.
+    columns["response_bps"] = np.where(is_opposed & (at_s >= 42), -answer_bps, 0.0)
+    facts = Facts(run="by hand", ladders=Ladders(columns, [None] * 120, [None] * 120))
+
+    found = response(facts)
+
+    assert found.ratio == pytest.approx(answer_bps / 50)
+    assert found.met == met
+    assert found.urgent_s == pytest.approx(60.0)
+    (interval,) = found.intervals
+    assert interval.position_frac == 0.5
+    assert interval.ratio == pytest.approx(answer_bps / 50)
+
+
+# -- the command and the end of a run -----------------------------------------------------------
+
+
+def mmbot(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "mmbot", *arguments],
+        cwd=cwd,
+        env={**os.environ, "MMBOT_KEY": ""},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_the_command_writes_both_files_and_prints_the_sum(tmp_path: Path, eventful: Path) -> None:
+    """`mmbot report latest`, for a person and for a program."""
+    copied(eventful, tmp_path / "logs" / "one")
+    (tmp_path / "logs" / "latest").symlink_to("one")
+
+    told = mmbot("report", "latest", "--open", "no", cwd=tmp_path)
+    listed = mmbot("report", "latest", "--json", cwd=tmp_path)
+
+    assert told.returncode == 0, told.stderr
+    assert "profit    capture" in told.stdout
+    found = msgspec.json.decode(listed.stdout, type=Report)
+    assert found.overview.fills == read(eventful)[1].overview.fills
+    assert (tmp_path / "logs" / "one" / "report.html").stat().st_size > 50_000
+    assert loaded(tmp_path / "logs" / "one") == json.loads(listed.stdout)
+
+
+def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """Exit 2, and what to name instead."""
+    done = mmbot("report", "nowhere", cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert "nowhere" in done.stderr
+
+
+CONFIG = str(REPO / "configs" / "emulator.toml")
+
+
+def test_a_run_leaves_its_report(tmp_path: Path) -> None:
+    """At every end, without being asked; its end is that of a run without one."""
+    done = mmbot("run", "--config", CONFIG, "--for", "2s", "--run-dir", "here", cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    found = loaded(tmp_path / "here")
+    assert found["overview"]["ended"] == "--for elapsed"
+    assert found["overview"]["market"] == "HYPE"
+    assert found["missing"] == []
+    assert (tmp_path / "here" / "report.html").exists()
+    assert str(Path("here") / "report.html") in done.stdout
+
+
+def test_a_report_that_cannot_be_made_is_said_and_changes_no_end(tmp_path: Path) -> None:
+    """The run has ended well, and says so by its exit code and its last line."""
+    (tmp_path / "here" / "report.html").mkdir(parents=True)
+
+    done = mmbot("run", "--config", CONFIG, "--for", "2s", "--run-dir", "here", cwd=tmp_path)
+
+    assert done.returncode == 0
+    assert "no report was made" in done.stderr
+    assert "mmbot report here" in done.stderr
+    assert json.loads((tmp_path / "here" / "summary.json").read_text())["resting_orders"] == 0
+
+
+def test_the_report_can_be_switched_off(tmp_path: Path) -> None:
+    """`report.at_end = false`."""
+    arguments = ("--for", "1s", "--run-dir", "here", "--set", "report.at_end=false")
+    done = mmbot("run", "--config", CONFIG, *arguments, cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "here" / "report.html").exists()
+    assert "report.html" not in done.stdout
+
+
+def test_a_report_of_facts_alone_needs_no_folder() -> None:
+    """Everything that judges is a function of the facts."""
+    facts = facts_of([fill(10, 1, 99.0, 2.0, 100.0)], [(0, 100.0), (60, 97.0)], 0.0, 96.0)
+
+    found = report(facts)
+
+    assert found.overview.fills == 1
+    assert found.worst
+    assert found.worst[0].change_usd < 0
+
+
+async def test_a_report_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    """An end that hangs on its own explanation would be no end."""
+    waits = (sys.executable, "-c", "import select; select.select([], [], [])")
+    config = load(Path(CONFIG))
+    late = Explainer(waits, wait_s=0.2)
+    left = Explainer(waits)
+
+    problem = await late.explain(tmp_path, config)
+    asyncio.get_running_loop().call_later(0.2, left.cancel)
+    await left.explain(tmp_path, config)
+
+    assert problem is not None
+    assert "longer than" in problem
+    assert not late.is_cancelled
+    assert left.is_cancelled
+
+
+def test_the_process_that_makes_it_is_given_no_key() -> None:
+    """It signs nothing, so it need not be trusted with one."""
+    config = load(Path(CONFIG), ["account.key_env=MY_KEY"])
+    env = {"MY_KEY": "secret", "MMBOT_WATCHDOG_KEY": "other", "PATH": "/bin"}
+
+    assert without_keys(env, config) == {"PATH": "/bin"}
