@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any, cast
@@ -83,6 +84,36 @@ def test_the_next_run_finds_what_came_while_no_daemon_ran_and_says_so(tmp_path: 
     assert totals.fills == 3
     (said,) = records.named("ledger.caught_up")
     assert (said["fills"], said["net_sz"]) == (1, pytest.approx(-0.3))
+
+
+def test_a_first_run_that_died_before_it_stored_a_fill_loses_none(tmp_path: Path) -> None:
+    """What it traded is told by the next one's history; what is older than it is not ours."""
+    path = tmp_path / "s.sqlite"
+    first, store, _ = run(path, NOW_MS - 60_000)
+    assert first.last_ms is None
+    store.close()
+    ledger, store, records = run(path, NOW_MS)
+    assert ledger.last_ms == NOW_MS - 60_000
+    ledger.take([fill(9, -60_001), fill(1, -50_000), fill(2, -20_000, Side.SELL, lots=30)])
+    totals = store.ledger()
+
+    assert totals is not None
+    assert (totals.fills, totals.first_ms) == (2, NOW_MS - 50_000)
+    (said,) = records.named("ledger.caught_up")
+    assert said["fills"] == 2
+
+
+def test_a_ledger_of_an_older_program_began_with_its_first_fill(tmp_path: Path) -> None:
+    """A file that did not keep its begin yet says no later one."""
+    path = tmp_path / "s.sqlite"
+    first, store, _ = run(path, NOW_MS - 60_000)
+    first.take([fill(1, -50_000)])
+    store.close()
+    db = sqlite3.connect(path)
+    db.executescript("DROP TABLE ledger_began; PRAGMA user_version = 5")
+    db.close()
+    _, store, _ = run(path, NOW_MS)
+    assert store.begin_ledger(NOW_MS) == NOW_MS - 50_000
 
 
 def test_a_ledger_that_cannot_be_written_is_said_and_ends_nothing(tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ STEPS: Final[tuple[Callable[[Store], object], ...]] = (
     lambda store: store.save_day(Day(1, 100.0, -3.1), 7),
     lambda store: store.reset(8),
     lambda store: store.latch(LATER),
+    lambda store: store.begin_ledger(1000),
     lambda store: store.keep_fills([filled(1), filled(2)]),
     lambda store: store.keep_fills([filled(2), filled(3)]),
     lambda store: store.save_nonce(900),
@@ -104,7 +105,7 @@ def make_old(path: Path) -> None:
     db = sqlite3.connect(path)
     db.executescript(
         "DROP TABLE cascade_memory; DROP TABLE day_account; DROP TABLE fills;"
-        "DROP TABLE nonce_mark;"
+        "DROP TABLE nonce_mark; DROP TABLE ledger_began;"
         "PRAGMA user_version = 1;"
     )
     db.close()
@@ -122,6 +123,7 @@ def state(path: Path) -> dict[str, Any]:
         latched, day = store.latched(), store.load_day()
         has_cascade = store.load_cascade() is not None
         ledger, nonce_ms = store.ledger(), store.nonce_ms()
+        began_ms = store.begin_ledger(9000)  # 9000 where no step had said it
     db = sqlite3.connect(path)
     rows = db.execute("SELECT action FROM latch_history ORDER BY rowid").fetchall()
     (verdict,) = db.execute("PRAGMA integrity_check").fetchone()
@@ -132,6 +134,7 @@ def state(path: Path) -> dict[str, Any]:
         "day": None if day is None else day.pnl_usd,
         "has_cascade": has_cascade,
         "nonce_ms": nonce_ms,
+        "began_ms": began_ms,
         "fills": 0 if ledger is None else ledger.fills,
         "history": [action for (action,) in rows],
         "integrity": verdict,

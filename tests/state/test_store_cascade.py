@@ -154,13 +154,13 @@ def test_an_upgrade_cut_off_half_way_leaves_the_old_file(tmp_path: Path) -> None
         assert store.latched() == LOSS
 
 
-@pytest.mark.parametrize("version", [0, 6, 99])
+@pytest.mark.parametrize("version", [0, 7, 99])
 def test_a_schema_this_program_does_not_know_is_refused(tmp_path: Path, version: int) -> None:
     """A newer program's file: reading half of it would be guessing."""
     path = tmp_path / "state.sqlite"
     Store(path).close()
     sql(path, f"PRAGMA user_version = {version};")
-    with pytest.raises(StateError, match=f"version {version}, this program reads 5"):
+    with pytest.raises(StateError, match=f"version {version}, this program reads 6"):
         Store(path)
 
 

@@ -41,6 +41,7 @@ def test_a_file_of_the_version_before_is_brought_up_to_date(tmp_path: Path) -> N
     db.execute("DROP TABLE day_account")
     db.execute("DROP TABLE fills")
     db.execute("DROP TABLE nonce_mark")
+    db.execute("DROP TABLE ledger_began")
     blob = b'{"trigger":"drawdown","value":3,"limit":3,"unit":"USD","text":"t","at_ns":7}'
     db.execute("INSERT INTO kill_latch VALUES (1, ?)", (blob,))
     db.execute("PRAGMA user_version = 2")

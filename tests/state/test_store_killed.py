@@ -36,13 +36,21 @@ AFTER: list[dict[str, Any]] = [
             "has_cascade": True,
             "history": ["tripped", "reset", "tripped"],
             "fills": fills,
+            "began_ms": began_ms,
             "nonce_ms": nonce_ms,
         }
-        for fills, nonce_ms in ((0, 0), (2, 0), (3, 0), (3, 900), (3, 901))
+        for began_ms, fills, nonce_ms in (
+            (9000, 0, 0),
+            (1000, 0, 0),
+            (1000, 2, 0),
+            (1000, 3, 0),
+            (1000, 3, 900),
+            (1000, 3, 901),
+        )
     ),
 ]
 """What is stored after each step of `STEPS`, and before the first."""
-WHOLE = [{"fills": 0, "nonce_ms": 0} | one for one in AFTER]
+WHOLE = [{"began_ms": 9000, "fills": 0, "nonce_ms": 0} | one for one in AFTER]
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +104,7 @@ def test_a_file_of_an_older_program_keeps_its_latch_however_its_upgrade_ends(
             "day": None,
             "has_cascade": False,
             "fills": 0,
+            "began_ms": 9000,
             "nonce_ms": 0,
             "history": ["tripped"],
             "integrity": "ok",

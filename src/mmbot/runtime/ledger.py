@@ -23,13 +23,14 @@ class Ledger:
     Stores fills off the loop.
 
     Args:
-        store: Where they go. Fills older than the first one in it are nobody's business: they were
+        store: Where they go. Fills older than the first run on it are nobody's business: they were
             made before this program traded here.
         pool: Writes, in the order in which it is asked.
         log: Hears of fills that came while no daemon ran, and of a store that cannot be written.
 
     Attributes:
-        last_ms: Venue's time of the last fill in it when this run began; None while it is empty.
+        last_ms: Venue's time up to which it was kept when this run began: its last fill, or the
+            begin of a first run that stored none; None on the first run.
     """
 
     def __init__(
@@ -40,9 +41,13 @@ class Ledger:
         self._instrument = instrument
         self._log = log
         self._began_ms = clock() // NS_PER_MS
+        self._since_ms = store.begin_ledger(self._began_ms)
         totals = store.ledger()
-        self._since_ms = self._began_ms if totals is None else totals.first_ms
-        self.last_ms = None if totals is None else totals.last_ms
+        self.last_ms: int | None = None
+        if totals is not None:
+            self.last_ms = totals.last_ms
+        elif self._since_ms < self._began_ms:
+            self.last_ms = self._since_ms
 
     def take(self, fills: Sequence[Fill]) -> None:
         """Store what is not stored yet; returns at once."""

@@ -24,6 +24,13 @@ CREATE TABLE fills (
 )
 """
 
+BEGAN_TABLE: Final = """
+CREATE TABLE ledger_began (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    began_ms INTEGER NOT NULL
+)
+"""
+
 
 class LedgerFill(msgspec.Struct, frozen=True):
     """

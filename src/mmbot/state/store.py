@@ -25,10 +25,10 @@ from mmbot.core.estimators.cascade import CascadeMemory
 from mmbot.core.intents import KillReason
 from mmbot.core.risk import Day
 from mmbot.errors import InvariantError, StateError
-from mmbot.state.ledger import FILLS_TABLE, LedgerFill, LedgerTotals
+from mmbot.state.ledger import BEGAN_TABLE, FILLS_TABLE, LedgerFill, LedgerTotals
 
 _APPLICATION_ID: Final = 0x6D6D6274  # "mmbt": SQLite's own place for a program to mark its files
-_SCHEMA_VERSION: Final = 5
+_SCHEMA_VERSION: Final = 6
 _CASCADE_TABLE: Final = """
 CREATE TABLE cascade_memory (
     only_row    INTEGER PRIMARY KEY CHECK (only_row = 1),
@@ -49,10 +49,20 @@ CREATE TABLE nonce_mark (
     nonce_ms INTEGER NOT NULL
 )
 """
-_UPGRADES: Final = {1: _CASCADE_TABLE, 2: _DAY_TABLE, 3: FILLS_TABLE, 4: _NONCE_TABLE}
+_UPGRADES: Final = {
+    1: _CASCADE_TABLE,
+    2: _DAY_TABLE,
+    3: FILLS_TABLE,
+    4: _NONCE_TABLE,
+    5: BEGAN_TABLE,
+}
 """The statement that turns a file of the version before into the next one."""
 
 _KEEP_FILL: Final = "INSERT OR IGNORE INTO fills VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_BEGIN_LEDGER: Final = """
+INSERT OR IGNORE INTO ledger_began
+SELECT 1, MIN(?, COALESCE((SELECT MIN(venue_ms) FROM fills), 9223372036854775807))
+"""
 _TOTALS: Final = """
 SELECT COUNT(*), MIN(venue_ms), MAX(venue_ms), SUM(px * sz), SUM(fee_usd) FROM fills
 """
@@ -73,6 +83,7 @@ CREATE TABLE latch_history (
 {_DAY_TABLE};
 {FILLS_TABLE};
 {_NONCE_TABLE};
+{BEGAN_TABLE};
 PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {_SCHEMA_VERSION};
 COMMIT;
@@ -312,6 +323,21 @@ class Store:
         except sqlite3.Error as error:
             raise StateError(_unusable(self.path, str(error))) from error
         return 0 if row is None else int(row[0])
+
+    def begin_ledger(self, now_ms: int) -> int:
+        """
+        Since when the ledger is kept: `now_ms` where that was never asked before.
+
+        A run that dies before its first fill is stored leaves the ledger empty. From this the next
+        one tells the fills of that run from those that are older than the program.
+
+        Raises:
+            StateError: The file cannot be written.
+        """
+        with self._transaction() as db:
+            db.execute(_BEGIN_LEDGER, (now_ms,))
+            (began_ms,) = db.execute("SELECT began_ms FROM ledger_began").fetchone()
+        return int(began_ms)
 
     def keep_fills(self, fills: Sequence[LedgerFill]) -> list[LedgerFill]:
         """
