@@ -32,6 +32,7 @@ from mmbot.core.quoter import Quote, Quoter
 
 _BY_FILE = (
     program.run,
+    program.explained,
     program.reset,
     program.edge,
     program.recorded,

@@ -156,6 +156,7 @@ def test_help_lists_exactly_the_commands_there_are() -> None:
         "lab",
         "reload",
         "replay",
+        "report",
         "reset",
         "run",
         "selftest",
