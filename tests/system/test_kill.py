@@ -80,6 +80,10 @@ def test_sigusr1_trips_the_switch(tmp_path: Path) -> None:
     assert code == 3
     assert resting == []
     assert bot.summary()["kill"]["trigger"] == "operator"
+    asked = start("status", str(bot.run_dir))
+    out, _ = asked.communicate(timeout=60)
+    assert asked.returncode == 1, "it is over"
+    assert "TRIPPED: operator: SIGUSR1" in out
 
 
 def test_the_embedded_exchange_keeps_its_latch_in_the_run_directory(tmp_path: Path) -> None:

@@ -221,6 +221,15 @@ class Room:
         assert process.returncode == code, f"{command}: {process.returncode}: {out[-600:]}{err}"
         assert out + err, f"{command[0]} said nothing: there is nothing to search"
 
+    def asks(self, *command: str, code: int = 0) -> str:
+        """What a command says of a run that is there, by its folder."""
+        process = start(*command, env=self.env)
+        out, err = process.communicate(timeout=90)
+        self.watched.keep(command[0], out, err)
+        assert process.returncode == code, f"{command}: {process.returncode}: {out[-600:]}{err}"
+        assert out, f"{command[0]} said nothing: there is nothing to search"
+        return out
+
     def crashes(self, after: int, error: str, folder: str) -> str:
         """A run with a bug that raises while it signs; what it said."""
         command = ["run", *self.options, f"--run-dir={self.here / folder}", "--for=60s"]
@@ -257,6 +266,10 @@ def test_no_key_is_in_what_a_run_and_its_end_leave_behind(tmp_path: Path) -> Non
                 bot.wait_event("quote.moved", 3)
                 signed = it.venue.read("requests")["requests"][-1]["body"]["signature"]
                 stir(it.venue, bot)
+                one = str(tmp_path / "one")
+                assert json.loads(it.asks("status", one, "--json"))["is_live"] is True
+                it.asks("why", one, "--json")
+                it.asks("reload", one)
                 it.does(3, "kill")
                 code, out, err = bot.end()
                 it.watched.keep("run", out, err)
@@ -267,15 +280,16 @@ def test_no_key_is_in_what_a_run_and_its_end_leave_behind(tmp_path: Path) -> Non
         it.does(3, "run", f"--run-dir={tmp_path / 'refused'}")
         it.does(0, "reset", "--show")
         it.does(0, "reset")
-        replay = start("replay", str(tmp_path / "one"), env=it.env)
-        it.watched.keep("replay", *replay.communicate(timeout=90))
-        assert replay.returncode == 0
+        for asked in ("replay", "tail", "report"):
+            it.asks(asked, one)
+        assert "no run" not in it.asks("status", one, code=1), "1 says that it is not live"
     # What is searched is there: the search has not looked at empty rooms.
     assert re.fullmatch(r"0x[0-9a-f]+", signed["r"])
     names = {path.name for path in tmp_path.rglob("*")}
     assert names >= {"log.jsonl", "kill.json", "summary.json", "config.toml", "journal-0001.mmj"}
+    assert names >= {"report.html", "report.json"}
     assert any(b"SQLite format 3" in path.read_bytes()[:16] for path in _files(tmp_path / "state"))
-    for command in (b"run", b"check", b"kill", b"watchdog", b"replay"):
+    for command in (b"run", b"check", b"kill", b"watchdog", b"replay", b"why", b"report"):
         assert any(b"\0" + command + b"\0" in line for line in it.watched.arguments), command
     assert it.watched.leaks() == []
 

@@ -193,7 +193,7 @@ def kept_lines(kept: Kept, now_ns: int) -> list[str]:
     else:
         lines += _last_words(kept)
     if kept.kill is not None:
-        lines.append(_row("kill", f"TRIPPED: {kept.kill.get('text') or kept.kill.get('trigger')}"))
+        lines.append(_row("kill", f"TRIPPED: {kept.kill['reason']['text']}"))
     if kept.trouble is not None:
         it = kept.trouble
         said = it.get("text") or it.get("error") or it.get("reason") or ""
