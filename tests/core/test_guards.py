@@ -260,6 +260,7 @@ def test_a_sweep_of_orders_that_are_just_being_moved_is_a_sweep() -> None:
         params(
             risk={"max_position_usd": 500.0, "capital_usd": 100.0},
             ladder={"rungs": 4, "spacing_bps": 0.5},
+            guards={"jump_sigmas": 100.0},
         ),
         equity_usd=100.0,
     )
@@ -280,3 +281,35 @@ def test_a_sweep_of_orders_that_are_just_being_moved_is_a_sweep() -> None:
 
     (seen,) = [note for note in it.notes if note.event == "cascade.seen"]
     assert (seen.facts["side"], seen.facts["trigger"]) == ("sell", "share")
+
+
+@pytest.mark.parametrize("lots", [1, 30, 120])
+def test_a_side_that_is_off_only_reduces_a_position_against_it(lots: int) -> None:
+    """A few lots held the other way lifted the rule, and its whole ladder turned them round."""
+    it = wide()
+    rest(it, 5)
+    sweep(it, Side.BUY)
+    rest(it, 5)
+    sell_all(it)
+    rest(it, 130)
+    sweep(it, Side.BUY)
+    rest(it, 3)
+    sell_all(it)
+    assert not it.side(Side.BUY)
+    asks = sorted((o for o in it.resting.values() if o.side is Side.SELL), key=lambda o: o.px_ticks)
+    it.fill(asks[0], min(lots, asks[0].sz_lots))
+    rest(it, 3)
+    held = -it.position_lots
+    assert held > 0
+    bids = it.side(Side.BUY)
+    assert bids, "what reduces is never kept back"
+    assert all(order.is_reduce_only for order in bids)
+    assert sum(order.sz_lots for order in bids) <= held
+
+
+def sell_all(it: Rig) -> None:
+    """Out of a long position, order by order."""
+    while it.position_lots > 0:
+        asks = [o for o in it.resting.values() if o.side is Side.SELL]
+        it.fill(asks[0], min(asks[0].sz_lots, it.position_lots))
+        rest(it, 1)

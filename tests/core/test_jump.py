@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -141,7 +142,7 @@ def test_nothing_is_measured_across_a_lost_link() -> None:
     assert guards.on_mid(2, 2, 1991.0, 1.0) is not None
 
 
-@pytest.mark.parametrize("held", [-40, 0, 40])
+@pytest.mark.parametrize("held", [-41, 0, 41])
 def test_the_gate_lets_nothing_out_that_adds_whoever_asks(held: int) -> None:
     """It trusts nobody before it: the reason is its own."""
     it = settled(held)
@@ -149,16 +150,24 @@ def test_the_gate_lets_nothing_out_that_adds_whoever_asks(held: int) -> None:
         it.cancel(order.cloid)
     orders = it.engine.orders
     places = tuple(
-        Place(orders.new_cloid(), side, round(PX * 1e4) - side * 500, 41) for side in Side
+        Place(orders.new_cloid(), side, round(PX * 1e4) - side * 500, 41, is_reduce_only=is_only)
+        for side, is_only in ((Side.BUY, False), (Side.SELL, False))
     )
     view = GateView(PX * 1e4, 1.0, it.bid_ticks, it.ask_ticks, held, 200, 200, 800.0, True)
     both, _ = gate(Diff((), (), places), orders, view, it.instrument, it.now_ns)
     assert both is not None
     assert len(both.places) == 2
-    shut = GateView(
-        PX * 1e4, 1.0, it.bid_ticks, it.ask_ticks, held, 200, 200, 800.0, True, is_jumping=True
+    rules = ("price jump", "price jump")
+    shut = msgspec.structs.replace(view, closed=rules)
+    closing = tuple(
+        Place(orders.new_cloid(), side, round(PX * 1e4) - side * 600, 41, is_reduce_only=True)
+        for side in Side
+        if side * held < 0
     )
-    batch, notes = gate(Diff((), (), places), orders, shut, it.instrument, it.now_ns)
-    out = () if batch is None else tuple(place.side for place in batch.places)
-    assert out == tuple(side for side in Side if side * held < 0)
-    assert {note.facts["reason"] for note in notes} == {"price jump"}
+    batch, notes = gate(Diff((), (), (*places, *closing)), orders, shut, it.instrument, it.now_ns)
+    assert (() if batch is None else batch.places) == closing, "what is told to reduce passes"
+    said = [(note.facts["side"], note.facts["reason"]) for note in notes]
+    assert said == [
+        (side.name.lower(), "price jump" if side * held >= 0 else "not reduce-only")
+        for side in (Side.BUY, Side.SELL)
+    ]

@@ -294,7 +294,7 @@ def test_the_gate_lets_nothing_out_that_adds_and_says_why(reason: Shut) -> None:
     )
     view = GateView(
         mid, 1.0, it.bid_ticks, it.ask_ticks, LONG_LOTS, 200, LONG_LOTS, 800.0, is_trading=True,
-        must_reduce=True, shut=reason.value,
+        closed=(reason.value, reason.value),
     )  # fmt: skip
     batch, notes = gate(Diff((), (), places), orders, view, it.instrument, it.now_ns)
     assert batch is not None

@@ -221,7 +221,7 @@ def test_turning_what_rests_into_reduce_only_is_never_held_back() -> None:
 def test_where_only_reducing_is_allowed_the_gate_lets_nothing_else_out() -> None:
     """The mode is checked again on the final order, whatever the ladder made of it."""
     orders = Orders(PREFIX)
-    view = msgspec.structs.replace(VIEW, position_lots=500, must_reduce=True)
+    view = msgspec.structs.replace(VIEW, position_lots=500, closed=("reducing", "reducing"))
     free = Place(orders.new_cloid(), Side.SELL, 262_600, 100)
     closing = Place(orders.new_cloid(), Side.SELL, 262_700, 100, is_reduce_only=True)
     batch, notes = gate(Diff(places=(free, closing)), orders, view, HYPE, T0_NS)

@@ -93,12 +93,12 @@ class GateView(msgspec.Struct, frozen=True, gc=False):
     q_max_lots: float
     is_trading: bool
     """Whether new orders may leave at all (link, snapshot, touch, mode, not stopping)."""
-    must_reduce: bool = False
-    """The mode lets out nothing that is not reduce-only."""
-    is_jumping: bool = False
-    """The price has just jumped: nothing leaves on a side that would add to the position."""
-    shut: str | None = None
-    """Why nothing leaves there for another reason: what the venue says of the market."""
+    closed: tuple[str | None, str | None] = (None, None)
+    """
+    Why nothing may be added on the bid side and on the ask side.
+
+    Nothing leaves there, or on the side of a position what is reduce-only.
+    """
 
 
 def gate(
@@ -233,15 +233,14 @@ class _Lane:
         self._side = side
         self._sign = sign
         self._orders = orders
-        self._must_reduce = view.must_reduce
         self._q_max_lots = view.q_max_lots
         self._budget_lots = view.budget_bid_lots if is_bid else view.budget_ask_lots
         self._held_lots = sign * view.position_lots
         """Position towards which this side adds: negative where it reduces."""
-        self._shut: str | None = None
+        rule = view.closed[not is_bid]
+        self._shut = rule if self._held_lots >= 0 else None
         """Why nothing leaves on this side."""
-        if self._held_lots >= 0:
-            self._shut = view.shut or ("price jump" if view.is_jumping else None)
+        self._must_reduce = rule is not None
         self._reduce_lots = max(0, -self._held_lots)
         self._touch_u = sign * (view.ask_px_ticks if is_bid else view.bid_px_ticks)
         """Other side's touch in u = side * price: an order at or beyond it would execute."""

@@ -546,8 +546,15 @@ class _Plan:
 
 
 def _fitting(slot: Slot, rung: Rung, room: int) -> int:
-    """Size for a slot that takes over a rung, inside the budget."""
-    return min(rung.sz_lots, room + slot.rest_lots)
+    """
+    Size for a slot that takes over a rung, inside the budget.
+
+    Where only reducing is left the budget falls to the position at once, and what rested beyond it
+    is on its way out: an order that becomes reduce-only and no larger need not wait for that, or
+    the side that brings the position down were empty meanwhile.
+    """
+    spare = max(0, room) if rung.is_reduce_only else room
+    return min(rung.sz_lots, spare + slot.rest_lots)
 
 
 def _is_valid(size: int, rung: Rung, view: SideView) -> bool:

@@ -18,7 +18,7 @@ from mmbot.core.quoter import MarketView, Quote, Quoter
 from mmbot.core.reconcile import Forecast, SideView
 from mmbot.core.risk import Batch, GateView, Limits, gate
 from mmbot.core.slots import may_cancel
-from mmbot.core.types import BUY, HALTED, NS_PER_S, REDUCING, RUNNING, SELL, Instrument, Side
+from mmbot.core.types import BUY, HALTED, NS_PER_S, RUNNING, SELL, Instrument, Side
 
 _SIDES = (BUY, SELL)
 _STALE = "stale book"
@@ -242,13 +242,15 @@ class Engine(Shown):
             if may_cancel(slot, now_ns)
         )
 
-    def _pulled(self, side: Side, x: float, quote: Quote, now_ns: int) -> str | None:
-        """A rule that keeps a side empty; the side that reduces the position never is."""
-        if side * x < 0:
-            return None
-        if self.risk.mode is REDUCING:
+    def _closed(self, side: Side, x: float, quote: Quote, now_ns: int) -> str | None:
+        """
+        A rule by which nothing may be added on a side.
+
+        It leaves the side empty, or with orders that reduce the position and cannot turn it round.
+        """
+        if self.risk.mode is not RUNNING:
             return "reducing"
-        if abs(x) >= 1.0:
+        if side * x >= 1.0:
             return "position limit"
         if self._shut is not None:
             return self._shut.value
@@ -272,15 +274,13 @@ class Engine(Shown):
         instrument, lots = self.instrument, self.position.lots
         live_px = self._digest.live_px(self.orders)
         self.signals.look(now_ns, book, live_px)
-        # At the cap the venue refuses what would turn the position round, and a stale oracle is no
-        # price to be turned at: what reduces then only reduces.
-        must_reduce = self.risk.mode is not RUNNING or self._shut is not None
         step = instrument.step_ticks(int(fair))
         quote, market = self._quote(limits, fair, step, x, now_ns)
         self._stance = market.stance
         sigma = market.vol_bps_rt_s
         spacing = ladder.settle_spacing(fair, sigma)
-        budgets = self._budgets(limits, fair, now_ns)
+        closed = (self._closed(BUY, x, quote, now_ns), self._closed(SELL, x, quote, now_ns))
+        budgets = self._budgets(limits, fair, closed, now_ns)
         hold = self._reconciler.hold(sigma, spacing / fair * 1e4)
         hold_ticks = hold.bps * fair * 1e-4
         # The best prices that cannot execute: one step inside the other side's touch as shown.
@@ -290,12 +290,12 @@ class Engine(Shown):
             posts = self._not_beyond_oracle(*posts)
         targets: list[SideTarget] = []
         views: list[SideView] = []
-        for side, budget, post, live, backoff in zip(
-            _SIDES, budgets, posts, live_px, self._backoff, strict=True
+        for side, budget, rule, post, live, backoff in zip(
+            _SIDES, budgets, closed, posts, live_px, self._backoff, strict=True
         ):
             reduce_lots = max(0, -side * lots)
-            is_only = must_reduce and reduce_lots > 0
-            pulled = self._pulled(side, x, quote, now_ns)
+            is_only = rule is not None and reduce_lots > 0
+            pulled = None if is_only else rule
             target = ladder.build(
                 quote,
                 SideInputs(side, budget, reduce_lots, post, live, pulled, is_only),
@@ -319,9 +319,7 @@ class Engine(Shown):
             *budgets,
             q_max,
             is_trading=True,
-            must_reduce=must_reduce,
-            is_jumping=self._guards is not None and self._guards.is_jumping(now_ns),
-            shut=None if self._shut is None else self._shut.value,
+            closed=closed,
         )
         self._tally.see(lots, quote, targets[0], targets[1])
         view = View(quote, targets[0], targets[1], budgets, hold, q_max, market, spacing)
@@ -335,15 +333,28 @@ class Engine(Shown):
         bid = min(bid_ticks, instrument.floor_ticks(oracle))
         return bid, max(ask_ticks, instrument.ceil_ticks(oracle))
 
-    def _budgets(self, limits: Limits, fair: float, now_ns: int) -> tuple[int, int]:
-        """What may rest on either side; small while the market is known by priors alone."""
+    def _budgets(
+        self, limits: Limits, fair: float, closed: tuple[str | None, str | None], now_ns: int
+    ) -> tuple[int, int]:
+        """
+        What may rest on either side: small while the market is known by priors alone.
+
+        On a side where nothing may be added, no more than the position: what reduces a small one
+        would else turn it round there.
+        """
         lots, mode = self.position.lots, self.risk.mode
         if self._warm_at_ns is None:
             self._warm_at_ns = now_ns + self._warm_ns
         if now_ns >= self._warm_at_ns:
-            return limits.budgets_lots(lots, fair, mode)
-        share, least = self._risk_params.warm_frac, self._ladder.least_lots(fair)
-        return limits.budgets_lots(lots, fair, mode, share=share, least_lots=least)
+            bid, ask = limits.budgets_lots(lots, fair, mode)
+        else:
+            share, least = self._risk_params.warm_frac, self._ladder.least_lots(fair)
+            bid, ask = limits.budgets_lots(lots, fair, mode, share=share, least_lots=least)
+        if closed[0] is not None:
+            bid = min(bid, max(0, -lots))
+        if closed[1] is not None:
+            ask = min(ask, max(0, lots))
+        return bid, ask
 
     def _quote(
         self, limits: Limits, fair: float, step: int, x: float, now_ns: int
