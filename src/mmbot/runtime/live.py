@@ -25,7 +25,7 @@ from mmbot.config import Config
 from mmbot.core.estimators.cascade import CascadeMemory
 from mmbot.core.intents import KillReason
 from mmbot.core.risk import Day
-from mmbot.core.types import NS_PER_S, Instrument
+from mmbot.core.types import NS_PER_MS, NS_PER_S, Instrument
 from mmbot.errors import (
     CheckError,
     ConfigError,
@@ -47,14 +47,14 @@ from mmbot.runtime.desk import Desk
 from mmbot.runtime.economics import EdgeVerdict, judge_edge, measure_own, refuse_without_edge
 from mmbot.runtime.ending import CLOID_MAGIC, Ending
 from mmbot.runtime.explaining import HTML, Explainer
-from mmbot.runtime.heart import Beat, Heart, beat_path
+from mmbot.runtime.heart import Beat, Heart, beat_path, quiet_at_ns
 from mmbot.runtime.ledger import Ledger
 from mmbot.runtime.leverage import set_leverage
 from mmbot.runtime.metered import Metered
 from mmbot.runtime.nonces import NonceKeeper, nonces_of
 from mmbot.runtime.notify import Notify
-from mmbot.runtime.patience import PatientRest, Requests
-from mmbot.runtime.preflight import Facts, account_of, failures, read_facts, read_instrument
+from mmbot.runtime.patience import PatientRest
+from mmbot.runtime.preflight import Facts, account_of, failures, read_facts, read_universe
 from mmbot.runtime.recording import close_journal
 from mmbot.runtime.rundir import (
     describe_run,
@@ -315,8 +315,23 @@ class _Run:
         reads = PatientRest(metered, venue.url, retry_s=config.start.retry_s, on_wait=self._on_wait)
         reads.orders_may_rest = lock.may_rest
         self._is_in_doubt = lock.may_rest and not config.is_embedded
-        instrument = await read_instrument(config, reads)
-        await self._clear(reads, metered, instrument, signer, user, nonces)
+        universe = await read_universe(config, reads)
+        may_come_ns = quiet_at_ns(state, config.gateway.expires_after_s, wall_clock_ns())
+        await self._clear(
+            Sweep(
+                metered,
+                universe.for_cancelling(config.instrument.wire_coin),
+                signer=signer,
+                user=user,
+                clock=wall_clock_ns,
+                log=self.log,
+                reads=reads,
+                is_leftover=True,
+                nonces=nonces,
+            ),
+            may_come_ns if lock.may_rest else 0,
+        )
+        instrument = universe.instrument(config.instrument.wire_coin)
         if lock.problem is not None:
             raise lock.problem
         if run_dir is None:
@@ -382,29 +397,11 @@ class _Run:
         self.writer.say(f"edge     {verdict.text}")
         return verdict
 
-    async def _clear(
-        self,
-        reads: PatientRest,
-        rest: Requests,
-        instrument: Instrument,
-        signer: Signer,
-        user: str,
-        nonces: Nonces,
-    ) -> None:
+    async def _clear(self, leftovers: Sweep, may_come_ns: int) -> None:
         if self.config.is_embedded:
             return  # its account is as new as the exchange
-        self._leftovers = Sweep(
-            rest,
-            instrument,
-            signer=signer,
-            user=user,
-            clock=wall_clock_ns,
-            log=self.log,
-            reads=reads,
-            is_leftover=True,
-            nonces=nonces,
-        )
-        await self._leftovers.run(patience_s=self.config.start.retry_s)
+        self._leftovers = leftovers
+        await leftovers.run(may_come_ns, patience_s=self.config.start.retry_s)
         self._is_in_doubt = False
 
     def _open_log(self, run_dir: Path) -> None:
@@ -458,7 +455,9 @@ class _Run:
         keeper.start()
         stack.callback(keeper.end)
 
-        ledger = Ledger(store, latches, facts.instrument, self.log, wall_clock_ns)
+        began_ns = facts.venue_ns(wall_clock_ns())
+        nonces.hear(began_ns // NS_PER_MS)
+        ledger = Ledger(store, latches, facts.instrument, self.log, began_ns)
 
         def latch(reason: KillReason) -> None:
             self._latches.append(latches.submit(store.latch, reason))

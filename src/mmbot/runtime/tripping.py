@@ -23,7 +23,7 @@ from mmbot.config import Config
 from mmbot.core.intents import KillReason
 from mmbot.core.orders import READ_LAG_NS
 from mmbot.core.types import NS_PER_S, Instrument
-from mmbot.errors import CheckError, StateError, VenueError
+from mmbot.errors import CheckError, MmbotError, StateError, VenueError
 from mmbot.hyperliquid import wire_rest
 from mmbot.hyperliquid.rest import Rest
 from mmbot.runtime.aio import steady_clock_ns, wall_clock_ns
@@ -32,7 +32,7 @@ from mmbot.runtime.flatten import Closed, closed_line
 from mmbot.runtime.heart import Beat, beat_path, read_beat, write_beat
 from mmbot.runtime.nonces import nonces_of
 from mmbot.runtime.patience import PatientRest, Reads
-from mmbot.runtime.preflight import read_instrument
+from mmbot.runtime.preflight import read_universe
 from mmbot.runtime.sweep import PATIENCE_MIN_S, Sweep
 from mmbot.runtime.telling import Log
 from mmbot.runtime.venues import Venue, lent_key, lock_path, market_lock, signer_of
@@ -85,6 +85,7 @@ async def trip(
     Raises:
         VenueError: The venue did not confirm that nothing rests; the message says whether the
             switch is latched.
+        CheckError: With `is_flatten`: nothing rests, and what closing would cost is not known.
     """
     text = f"operator: mmbot kill, process {os.getpid()}"
     unlatched: str | None = None
@@ -115,9 +116,9 @@ async def trip(
             cleared, closed = await _clear(
                 config, state, user, venue, beat, lock, log, is_flatten=is_flatten
             )
-        except VenueError as error:
+        except MmbotError as error:
             what = "is latched" if unlatched is None else f"is NOT latched ({unlatched})"
-            raise VenueError(f"the kill switch {what}, but: {error}") from None
+            raise type(error)(f"the kill switch {what}, but: {error}") from None
         for line in cleared:
             tell(line)
     finally:
@@ -205,7 +206,8 @@ async def _clear(
     nonces = nonces_of(state)
     async with Rest(venue.url) as rest:
         reads = PatientRest(rest, venue.url, retry_s=retry_s, on_wait=None)
-        instrument = await read_instrument(config, reads)
+        universe = await read_universe(config, reads)
+        instrument = universe.for_cancelling(config.instrument.wire_coin)
         sweep = Sweep(
             rest,
             instrument,
@@ -229,6 +231,7 @@ async def _clear(
         return [*lines, f"position  {held}"], None
     # A daemon that hangs may come round: it finds the latch first, and what only reduces cannot
     # turn the position over.
+    instrument = universe.instrument(instrument.coin)
     async with Rest(venue.url) as rest:
         closed = await close_position(
             config, rest, instrument, signer=signer, user=user, log=log, say=None, nonces=nonces
