@@ -238,7 +238,7 @@ async def test_a_row_that_says_nothing_stops_no_cancel_and_is_not_called_nothing
     venue = Venue(o1=OURS)
     venue.strange = [{"c": "HYPE"}]
 
-    with pytest.raises(VenueError, match="not confirmed.*unreadable answer to openOrders"):
+    with pytest.raises(VenueError, match=r"not confirmed.*unreadable answer to openOrders"):
         await venue.sweep().run(venue.now_ns, patience_s=5.0)
 
     assert venue.orders == {}
