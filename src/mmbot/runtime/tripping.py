@@ -37,7 +37,7 @@ from mmbot.runtime.sweep import PATIENCE_MIN_S, Sweep
 from mmbot.runtime.telling import Log
 from mmbot.runtime.venues import Venue, lent_key, lock_path, market_lock, signer_of
 from mmbot.runtime.watchdog import Pulse
-from mmbot.state.lock import RunLock, is_holder
+from mmbot.state.lock import RunLock, holder
 from mmbot.state.store import Store
 
 _LOOK_S: Final = 0.1
@@ -107,9 +107,7 @@ async def trip(
     closed: Closed | None = None
     try:
         if lock is None:
-            pid = beat.pid if beat is not None else 0
-            how = f"end it with kill -9 {pid}" if is_told else f"stop it with kill -USR1 {pid}"
-            tell(f"daemon    does not answer (process {pid}): {how}")
+            tell(f"daemon    {_mute(holder(lock_path(state)), beat, is_told=is_told)}")
         elif beat is not None:
             tell(f"daemon    process {beat.pid} has ended" if was_held else "daemon    none runs")
         try:
@@ -127,9 +125,22 @@ async def trip(
     return Tripped(unlatched, is_flat=not is_flatten or closed is None or closed.is_flat)
 
 
+def _mute(pid: int, beat: Beat | None, *, is_told: bool) -> str:
+    """What to do about a process that trades the market, or is about to, and does not answer."""
+    if not pid:
+        return "does not answer, and its process cannot be told from here: end it where it runs"
+    if beat is not None and beat.pid == pid:
+        how = f"end it with kill -9 {pid}" if is_told else f"stop it with kill -USR1 {pid}"
+        return f"does not answer (process {pid}): {how}"
+    what = f"process {pid} is starting (or is mmbot flatten), so nothing of it rests: "
+    if is_told:
+        return f"{what}a start finds the latch before its first order and ends; kill {pid} ends it"
+    return f"{what}end it with kill {pid}"
+
+
 def _signal(state: Path, beat: Beat | None) -> bool:
     """Tell a running daemon by SIGUSR1; False where no process is known to be one."""
-    if beat is None or not is_holder(lock_path(state), beat.pid):
+    if beat is None or holder(lock_path(state)) != beat.pid:
         return False
     try:
         os.kill(beat.pid, signal.SIGUSR1)
