@@ -20,7 +20,7 @@ def test_nonces_rise_strictly_under_any_clock(floor: int, clocks: list[int]) -> 
     given_out = [nonces.next(now) for now in clocks]
 
     assert all(a < b for a, b in zip([floor, *given_out], given_out, strict=False))
-    assert nonces.last_ms == given_out[-1]
+    assert nonces.given_ms == given_out[-1]
 
 
 def test_nonce_is_the_clock_when_the_clock_is_ahead() -> None:

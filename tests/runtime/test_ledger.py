@@ -13,6 +13,7 @@ import pytest
 from mmbot.core.events import Fill
 from mmbot.core.types import NS_PER_MS, Instrument, Side
 from mmbot.logs import LogWriter, make_logger
+from mmbot.runtime.ending import CLOID_MAGIC
 from mmbot.runtime.ledger import Ledger
 from mmbot.runtime.piped import Records
 from mmbot.state.store import Store
@@ -49,7 +50,7 @@ def run(path: Path, now_ms: int) -> tuple[Ledger, Store, Records]:
     store = Store(path)
     clock = lambda: now_ms * NS_PER_MS  # noqa: E731
     log = make_logger(cast("LogWriter", records), clock, "info")
-    return Ledger(store, AtOnce(), HYPE, log, clock), store, records
+    return Ledger(store, AtOnce(), HYPE, log, now_ms * NS_PER_MS), store, records
 
 
 def test_a_fill_that_is_told_again_and_again_is_in_the_ledger_once(tmp_path: Path) -> None:
@@ -124,3 +125,56 @@ def test_a_ledger_that_cannot_be_written_is_said_and_ends_nothing(tmp_path: Path
 
     (said,) = records.named("ledger.not_stored")
     assert "s.sqlite" in said["error"]
+
+
+def test_what_was_held_after_the_last_fill_of_a_block_does_not_hang_on_its_number(
+    tmp_path: Path,
+) -> None:
+    """Trade ids are no count, and a reading may bring the first fills of a block after the last."""
+    ledger, store, _ = run(tmp_path / "s.sqlite", NOW_MS)
+    first, second, third = (
+        fill(90, 5, lots=10, start=40),
+        fill(7, 5, lots=20, start=50),
+        fill(50, 5, Side.SELL, lots=45, start=70),
+    )
+    ledger.take([third])
+    ledger.take([fill(1, 1, lots=40), first, second])
+    totals = store.ledger()
+
+    assert totals is not None
+    assert totals.position_sz == pytest.approx(0.25)
+
+
+def test_a_block_that_ends_where_it_began_is_told_by_its_newest_row(tmp_path: Path) -> None:
+    """Nothing else says which of its positions was the last."""
+    ledger, store, _ = run(tmp_path / "s.sqlite", NOW_MS)
+    ledger.take([fill(90, 5, lots=10, start=40), fill(7, 5, Side.SELL, lots=10, start=50)])
+    totals = store.ledger()
+
+    assert totals is not None
+    assert totals.position_sz == pytest.approx(0.40)
+
+
+def test_a_fill_of_ours_that_is_too_old_for_the_ledger_is_told_once(tmp_path: Path) -> None:
+    """What is not stored must not vanish without a word; a stranger's is nobody's business."""
+    ledger, store, records = run(tmp_path / "s.sqlite", NOW_MS)
+    ours = msgspec.structs.replace(fill(1, -4_000), cloid=CLOID_MAGIC << 112 | 5)
+    ledger.take([ours, fill(2, -4_000)])
+    ledger.take([ours])
+
+    assert store.ledger() is None
+    (said,) = records.named("ledger.dropped")
+    assert said["fills"] == 1
+
+
+def test_a_begin_that_is_still_to_come_is_moved_to_now(tmp_path: Path) -> None:
+    """A first run on a clock that was ahead wrote it, and every fill before it would be lost."""
+    path = tmp_path / "s.sqlite"
+    _, store, _ = run(path, NOW_MS + 60_000)
+    store.close()
+    ledger, store, _ = run(path, NOW_MS)
+    ledger.take([fill(1, 4)])
+    totals = store.ledger()
+
+    assert totals is not None
+    assert totals.fills == 1

@@ -426,3 +426,24 @@ def test_an_order_of_an_earlier_run_that_fills_on_its_way_out_is_booked_once() -
     run.stop()
     assert len(run.fills()) >= 1
     assert_consistent(run)
+
+
+def test_an_order_of_an_earlier_run_that_comes_to_rest_late_is_cancelled_and_no_stranger() -> None:
+    """It was on its way when that run was killed, and no reading of this one could show it."""
+    run = running()
+    bid, _ = run.touch()
+    beside(run, Side.BUY, 30, bid, tif=Tif.ALO, cloid=OURS_BEFORE)
+    (late,) = [row for row in run.resting() if row["cloid"] == OURS_BEFORE]
+    run.exchange.settle()
+    run.driver.settle()
+    hit(run, float(late["limitPx"]))
+    run.run(5)
+
+    assert late["oid"] in {row["oid"] for row in run.fills()}
+    assert run.latched == [], "what it bought is ours"
+    assert OURS_BEFORE not in {row["cloid"] for row in run.resting()}
+    cancels = [row for action in run.actions() for row in action.get("cancels", ())]
+    assert OURS_BEFORE in {row.get("cloid") for row in cancels}
+    assert [note["oid"] for note in run.log.named("order.adopted")] == [late["oid"]]
+    run.stop()
+    assert_consistent(run)

@@ -8,8 +8,9 @@ from typing import Any, cast
 import pytest
 
 from mmbot.core.orders import READ_LAG_NS
-from mmbot.core.types import NS_PER_S, Instrument
+from mmbot.core.types import NS_PER_MS, NS_PER_S, Instrument
 from mmbot.errors import LinkError, VenueError
+from mmbot.hyperliquid.nonce import Nonces
 from mmbot.hyperliquid.ports import HttpReply
 from mmbot.hyperliquid.signing import Signer
 from mmbot.logs import LogWriter, make_logger
@@ -26,6 +27,7 @@ FOREIGN = f"0x{7:032x}"
 WEIGHT_OPEN_ORDERS = 20
 WEIGHT_PER_MIN = 1200
 NEVER_NS = 10**19
+DAY_NS = 86_400 * NS_PER_S
 
 
 class Venue:
@@ -44,6 +46,10 @@ class Venue:
         """Why every order is refused, in an answer that is ok as a whole."""
         self.looks_ns: list[int] = []
         self.actions_ns: list[int] = []
+        self.clocks_ns: list[int] = []
+        """When the venue was asked for its time."""
+        self.strange: list[dict[str, Any]] = []
+        """Rows of open orders that nobody can read."""
         self.log = Records()
 
     async def request(
@@ -54,15 +60,22 @@ class Venue:
         if self.refuse:
             return HttpReply(self.refuse.pop(0), b"null", "no answer")
         value = json.loads(body or b"")
+        if path == "/info" and value["type"] == "exchangeStatus":
+            self.clocks_ns.append(self.now_ns)
+            return HttpReply(200, json.dumps({"time": self.now_ns // NS_PER_MS}).encode())
         if path == "/info":
             self.looks_ns.append(self.now_ns)
             if self.trails_until_ns is not None and self.now_ns >= self.trails_until_ns:
                 self.orders.clear()
             rows = [self._row(oid, cloid) for oid, cloid in self.orders.items()]
+            rows += self.strange
             return HttpReply(200, json.dumps(rows).encode())
         action = value["action"]
         self.actions.append(action)
         self.actions_ns.append(self.now_ns)
+        if value["nonce"] >= (self.now_ns + DAY_NS) // NS_PER_MS:
+            text = json.dumps({"status": "err", "response": "Invalid nonce: too high"})
+            return HttpReply(200, text.encode())
         if self.refuse_actions:
             return HttpReply(self.refuse_actions.pop(0), b"null", "no answer")
         if self.says is not None:
@@ -97,15 +110,18 @@ class Venue:
             "cloid": cloid,
         }
 
-    def sweep(self, reads: Reads | None = None) -> Sweep:
+    def sweep(
+        self, reads: Reads | None = None, *, nonces: Nonces | None = None, ahead_ns: int = 0
+    ) -> Sweep:
         """One over this venue; that of a start with reads of its own."""
         return Sweep(
             self,
             HYPE,
             signer=Signer(b"\x07" * 32, is_mainnet=False),
             user="0x" + "ab" * 20,
-            clock=lambda: self.now_ns,
+            clock=lambda: self.now_ns + ahead_ns,
             log=make_logger(cast("LogWriter", self.log), lambda: self.now_ns),
+            nonces=nonces,
             reads=reads,
             is_leftover=reads is not None,
             sleep=self.sleep,
@@ -197,6 +213,47 @@ async def test_a_sweep_that_is_called_off_sends_nothing_more() -> None:
     assert (venue.actions, venue.looks_ns) == ([], [])
 
 
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"coin": "BTC", "side": "X", "limitPx": {}, "oid": 7},
+        {"coin": "@107", "limitPx": "NaN", "sz": None, "oid": "?", "cloid": 3},
+        {"coin": "HYPE", "side": "both", "limitPx": "-", "oid": 8, "cloid": "0xnone"},
+    ],
+)
+async def test_a_row_that_cannot_be_read_keeps_no_order_of_ours_from_being_cancelled(
+    strange: dict[str, Any],
+) -> None:
+    """Somebody else's order, of another market or another kind, must not shield what we left."""
+    venue = Venue(o1=OURS)
+    venue.strange = [strange]
+
+    assert await venue.sweep().run(venue.now_ns, patience_s=5.0) == 1
+
+    assert venue.orders == {}
+
+
+async def test_a_row_that_says_nothing_stops_no_cancel_and_is_not_called_nothing_resting() -> None:
+    """It may be an order of ours: the others go, and a person is told to look."""
+    venue = Venue(o1=OURS)
+    venue.strange = [{"c": "HYPE"}]
+
+    with pytest.raises(VenueError, match=r"not confirmed.*unreadable answer to openOrders"):
+        await venue.sweep().run(venue.now_ns, patience_s=5.0)
+
+    assert venue.orders == {}
+
+
+async def test_a_nonce_of_a_clock_gone_wrong_keeps_no_order_from_being_cancelled() -> None:
+    """The venue takes none more than a day ahead of its own clock, however often it is asked."""
+    venue = Venue(o1=OURS)
+    kept = Nonces((venue.now_ns + 2 * DAY_NS) // NS_PER_MS)
+    for sweep in (venue.sweep(nonces=kept), venue.sweep(ahead_ns=2 * DAY_NS)):
+        venue.orders = {1: OURS}
+        assert await sweep.run(0, patience_s=5.0) == 1
+    assert venue.orders == {}
+
+
 # -- repeating ------------------------------------------------------------------------------------
 
 
@@ -270,7 +327,8 @@ async def test_looking_for_what_is_left_stays_within_the_weight_of_a_minute() ->
         end_ns = start_ns + 60 * NS_PER_S
         looks = sum(start_ns <= at < end_ns for at in venue.looks_ns)
         cancels = sum(start_ns <= at < end_ns for at in venue.actions_ns)
-        assert looks * WEIGHT_OPEN_ORDERS + cancels <= WEIGHT_PER_MIN * 0.95
+        clocks = sum(start_ns <= at < end_ns for at in venue.clocks_ns)
+        assert looks * WEIGHT_OPEN_ORDERS + 2 * clocks + cancels <= WEIGHT_PER_MIN * 0.95
     assert venue.actions_ns[-1] - venue.actions_ns[0] > 100 * NS_PER_S
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from math import inf, isfinite, nan
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from mmbot.core.intents import KillReason
@@ -181,3 +183,54 @@ def test_a_file_replaced_by_rubbish_is_an_error_each_time_and_no_crash(tmp_path:
         path.unlink()
         store.latch(LOSS)
         assert store.peek() == LOSS
+
+
+@pytest.mark.parametrize("value", [inf, -inf, nan])
+def test_a_figure_without_bound_can_be_latched_read_and_reset(tmp_path: Path, value: float) -> None:
+    """A share of an equity of exactly nothing: it has tripped, and a person must see why."""
+    path = tmp_path / "state.sqlite"
+    with Store(path) as store:
+        store.latch(msgspec.structs.replace(LOSS, value=value))
+
+    with Store(path) as store:
+        latched = store.latched()
+        assert latched is not None
+        assert isfinite(latched.value)
+        assert (latched.value > 0) == (value != -inf)
+        assert store.reset(10) == latched
+        assert store.latched() is None
+
+
+def test_a_latch_that_an_older_program_wrote_with_null_can_be_reset(tmp_path: Path) -> None:
+    """It is on disk already, and nothing but removing the file would help."""
+    path = tmp_path / "state.sqlite"
+    with Store(path) as store:
+        blob = msgspec.json.encode(msgspec.structs.asdict(LOSS) | {"value": None})
+        store._db.execute("INSERT INTO kill_latch VALUES (1, ?)", (blob,))
+        reason = store.reset(10)
+        assert reason is not None
+        assert (reason.trigger, reason.value > 1e100) == ("session_loss", True)
+        assert store.latched() is None
+
+
+def test_what_breaks_inside_a_write_leaves_no_transaction_open(tmp_path: Path) -> None:
+    """The next write may be the latch."""
+    path = tmp_path / "state.sqlite"
+    with Store(path) as store:
+        with pytest.raises(OverflowError):
+            store.save_nonce(1 << 70)
+        store.latch(LOSS)
+
+        with Store(path) as other:
+            assert other.latched() == LOSS
+
+
+def test_a_nonce_of_a_clock_gone_wrong_does_not_stay_the_highest(tmp_path: Path) -> None:
+    """It would hide for days what is really given out."""
+    now_ms, day_ms = 1_786_000_000_000, 86_400_000
+    with Store(tmp_path / "state.sqlite") as store:
+        store.save_nonce(now_ms + 3 * day_ms)
+        store.save_nonce(now_ms)
+        assert store.nonce_ms() == now_ms
+        store.save_nonce(now_ms - day_ms // 2)
+        assert store.nonce_ms() == now_ms

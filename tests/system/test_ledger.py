@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from system.harness import PATIENCE_S, Daemon, daemon, exchange, start
+from system.harness import PATIENCE_S, STILL, Daemon, daemon, exchange, start
 from system.killing import CONFIG, EAGER, LOAD, sets_of
 
 
@@ -46,3 +46,28 @@ def test_two_runs_leave_a_ledger_of_the_venues_fills_and_nonces_that_rise(tmp_pa
     assert first < second == made
     assert later_ms > mark_ms + 10_000
     assert f"{len(made)} fills for" in said
+
+
+AHEAD = """
+import time
+real = time.time_ns
+time.time_ns = lambda: real() + 1_500_000_000
+from mmbot.__main__ import main
+main()
+"""
+"""The program on a machine whose clock is a second and a half ahead."""
+
+
+def test_a_ledger_begins_by_the_venues_clock_and_not_by_ours(tmp_path: Path) -> None:
+    """It is held against the times of fills: the first ones would never be stored."""
+    with exchange(sets=STILL) as venue:
+        sets = sets_of(venue, tmp_path)
+        with daemon(tmp_path / "run", config=CONFIG, sets=sets, program=("-c", AHEAD)) as bot:
+            bot.wait_event("leverage.set")
+            bot.stop()
+        first_ms = min(row["time"] for row in venue.read("requests")["requests"])
+    (path,) = (tmp_path / "state").glob("*.sqlite")
+    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    (began_ms,) = db.execute("SELECT began_ms FROM ledger_began").fetchone()
+    db.close()
+    assert began_ms <= first_ms

@@ -13,18 +13,19 @@ import typer
 from mmbot.cli.keys import find_key
 from mmbot.cli.options import AsJson, ConfigFile, Overrides, echo
 from mmbot.config import Config, load
-from mmbot.core.types import Instrument
 from mmbot.errors import ConfigError, Exit, VenueError
 from mmbot.hyperliquid.nonce import Nonces
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
+from mmbot.hyperliquid.universe import Universe
 from mmbot.logs import LogWriter, make_logger, stderr_line
 from mmbot.runtime.aio import wall_clock_ns
 from mmbot.runtime.closing import close_position
 from mmbot.runtime.flatten import Closed, closed_line
+from mmbot.runtime.heart import quiet_at_ns
 from mmbot.runtime.nonces import nonces_of
 from mmbot.runtime.patience import PatientRest
-from mmbot.runtime.preflight import account_of, read_instrument
+from mmbot.runtime.preflight import account_of, read_universe
 from mmbot.runtime.screen import Screen
 from mmbot.runtime.sweep import Sweep
 from mmbot.runtime.venues import market_lock, open_venue, signer_of, state_path
@@ -92,12 +93,22 @@ async def _flatten(config: Config, *, as_json: bool) -> _Told:
                 raise lock.problem
             reads = PatientRest(rest, venue.url, retry_s=config.start.retry_s, on_wait=on_wait)
             reads.orders_may_rest = True
-            instrument = await read_instrument(config, reads)
+            universe = await read_universe(config, reads)
+            quiet_ns = quiet_at_ns(state, config.gateway.expires_after_s, wall_clock_ns())
             writer = LogWriter(None, None, Screen(is_colour=False).render)
             try:
                 nonces = nonces_of(state)
                 told = await _close(
-                    config, rest, reads, instrument, signer, user, writer, nonces, is_quiet=as_json
+                    config,
+                    rest,
+                    reads,
+                    universe,
+                    signer,
+                    user,
+                    writer,
+                    nonces,
+                    quiet_at_ns=quiet_ns if lock.may_rest else 0,
+                    is_quiet=as_json,
                 )
             finally:
                 writer.close()
@@ -109,19 +120,21 @@ async def _close(
     config: Config,
     rest: Rest,
     reads: PatientRest,
-    instrument: Instrument,
+    universe: Universe,
     signer: Signer,
     user: str,
     writer: LogWriter,
     nonces: Nonces,
     *,
+    quiet_at_ns: int,
     is_quiet: bool,
 ) -> _Told:
-    """Cancel what rests, then close what is held."""
+    """Cancel what rests and what may arrive until `quiet_at_ns`, then close what is held."""
+    coin = config.instrument.wire_coin
     log = make_logger(writer, wall_clock_ns, config.log.level)
     sweep = Sweep(
         rest,
-        instrument,
+        universe.for_cancelling(coin),
         signer=signer,
         user=user,
         clock=wall_clock_ns,
@@ -130,9 +143,10 @@ async def _close(
         is_leftover=True,
         nonces=nonces,
     )
-    cancelled = await sweep.run(patience_s=config.start.retry_s) or 0
+    cancelled = await sweep.run(quiet_at_ns, patience_s=config.start.retry_s) or 0
     if not is_quiet:
-        echo(f"orders   {cancelled} of ours cancelled in {instrument.coin}")
+        echo(f"orders   {cancelled} of ours cancelled in {coin}")
+    instrument = universe.instrument(coin)
     closed = await close_position(
         config,
         rest,
@@ -143,4 +157,4 @@ async def _close(
         say=None if is_quiet else lambda text: echo(f"flatten  {text}"),
         nonces=nonces,
     )
-    return _Told(instrument.coin, user, cancelled, closed)
+    return _Told(coin, user, cancelled, closed)

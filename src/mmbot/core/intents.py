@@ -6,6 +6,9 @@ A `Batch` can be made only by `risk.gate`; `hyperliquid.gateway.send` takes noth
 
 from __future__ import annotations
 
+from math import isfinite
+from typing import Final
+
 import msgspec
 
 from mmbot.core.types import Mode, Side, Tif
@@ -73,8 +76,16 @@ class Query(msgspec.Struct, frozen=True, gc=False, tag="query"):
     cloid: int
 
 
+_MOST: Final = 1e300
+"""Stands for what has no bound: JSON has no infinity, and a latch that holds one cannot be read."""
+
+
 class KillReason(msgspec.Struct, frozen=True):
-    """Which trigger fired, on which figure, against which limit, in which unit."""
+    """
+    Which trigger fired, on which figure, against which limit, in which unit.
+
+    Both numbers are finite, whatever they were made of: a share of nothing is `1e300`.
+    """
 
     trigger: str
     value: float
@@ -84,6 +95,13 @@ class KillReason(msgspec.Struct, frozen=True):
     at_ns: int
     is_flatten: bool = False
     """The operator wants the position closed as well."""
+
+    def __post_init__(self) -> None:
+        """Bound what is not finite; of what is no number the larger bound stays."""
+        for name in ("value", "limit"):
+            told = getattr(self, name)
+            if not isfinite(told):
+                msgspec.structs.force_setattr(self, name, max(-_MOST, min(_MOST, told)))
 
 
 class Status(msgspec.Struct, frozen=True):

@@ -11,10 +11,13 @@ Source: Hyperliquid docs, "Asset IDs", "Fees" and "HIP-3 deployer actions".
 from __future__ import annotations
 
 from difflib import get_close_matches
+from math import isnan, nan
 from typing import Final
 
+import msgspec
+
 from mmbot.core.types import Fees, Instrument
-from mmbot.errors import CheckError, ConfigError, VenueProtocolError
+from mmbot.errors import CheckError, ConfigError, InvariantError, VenueProtocolError
 from mmbot.hyperliquid import wire_rest
 from mmbot.hyperliquid.wire_rest import MetaAsset
 
@@ -94,28 +97,54 @@ class Universe:
             ConfigError: The dex does not list it (near names are offered), or has delisted it.
             CheckError: Its fees cannot be computed, because the venue does not say how.
         """
-        entry = self._assets.get(coin)
-        where = f"dex {self.dex!r}" if self.dex else "the main dex"
-        if entry is None:
-            raise ConfigError(f"instrument.coin: {where} has no perp {coin!r}; {self._hint(coin)}")
-        index, asset = entry
+        index, asset = self._entry(coin)
         if asset.is_delisted:
             msg = (
-                f"instrument.coin: {coin} is delisted on {where}, nothing can be traded there; "
-                f"name one of its {len(self.coins)} live perps"
+                f"instrument.coin: {coin} is delisted on {self._where}, nothing can be traded "
+                f"there; name one of its {len(self.coins)} live perps"
             )
             raise ConfigError(msg)
         growth_mode = _growth_mode(asset)
+        return msgspec.structs.replace(
+            self._numbers(index, asset),
+            fee_multiplier=_fee_multiplier(asset, self.dex, growth_mode=growth_mode),
+            growth_mode=growth_mode,
+        )
+
+    def for_cancelling(self, coin: str) -> Instrument:
+        """
+        The numbers of a perp, whatever it costs and whether it still trades.
+
+        What rests has to go also where nothing may be traded any more. It has no fees: `fees`
+        refuses it.
+
+        Raises:
+            ConfigError: The dex does not list it (near names are offered).
+        """
+        return self._numbers(*self._entry(coin))
+
+    @property
+    def _where(self) -> str:
+        return f"dex {self.dex!r}" if self.dex else "the main dex"
+
+    def _entry(self, coin: str) -> tuple[int, MetaAsset]:
+        entry = self._assets.get(coin)
+        if entry is None:
+            raise ConfigError(
+                f"instrument.coin: {self._where} has no perp {coin!r}; {self._hint(coin)}"
+            )
+        return entry
+
+    def _numbers(self, index: int, asset: MetaAsset) -> Instrument:
         return Instrument(
-            coin=coin,
+            coin=asset.name,
             dex=self.dex,
             asset_id=self._base_id + index,
             sz_decimals=asset.sz_decimals,
             max_leverage=asset.max_leverage,
             only_isolated=asset.only_isolated or asset.margin_mode in {"strictIsolated", "noCross"},
             collateral=self.collateral,
-            fee_multiplier=_fee_multiplier(asset, self.dex, growth_mode=growth_mode),
-            growth_mode=growth_mode,
+            fee_multiplier=nan,
         )
 
     def _hint(self, coin: str) -> str:
@@ -140,9 +169,13 @@ def fees(instrument: Instrument, user_fees: bytes) -> Fees:
 
     Raises:
         VenueProtocolError: The answer cannot be read.
+        InvariantError: The instrument serves only to cancel.
 
     Source: Hyperliquid docs, "Fees"; agrees with public fills of four builder dexes.
     """
+    if isnan(instrument.fee_multiplier):
+        msg = f"the fees of {instrument.coin} were not read: this instrument is for cancelling"
+        raise InvariantError(msg)
     rates = wire_rest.user_fees(user_fees)
     on_cost = instrument.fee_multiplier * (1 - rates.referral_discount)
     on_rebate = _GROWTH if instrument.growth_mode else 1.0

@@ -27,6 +27,7 @@ from mmbot.hyperliquid.wire_types import (
     WireFill,
     WireOrder,
     WireOrderUpdate,
+    cloid_number,
 )
 
 _T = TypeVar("_T")
@@ -42,7 +43,24 @@ def _read(body: bytes, decoder: msgspec.json.Decoder[_T], call: str) -> _T:
 
 # -- orders and fills -------------------------------------------------------------------------
 
-_ORDERS: Final = msgspec.json.Decoder(list[WireOrder], strict=False)
+
+class _Named(msgspec.Struct):
+    """As much of a row as says whose it is."""
+
+    coin: str
+
+
+class _Cancelable(msgspec.Struct):
+    """As much of an order as it takes to cancel it."""
+
+    oid: Count
+    cloid: str | None = None
+
+
+_ROWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_NAMED: Final = msgspec.json.Decoder(_Named)
+_CANCELABLE: Final = msgspec.json.Decoder(_Cancelable, strict=False)
+_ORDER: Final = msgspec.json.Decoder(WireOrder, strict=False)
 _FILLS: Final = msgspec.json.Decoder(list[WireFill], strict=False)
 
 
@@ -51,16 +69,50 @@ def open_orders(body: bytes, instrument: Instrument, recv_ns: int) -> tuple[Orde
     Orders that rest on `instrument`, from `openOrders` or `frontendOpenOrders`.
 
     Orders of anybody who trades on the account are among them, triggers that wait included.
-    `venue_ms` is when the order was placed.
+    `venue_ms` is when the order was placed. Rows of other coins are not read.
     """
     grid = Grid(instrument)
-    return tuple(
-        [
-            grid.order(order, "open", order.timestamp, recv_ns)
-            for order in _read(body, _ORDERS, "openOrders")
-            if order.coin == instrument.coin
-        ]
-    )
+    orders = [_read(row, _ORDER, "openOrders") for row in _rows_of(body, instrument.coin)]
+    return tuple([grid.order(order, "open", order.timestamp, recv_ns) for order in orders])
+
+
+class Resting(msgspec.Struct, frozen=True):
+    """An order that rests, by the names it can be cancelled with."""
+
+    oid: int
+    cloid: int | None
+
+
+def resting(body: bytes, coin: str) -> tuple[list[Resting], VenueProtocolError | None]:
+    """
+    What rests of a coin, from `openOrders`, and why a row that may be one of it cannot be read.
+
+    Whatever else the venue writes of an order, or of one of another coin, keeps no order from being
+    cancelled. What is no proper cloid was not made by this program.
+
+    Raises:
+        VenueProtocolError: The answer is no list.
+    """
+    found: list[Resting] = []
+    problem: VenueProtocolError | None = None
+    for row in _read(body, _ROWS, "openOrders"):
+        try:
+            if _read(bytes(row), _NAMED, "openOrders").coin != coin:
+                continue
+            order = _read(bytes(row), _CANCELABLE, "openOrders")
+        except VenueProtocolError as unread:
+            problem = unread
+            continue
+        try:
+            found.append(Resting(order.oid, cloid_number(order.cloid)))
+        except VenueProtocolError:
+            found.append(Resting(order.oid, None))
+    return found, problem
+
+
+def _rows_of(body: bytes, coin: str) -> list[bytes]:
+    rows = [bytes(row) for row in _read(body, _ROWS, "openOrders")]
+    return [row for row in rows if _read(row, _NAMED, "openOrders").coin == coin]
 
 
 def user_fills(body: bytes, instrument: Instrument, user: str, recv_ns: int) -> tuple[Fill, ...]:

@@ -107,6 +107,7 @@ class Flattener:
         self._clock = clock
         self._scheduler = scheduler
         self._params = params
+        self._nonces = nonces
         self._expires_ns = round(gateway.expires_after_s * NS_PER_S)
         self._cloid = cloid_prefix << 64 | _CLOID_BIT
         self._log = log
@@ -223,6 +224,7 @@ class Flattener:
     def _judge(self, looking: _Round) -> None:
         """Everything of a round is here: what is held, and what is done about it."""
         account = wire_rest.clearinghouse_state(looking.bodies[_ACCOUNT], self._instrument)
+        self._nonces.hear(account.venue_ms)
         held = self._left_lots = account.position_lots
         if self._before_lots is None:
             self._before_lots = held

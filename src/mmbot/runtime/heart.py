@@ -24,6 +24,8 @@ from typing import Final
 import msgspec
 
 from mmbot.core.intents import KillReason
+from mmbot.core.orders import READ_LAG_NS
+from mmbot.core.types import NS_PER_S
 from mmbot.errors import StateError
 from mmbot.runtime.notify import ALIVE, READY, STOPPING, Notify
 
@@ -78,6 +80,27 @@ def write_beat(path: Path, beat: Beat) -> None:
         os.pwrite(fd, record, 0)
     finally:
         os.close(fd)
+
+
+def quiet_at_ns(state: Path, lands_s: float, now_ns: int) -> int:
+    """
+    From when on nothing can come to rest any more of a daemon that has died.
+
+    The file of its beat changed last while it lived, a quarter of a second before its death at
+    most; where there is none, it may have died just now.
+
+    Args:
+        state: Its safety state.
+        lands_s: How long a placement may take, where the beat does not say longer.
+        now_ns: Time, ns since the epoch.
+    """
+    path = beat_path(state)
+    beat = read_beat(path)
+    seen_ns = now_ns
+    with suppress(OSError):
+        seen_ns = min(now_ns, path.stat().st_mtime_ns + round(BEAT_S * NS_PER_S))
+    lands_s = max(lands_s, beat.lands_s if beat is not None else 0.0)
+    return seen_ns + round(lands_s * NS_PER_S) + READ_LAG_NS
 
 
 class Heart:

@@ -12,7 +12,7 @@ from concurrent.futures import Executor, Future
 
 from mmbot.core.events import Fill
 from mmbot.core.types import NS_PER_MS, Instrument
-from mmbot.hyperliquid.ports import Clock
+from mmbot.runtime.ending import is_ours
 from mmbot.runtime.telling import Log
 from mmbot.state.ledger import LedgerFill
 from mmbot.state.store import Store
@@ -26,7 +26,9 @@ class Ledger:
         store: Where they go. Fills older than the first run on it are nobody's business: they were
             made before this program traded here.
         pool: Writes, in the order in which it is asked.
-        log: Hears of fills that came while no daemon ran, and of a store that cannot be written.
+        log: Hears of fills that came while no daemon ran, of those of ours that are too old to be
+            stored, and of a store that cannot be written.
+        began_ns: When the run began, by the venue's clock: it is held against the times of fills.
 
     Attributes:
         last_ms: Venue's time up to which it was kept when this run began: its last fill, or the
@@ -34,13 +36,14 @@ class Ledger:
     """
 
     def __init__(
-        self, store: Store, pool: Executor, instrument: Instrument, log: Log, clock: Clock
+        self, store: Store, pool: Executor, instrument: Instrument, log: Log, began_ns: int
     ) -> None:
         self._store = store
         self._pool = pool
         self._instrument = instrument
         self._log = log
-        self._began_ms = clock() // NS_PER_MS
+        self._began_ms = began_ns // NS_PER_MS
+        self._dropped: set[tuple[int, int]] = set()
         self._since_ms = store.begin_ledger(self._began_ms)
         totals = store.ledger()
         self.last_ms: int | None = None
@@ -54,6 +57,24 @@ class Ledger:
         rows = [self._row(fill) for fill in fills if fill.venue_ms >= self._since_ms]
         if rows:
             self._pool.submit(self._store.keep_fills, rows).add_done_callback(self._on_stored)
+        if len(rows) < len(fills):
+            self._tell_dropped(fills)
+
+    def _tell_dropped(self, fills: Sequence[Fill]) -> None:
+        """Say once of each fill of this program that it is not stored: nobody else would."""
+        dropped = {
+            (fill.tid, fill.oid)
+            for fill in fills
+            if fill.venue_ms < self._since_ms and is_ours(fill.cloid)
+        } - self._dropped
+        if dropped:
+            self._dropped |= dropped
+            self._log.warning(
+                "ledger.dropped",
+                fills=len(dropped),
+                why="they are older than this ledger: of runs with another state, or the clock of "
+                "its first run was ahead",
+            )
 
     def _on_stored(self, done: Future[list[LedgerFill]]) -> None:
         error = done.exception()

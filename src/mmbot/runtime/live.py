@@ -25,7 +25,7 @@ from mmbot.config import Config
 from mmbot.core.estimators.cascade import CascadeMemory
 from mmbot.core.intents import KillReason
 from mmbot.core.risk import Day
-from mmbot.core.types import NS_PER_S, Instrument
+from mmbot.core.types import NS_PER_MS, NS_PER_S, Instrument
 from mmbot.errors import (
     CheckError,
     ConfigError,
@@ -47,14 +47,15 @@ from mmbot.runtime.desk import Desk
 from mmbot.runtime.economics import EdgeVerdict, judge_edge, measure_own, refuse_without_edge
 from mmbot.runtime.ending import CLOID_MAGIC, Ending
 from mmbot.runtime.explaining import HTML, Explainer
-from mmbot.runtime.heart import Beat, Heart, beat_path
+from mmbot.runtime.heart import Beat, Heart, beat_path, quiet_at_ns
+from mmbot.runtime.latching import SIGUSR1, latch_signal, refuse_if_latched
 from mmbot.runtime.ledger import Ledger
 from mmbot.runtime.leverage import set_leverage
 from mmbot.runtime.metered import Metered
 from mmbot.runtime.nonces import NonceKeeper, nonces_of
 from mmbot.runtime.notify import Notify
-from mmbot.runtime.patience import PatientRest, Requests
-from mmbot.runtime.preflight import Facts, account_of, failures, read_facts, read_instrument
+from mmbot.runtime.patience import PatientRest
+from mmbot.runtime.preflight import Facts, account_of, failures, read_facts, read_universe
 from mmbot.runtime.recording import close_journal
 from mmbot.runtime.rundir import (
     describe_run,
@@ -150,7 +151,8 @@ async def _run(config: Config, options: Options, writer: LogWriter, child: Child
         sent = state.what_was_sent()
         left = state.left_over()
         stderr_line(f"mmbot: {state.interrupted} before the first order; {sent}{left}")
-        return Exit.FAILED if left else Exit.OK
+        is_killed = state.is_kill_ordered
+        return Exit.KILLED if is_killed else Exit.FAILED if left else Exit.OK
     except MmbotError as error:
         state.log.error("run.refused", error=str(error), exit_code=int(error.exit_code))
         raise
@@ -183,7 +185,9 @@ class _Run:
         self._report: dict[str, Any] | None = None
         """What the kill switch has written of its trip."""
         self._is_stopping = False
-        self._is_kill_ordered = False
+        self.is_kill_ordered = False
+        self._is_cleared = False
+        """Whether nothing of an earlier run rests any more."""
         self._desk: Desk | None = None
         self._has_terminal = has_terminal()
         self._run_dir: Path | None = None
@@ -248,9 +252,12 @@ class _Run:
 
     def _on_kill_signal(self) -> None:
         """SIGUSR1: the operator trips the kill switch, from the first moment there is one."""
-        self._is_kill_ordered = True
+        self.is_kill_ordered = True
         if self.trader is not None:
-            self.trader.kill("operator: SIGUSR1")
+            self.trader.kill(SIGUSR1)
+        elif self._is_cleared:
+            # Nothing is begun that must be ended first; the latch is written on the way out.
+            self._on_signal("SIGUSR1")
 
     def _on_suspend(self) -> None:
         self.log.warning("run.not_suspended", why="its orders would be left alone; Ctrl+C stops")
@@ -309,14 +316,33 @@ class _Run:
             run_dir = make_run_dir(config, self.options.run_dir, started_ns)
         state = state_path(config, run_dir, user)
         lock = stack.enter_context(market_lock(config, state, user, _SECOND_DAEMON))
+        stack.callback(self._latch_order, state)
         nonces = nonces_of(state)
         rest = await stack.enter_async_context(Rest(venue.url))
         metered = Metered(rest, wall_clock_ns)
         reads = PatientRest(metered, venue.url, retry_s=config.start.retry_s, on_wait=self._on_wait)
         reads.orders_may_rest = lock.may_rest
         self._is_in_doubt = lock.may_rest and not config.is_embedded
-        instrument = await read_instrument(config, reads)
-        await self._clear(reads, metered, instrument, signer, user, nonces)
+        universe = await read_universe(config, reads)
+        may_come_ns = quiet_at_ns(state, config.gateway.expires_after_s, wall_clock_ns())
+        await self._clear(
+            Sweep(
+                metered,
+                universe.for_cancelling(config.instrument.wire_coin),
+                signer=signer,
+                user=user,
+                clock=wall_clock_ns,
+                log=self.log,
+                reads=reads,
+                is_leftover=True,
+                nonces=nonces,
+            ),
+            may_come_ns if lock.may_rest else 0,
+        )
+        self._is_cleared = True
+        if self.is_kill_ordered:
+            raise KillLatchedError(f"{SIGUSR1}, before the first order")
+        instrument = universe.instrument(config.instrument.wire_coin)
         if lock.problem is not None:
             raise lock.problem
         if run_dir is None:
@@ -324,9 +350,7 @@ class _Run:
         self._open_log(run_dir)
         self._open_desk(stack, run_dir, state)
         store = stack.enter_context(Store(state))
-        latched = store.latched()
-        if latched is not None:
-            raise KillLatchedError(f"the kill switch is latched: {latched.text}; {RESET_HINT}")
+        refuse_if_latched(store)
         facts = await read_facts(config, reads, signer, instrument, is_shown=False)
         for row in failures(facts):
             raise CheckError(f"{row.name}: {row.text}")
@@ -335,6 +359,7 @@ class _Run:
             self.writer.say(line)
         if config.mode == "live":
             self.edge = await self._prove(facts)
+            refuse_if_latched(store)  # that took minutes
         if self.options.run_dir is None:
             point_latest(run_dir)
         if config.journal.enabled:
@@ -345,6 +370,7 @@ class _Run:
         # A signal until here ends the program without a stop: no order was sent.
         self._is_leverage_sent = True
         await set_leverage(trader, reads, user, config.risk.leverage, retry_s=config.start.retry_s)
+        refuse_if_latched(store)
         heart = self._heart(state, store, venue, signer, user)
         # Whatever ends the run, the last beat says what is known of its orders.
         stack.callback(heart.end, may_rest=True)
@@ -382,29 +408,11 @@ class _Run:
         self.writer.say(f"edge     {verdict.text}")
         return verdict
 
-    async def _clear(
-        self,
-        reads: PatientRest,
-        rest: Requests,
-        instrument: Instrument,
-        signer: Signer,
-        user: str,
-        nonces: Nonces,
-    ) -> None:
+    async def _clear(self, leftovers: Sweep, may_come_ns: int) -> None:
         if self.config.is_embedded:
             return  # its account is as new as the exchange
-        self._leftovers = Sweep(
-            rest,
-            instrument,
-            signer=signer,
-            user=user,
-            clock=wall_clock_ns,
-            log=self.log,
-            reads=reads,
-            is_leftover=True,
-            nonces=nonces,
-        )
-        await self._leftovers.run(patience_s=self.config.start.retry_s)
+        self._leftovers = leftovers
+        await leftovers.run(may_come_ns, patience_s=self.config.start.retry_s)
         self._is_in_doubt = False
 
     def _open_log(self, run_dir: Path) -> None:
@@ -458,7 +466,9 @@ class _Run:
         keeper.start()
         stack.callback(keeper.end)
 
-        ledger = Ledger(store, latches, facts.instrument, self.log, wall_clock_ns)
+        began_ns = facts.venue_ns(wall_clock_ns())
+        nonces.hear(began_ns // NS_PER_MS)
+        ledger = Ledger(store, latches, facts.instrument, self.log, began_ns)
 
         def latch(reason: KillReason) -> None:
             self._latches.append(latches.submit(store.latch, reason))
@@ -538,6 +548,10 @@ class _Run:
             notify=Notify.from_environment(os.environ),
         )
 
+    def _latch_order(self, state: Path) -> None:
+        if self.is_kill_ordered and self.trader is None:
+            latch_signal(state, wall_clock_ns())
+
     def _on_latched(self, reason: KillReason) -> None:
         """Somebody latched the switch from outside; what we latched ourselves has tripped it."""
         if self.trader is not None:
@@ -555,7 +569,7 @@ class _Run:
         self.loop.set_exception_handler(self._on_crash)
         trader.start()
         RequestTeller(trader, wall_clock_ns, AioScheduler(self.loop)).start()
-        if self._is_kill_ordered:
+        if self.is_kill_ordered:
             self._on_kill_signal()
         if self.options.duration_s is not None:
             self.loop.call_later(self.options.duration_s, self._on_time_up)

@@ -29,7 +29,8 @@ def nonces_of(state: Path) -> Nonces:
     Nonces above those that earlier runs with this safety state gave out.
 
     A state that cannot be read makes them those of the clock: they serve to cancel as well, and
-    whoever is to trade reads the state before and is told what is wrong with it.
+    whoever is to trade reads the state before and is told what is wrong with it. A mark that the
+    venue cannot have taken is forgotten as soon as its clock is heard.
     """
     mark_ms = 0
     if state.exists():
@@ -46,7 +47,7 @@ class NonceKeeper:
         self._store = store
         self._pool = pool
         self._log = log
-        self._kept_ms = nonces.last_ms
+        self._kept_ms = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -55,9 +56,14 @@ class NonceKeeper:
         self._timer = asyncio.get_running_loop().call_later(_EVERY_S, self.start)
 
     def keep(self) -> None:
-        """Keep it now, if it has changed; returns at once."""
-        if self._nonces.last_ms != self._kept_ms:
-            self._kept_ms = self._nonces.last_ms
+        """
+        Keep it now, if it has changed; returns at once.
+
+        Only what was given out is kept, by this run or by what cancelled for it before: a floor
+        kept anew would rise with every start.
+        """
+        if self._nonces.given_ms != self._kept_ms:
+            self._kept_ms = self._nonces.given_ms
             self._pool.submit(self._store.save_nonce, self._kept_ms).add_done_callback(self._told)
 
     def end(self) -> None:

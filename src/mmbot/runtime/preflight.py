@@ -79,7 +79,13 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """How often noise alone would trip a limit of this configuration here."""
     vol_bps_rt_s: float | None = None
     """Volatility of the last day; None where there is none."""
+    clock_ahead_ms: int = 0
+    """By how much our clock is ahead of the venue's, the way of its answer included."""
     rows: tuple[Row, ...] = ()
+
+    def venue_ns(self, now_ns: int) -> int:
+        """The venue's clock when ours says `now_ns`, or a little earlier."""
+        return now_ns - self.clock_ahead_ms * NS_PER_MS
 
     @property
     def known(self) -> Known:
@@ -194,6 +200,7 @@ async def read_facts(
         read_at_ns=began_ns,
         noise=noise,
         vol_bps_rt_s=measured,
+        clock_ahead_ms=skew_ms,
         rows=rows,
     )
 
@@ -255,9 +262,20 @@ async def read_instrument(config: Config, rest: Reads) -> Instrument:
 
     Raises:
         ConfigError: Unknown or delisted.
+        CheckError: Its fees cannot be computed.
     """
-    universe = await _universe(rest, config.instrument.dex, "instrument.dex")
+    universe = await read_universe(config, rest)
     return universe.instrument(config.instrument.wire_coin)
+
+
+async def read_universe(config: Config, rest: Reads) -> Universe:
+    """
+    The perps of the configured dex: what is to be cancelled, and what may be traded.
+
+    Raises:
+        ConfigError: The venue has no such dex.
+    """
+    return await _universe(rest, config.instrument.dex, "instrument.dex")
 
 
 async def _universe(rest: Reads, dex: str, key: str) -> Universe:

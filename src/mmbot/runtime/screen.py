@@ -54,6 +54,9 @@ class Screen:
             "venue.retried": lambda r: (
                 f"venue    {r['error']}; trying again for up to {r['for_s']:.0f} s"
             ),
+            "orders.awaited": lambda r: (
+                f"orders   of a run that died may still arrive: waiting {r['for_s']:.1f} s"
+            ),
             "orders.left_over": self._left_over,
             "sweep.refused": lambda r: self._seldom(
                 r, f"orders   the venue refuses to cancel ({r['text']}): it is asked again"

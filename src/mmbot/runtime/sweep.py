@@ -17,7 +17,6 @@ from typing import Final
 
 import msgspec
 
-from mmbot.core.events import OrderUpdate
 from mmbot.core.orders import READ_LAG_NS
 from mmbot.core.types import NS_PER_MS, NS_PER_S, Instrument
 from mmbot.errors import VenueError, VenueProtocolError
@@ -90,8 +89,10 @@ class Sweep:
         self._taken_ns: dict[int, int] = {}
         """When the venue said of an order, by oid, that it is cancelled."""
         self._refusal: str | None = None
+        self._unread: VenueError | None = None
+        """Why a row of the last look says of no order whether it is ours."""
 
-    async def look(self) -> list[OrderUpdate]:
+    async def look(self) -> list[wire_rest.Resting]:
         """
         What rests of ours, by the venue's word.
 
@@ -110,7 +111,7 @@ class Sweep:
             if error is not None:
                 raise error
             body = reply.body
-        orders = wire_rest.open_orders(body, instrument, self._clock())
+        orders, self._unread = wire_rest.resting(body, instrument.coin)
         ours = [order for order in orders if is_ours(order.cloid)]
         self.still_rest = len(ours)
         return ours
@@ -135,7 +136,10 @@ class Sweep:
         Raises:
             VenueError: Patience ended while orders rested or the venue could not be asked.
         """
-        began_ns = max(self._clock(), quiet_at_ns)
+        now_ns = self._clock()
+        began_ns = max(now_ns, quiet_at_ns)
+        if self._is_leftover and quiet_at_ns > now_ns:
+            self._log.info("orders.awaited", for_s=(quiet_at_ns - now_ns) / NS_PER_S)
         found: set[int] = set()
         self._taken_ns.clear()
         looks = rounds = 0
@@ -149,7 +153,7 @@ class Sweep:
                 trouble = self._unconfirmed(str(error))
                 self._log.warning("sweep.retried", error=str(error))
             else:
-                if not ours and look_ns >= quiet_at_ns:
+                if not ours and self._unread is None and look_ns >= quiet_at_ns:
                     if found and self._is_leftover:
                         self._log.info("orders.left_over_cancelled", orders=len(found))
                     return len(found)
@@ -157,6 +161,8 @@ class Sweep:
                 due = [order for order in ours if self._is_due(order)]
                 if due:
                     rounds += 1
+                    if not self._nonces.heard_ms or self._refusal is not None:
+                        await self._hear()
                     event = "orders.left_over" if self._is_leftover else "sweep.cancelling"
                     self._log.warning(event, orders=len(ours), round=rounds)
                     await self._cancel(due, is_insisting=rounds > 1)
@@ -172,8 +178,10 @@ class Sweep:
         coin = self._instrument.coin
         return f"not confirmed that nothing rests in {coin}: {why}; look at the account"
 
-    def _resting(self, ours: Sequence[OrderUpdate]) -> str:
+    def _resting(self, ours: Sequence[wire_rest.Resting]) -> str:
         """What is wrong after a look that found these."""
+        if not ours and self._unread is not None:
+            return self._unconfirmed(str(self._unread))
         if not ours:
             return self._unconfirmed("orders may be on their way")
         whose = " of an earlier run" if self._is_leftover else ""
@@ -186,12 +194,26 @@ class Sweep:
             f"{does}; look at the account before the next start"
         )
 
-    def _is_due(self, order: OrderUpdate) -> bool:
+    def _is_due(self, order: wire_rest.Resting) -> bool:
         """Not one of an earlier run that the venue has just called cancelled."""
         taken_ns = self._taken_ns.get(order.oid) if self._is_leftover else None
         return taken_ns is None or self._clock() - taken_ns >= READ_LAG_NS
 
-    async def _cancel(self, orders: Sequence[OrderUpdate], *, is_insisting: bool) -> None:
+    async def _hear(self) -> None:
+        """The venue's clock, by which it judges nonces; ours may have gone wrong."""
+        payload = msgspec.json.encode({"type": "exchangeStatus"})
+        reply = await self._rest.request("POST", "/info", payload, _TIMEOUT_S)
+        error: VenueError | None = reply_error(reply, "/info exchangeStatus")
+        if error is None:
+            try:
+                if self._nonces.hear(wire_rest.exchange_time_ms(reply.body)):
+                    self._log.warning("nonce.forgotten", why="a day above the venue's clock")
+                return
+            except VenueProtocolError as unreadable:
+                error = unreadable
+        self._log.warning("sweep.clock_unread", error=str(error))
+
+    async def _cancel(self, orders: Sequence[wire_rest.Resting], *, is_insisting: bool) -> None:
         """By cloid; where that did not do, by the venue's own ids as well."""
         self._refusal = None
         for start in range(0, len(orders), CANCELS_PER_REQUEST):

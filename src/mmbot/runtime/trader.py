@@ -20,6 +20,7 @@ from mmbot.core.diagnostics import Diagnostics
 from mmbot.core.engine import Decision, Engine
 from mmbot.core.estimators.cascade import CascadeMemory
 from mmbot.core.events import (
+    AccountRead,
     ClockStepped,
     Command,
     CommandKind,
@@ -388,6 +389,8 @@ class Trader:
         """Fold an event that did not come in a frame, and decide unless a read is being folded."""
         if not self._deciding:
             self._teller.tell()
+        if isinstance(event, AccountRead | Snapshot):
+            self._nonces.hear(event.venue_ms)
         try:
             self.engine.apply(event)
         except MmbotError as error:

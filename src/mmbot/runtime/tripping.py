@@ -23,7 +23,7 @@ from mmbot.config import Config
 from mmbot.core.intents import KillReason
 from mmbot.core.orders import READ_LAG_NS
 from mmbot.core.types import NS_PER_S, Instrument
-from mmbot.errors import CheckError, StateError, VenueError
+from mmbot.errors import CheckError, MmbotError, StateError, VenueError
 from mmbot.hyperliquid import wire_rest
 from mmbot.hyperliquid.rest import Rest
 from mmbot.runtime.aio import steady_clock_ns, wall_clock_ns
@@ -32,12 +32,12 @@ from mmbot.runtime.flatten import Closed, closed_line
 from mmbot.runtime.heart import Beat, beat_path, read_beat, write_beat
 from mmbot.runtime.nonces import nonces_of
 from mmbot.runtime.patience import PatientRest, Reads
-from mmbot.runtime.preflight import read_instrument
+from mmbot.runtime.preflight import read_universe
 from mmbot.runtime.sweep import PATIENCE_MIN_S, Sweep
 from mmbot.runtime.telling import Log
 from mmbot.runtime.venues import Venue, lent_key, lock_path, market_lock, signer_of
 from mmbot.runtime.watchdog import Pulse
-from mmbot.state.lock import RunLock, is_holder
+from mmbot.state.lock import RunLock, holder
 from mmbot.state.store import Store
 
 _LOOK_S: Final = 0.1
@@ -85,6 +85,7 @@ async def trip(
     Raises:
         VenueError: The venue did not confirm that nothing rests; the message says whether the
             switch is latched.
+        CheckError: With `is_flatten`: nothing rests, and what closing would cost is not known.
     """
     text = f"operator: mmbot kill, process {os.getpid()}"
     unlatched: str | None = None
@@ -106,18 +107,16 @@ async def trip(
     closed: Closed | None = None
     try:
         if lock is None:
-            pid = beat.pid if beat is not None else 0
-            how = f"end it with kill -9 {pid}" if is_told else f"stop it with kill -USR1 {pid}"
-            tell(f"daemon    does not answer (process {pid}): {how}")
+            tell(f"daemon    {_mute(holder(lock_path(state)), beat, is_told=is_told)}")
         elif beat is not None:
             tell(f"daemon    process {beat.pid} has ended" if was_held else "daemon    none runs")
         try:
             cleared, closed = await _clear(
                 config, state, user, venue, beat, lock, log, is_flatten=is_flatten
             )
-        except VenueError as error:
+        except MmbotError as error:
             what = "is latched" if unlatched is None else f"is NOT latched ({unlatched})"
-            raise VenueError(f"the kill switch {what}, but: {error}") from None
+            raise type(error)(f"the kill switch {what}, but: {error}") from None
         for line in cleared:
             tell(line)
     finally:
@@ -126,9 +125,22 @@ async def trip(
     return Tripped(unlatched, is_flat=not is_flatten or closed is None or closed.is_flat)
 
 
+def _mute(pid: int, beat: Beat | None, *, is_told: bool) -> str:
+    """What to do about a process that trades the market, or is about to, and does not answer."""
+    if not pid:
+        return "does not answer, and its process cannot be told from here: end it where it runs"
+    if beat is not None and beat.pid == pid:
+        how = f"end it with kill -9 {pid}" if is_told else f"stop it with kill -USR1 {pid}"
+        return f"does not answer (process {pid}): {how}"
+    what = f"process {pid} is starting (or is mmbot flatten), so nothing of it rests: "
+    if is_told:
+        return f"{what}a start finds the latch before its first order and ends; kill {pid} ends it"
+    return f"{what}end it with kill {pid}"
+
+
 def _signal(state: Path, beat: Beat | None) -> bool:
     """Tell a running daemon by SIGUSR1; False where no process is known to be one."""
-    if beat is None or not is_holder(lock_path(state), beat.pid):
+    if beat is None or holder(lock_path(state)) != beat.pid:
         return False
     try:
         os.kill(beat.pid, signal.SIGUSR1)
@@ -205,7 +217,8 @@ async def _clear(
     nonces = nonces_of(state)
     async with Rest(venue.url) as rest:
         reads = PatientRest(rest, venue.url, retry_s=retry_s, on_wait=None)
-        instrument = await read_instrument(config, reads)
+        universe = await read_universe(config, reads)
+        instrument = universe.for_cancelling(config.instrument.wire_coin)
         sweep = Sweep(
             rest,
             instrument,
@@ -229,6 +242,7 @@ async def _clear(
         return [*lines, f"position  {held}"], None
     # A daemon that hangs may come round: it finds the latch first, and what only reduces cannot
     # turn the position over.
+    instrument = universe.instrument(instrument.coin)
     async with Rest(venue.url) as rest:
         closed = await close_position(
             config, rest, instrument, signer=signer, user=user, log=log, say=None, nonces=nonces

@@ -18,15 +18,17 @@ import msgspec
 
 from mmbot.config import Config
 from mmbot.core.orders import READ_LAG_NS
-from mmbot.core.types import NS_PER_S, Instrument
+from mmbot.core.types import NS_PER_S
 from mmbot.errors import CheckError, VenueError
 from mmbot.hyperliquid import wire_rest
+from mmbot.hyperliquid.nonce import Nonces
 from mmbot.hyperliquid.rest import Rest
 from mmbot.runtime.aio import steady_clock_ns, wall_clock_ns
 from mmbot.runtime.heart import Beat, beat_path, read_beat, write_beat
+from mmbot.runtime.nonces import nonces_of
 from mmbot.runtime.notify import ALIVE, READY, STOPPING, Notify
 from mmbot.runtime.patience import PatientRest
-from mmbot.runtime.preflight import read_instrument
+from mmbot.runtime.preflight import read_universe
 from mmbot.runtime.sweep import Sweep
 from mmbot.runtime.telling import Log
 from mmbot.runtime.venues import lent_key, signer_of, venue_url
@@ -105,6 +107,7 @@ class Watchdog:
         """Whether it was stopped before the venue confirmed what it had begun."""
         self._ended = asyncio.Event()
         self._rest: Rest | None = None
+        self._nonces = Nonces()
         self._sweep: Sweep | None = None
         self._target: tuple[str, str] | None = None
         self._lost_target: tuple[str, str] | None = None
@@ -170,7 +173,8 @@ class Watchdog:
                 )
         async with AsyncExitStack() as stack:
             url, user = self._place(beat)
-            sweep = await self._reach(stack, url, user)
+            # The key may be the daemon's own: it does not run any more.
+            sweep = await self._reach(stack, url, user, nonces_of(self._state()))
             found = await sweep.run(
                 wall_clock_ns() + round(beat.lands_s * NS_PER_S) + READ_LAG_NS,
                 patience_s=self._config.start.retry_s,
@@ -285,7 +289,9 @@ class Watchdog:
         if self._config.is_embedded:
             self._lost_target, self._sweep, self._target = self._target, None, None
 
-    async def _reach(self, stack: AsyncExitStack, url: str, user: str) -> Sweep:
+    async def _reach(
+        self, stack: AsyncExitStack, url: str, user: str, nonces: Nonces | None = None
+    ) -> Sweep:
         """Connect, and see that this key may cancel for this account."""
         config = self._config
         rest = await stack.enter_async_context(Rest(url))
@@ -302,11 +308,19 @@ class Watchdog:
                 f"{role.master or 'nobody'}, so it cannot cancel for {user}; approve it as an API "
                 "wallet of account.address, or correct account.address"
             )
-        instrument: Instrument = await read_instrument(config, reads)
+        universe = await read_universe(config, reads)
+        instrument = universe.for_cancelling(config.instrument.wire_coin)
         self._rest, self._target = rest, (url, user)
         self._reach_ns = steady_clock_ns() + _REACH_EVERY_NS
+        self._nonces = Nonces() if nonces is None else nonces
         self._sweep = Sweep(
-            rest, instrument, signer=signer, user=user, clock=wall_clock_ns, log=self._log
+            rest,
+            instrument,
+            signer=signer,
+            user=user,
+            clock=wall_clock_ns,
+            log=self._log,
+            nonces=self._nonces,
         )
         self._log.info("watchdog.reached", url=url, user=user, signer=signer.address)
         return self._sweep
@@ -315,7 +329,8 @@ class Watchdog:
         """Say so when the venue is out of reach, before it is needed; and keep the line warm."""
         assert self._rest is not None
         try:
-            await self._rest.info({"type": "exchangeStatus"}, timeout_s=5.0)
+            body = await self._rest.info({"type": "exchangeStatus"}, timeout_s=5.0)
+            self._nonces.hear(wire_rest.exchange_time_ms(body))
         except VenueError as error:
             if self._is_reachable:
                 self._log.error("watchdog.venue_away", error=str(error))

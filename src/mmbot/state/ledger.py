@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
+
+_DECIMALS: Final = 8
+"""Of a position: more than the venue has, fewer than a float gets wrong."""
 
 FILLS_TABLE: Final = """
 CREATE TABLE fills (
@@ -66,3 +71,24 @@ class LedgerTotals(msgspec.Struct, frozen=True):
     fees_usd: float
     position_sz: float
     """After the last one."""
+
+
+def held_after(fills: Sequence[tuple[str, float, float]]) -> float:
+    """
+    What was held after the last of fills of one block.
+
+    They have the same time, and neither their ids nor the order in which they came say which was
+    the last: it is the one whose position no other began with.
+
+    Args:
+        fills: Side, size and position after each, as they were stored; at least one.
+    """
+    ends: Counter[float] = Counter()
+    held: dict[float, float] = {}
+    for side, sz, after in fills:
+        held[round(after, _DECIMALS)] = after
+        ends[round(after, _DECIMALS)] += 1
+        ends[round(after - sz if side == "buy" else after + sz, _DECIMALS)] -= 1
+    last = [key for key, count in ends.items() if count > 0]
+    # They may end where they began, or one may be missing: then the newest word it is.
+    return held[last[0]] if len(last) == 1 else fills[-1][2]

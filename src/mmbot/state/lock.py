@@ -162,23 +162,23 @@ class RunLock:
         self.release()
 
 
-def is_holder(path: Path, pid: int) -> bool:
+def holder(path: Path) -> int:
     """
-    Whether the lock is held, and by the process of this number on this machine.
+    The process that holds the lock; 0 where none does, or none that can be told from here.
 
     A number that was given to somebody else since is none: its lock ended with the process.
     """
     mark = _read(path)
-    if mark.pid != pid or mark.space != _pid_space():
-        return False
+    if mark.space != _pid_space():
+        return 0
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
+        return mark.pid
     except OSError:
-        return False
-    return False
+        return 0
+    return 0
 
 
 def _read(path: Path) -> _Mark:

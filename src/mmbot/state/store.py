@@ -14,10 +14,11 @@ import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from math import inf
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import msgspec
 
@@ -25,7 +26,13 @@ from mmbot.core.estimators.cascade import CascadeMemory
 from mmbot.core.intents import KillReason
 from mmbot.core.risk import Day
 from mmbot.errors import InvariantError, StateError
-from mmbot.state.ledger import BEGAN_TABLE, FILLS_TABLE, LedgerFill, LedgerTotals
+from mmbot.state.ledger import (
+    BEGAN_TABLE,
+    FILLS_TABLE,
+    LedgerFill,
+    LedgerTotals,
+    held_after,
+)
 
 _APPLICATION_ID: Final = 0x6D6D6274  # "mmbt": SQLite's own place for a program to mark its files
 _SCHEMA_VERSION: Final = 6
@@ -60,13 +67,17 @@ _UPGRADES: Final = {
 
 _KEEP_FILL: Final = "INSERT OR IGNORE INTO fills VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _BEGIN_LEDGER: Final = """
-INSERT OR IGNORE INTO ledger_began
-SELECT 1, MIN(?, COALESCE((SELECT MIN(venue_ms) FROM fills), 9223372036854775807))
+INSERT INTO ledger_began
+SELECT 1, MIN(?, COALESCE((SELECT MIN(venue_ms) FROM fills), 9223372036854775807)) WHERE TRUE
+ON CONFLICT (only_row) DO UPDATE SET began_ms = MIN(began_ms, excluded.began_ms)
 """
 _TOTALS: Final = """
 SELECT COUNT(*), MIN(venue_ms), MAX(venue_ms), SUM(px * sz), SUM(fee_usd) FROM fills
 """
-_LAST_POSITION: Final = "SELECT position_sz FROM fills ORDER BY venue_ms DESC, tid DESC LIMIT 1"
+_LAST_FILLS: Final = """
+SELECT side, sz, position_sz FROM fills
+WHERE venue_ms = (SELECT MAX(venue_ms) FROM fills) ORDER BY rowid
+"""
 
 _SCHEMA: Final = f"""
 BEGIN IMMEDIATE;
@@ -173,7 +184,7 @@ class Store:
         if row is None:
             return None
         try:
-            return msgspec.json.decode(row[0], type=KillReason)
+            return _reason(row[0])
         except msgspec.DecodeError as error:
             raise StateError(_unusable(self.path, f"the latch cannot be read: {error}")) from error
 
@@ -300,13 +311,17 @@ class Store:
         """
         Keep the highest nonce given out.
 
+        One kept before that lies more than a day above it is replaced: it was of a clock that went
+        wrong, and the venue never took it.
+
         Raises:
             StateError: The file cannot be written.
         """
         with self._transaction(is_synced=False) as db:
             db.execute(
                 "INSERT INTO nonce_mark VALUES (1, ?) ON CONFLICT (only_row) "
-                "DO UPDATE SET nonce_ms = max(nonce_ms, excluded.nonce_ms)",
+                "DO UPDATE SET nonce_ms = CASE WHEN nonce_ms > excluded.nonce_ms + 86400000 "
+                "THEN excluded.nonce_ms ELSE max(nonce_ms, excluded.nonce_ms) END",
                 (nonce_ms,),
             )
 
@@ -326,7 +341,7 @@ class Store:
 
     def begin_ledger(self, now_ms: int) -> int:
         """
-        Since when the ledger is kept: `now_ms` where that was never asked before.
+        Since when the ledger is kept: `now_ms` where that was never asked before, or is to come.
 
         A run that dies before its first fill is stored leaves the ledger empty. From this the next
         one tells the fills of that run from those that are older than the program.
@@ -365,10 +380,10 @@ class Store:
                 count, first_ms, last_ms, usd, fees = self._db.execute(_TOTALS).fetchone()
                 if not count:
                     return None
-                (held,) = self._db.execute(_LAST_POSITION).fetchone()
+                last = self._db.execute(_LAST_FILLS).fetchall()
         except sqlite3.Error as error:
             raise StateError(_unusable(self.path, str(error))) from error
-        return LedgerTotals(count, first_ms, last_ms, usd, fees, held)
+        return LedgerTotals(count, first_ms, last_ms, usd, fees, held_after(last))
 
     @contextmanager
     def _transaction(self, *, is_synced: bool = True) -> Iterator[sqlite3.Connection]:
@@ -384,10 +399,13 @@ class Store:
                 self._db.execute("BEGIN IMMEDIATE")
                 yield self._db
                 self._db.execute("COMMIT")
-            except sqlite3.Error as error:
+            except BaseException as error:
+                # Whatever it was: a transaction left open would make every later write fail.
                 with suppress(sqlite3.Error):  # a database that is closed or lost has none
                     if self._db.in_transaction:
                         self._db.execute("ROLLBACK")
+                if not isinstance(error, sqlite3.Error):
+                    raise
                 raise StateError(_unusable(self.path, str(error))) from error
 
     def close(self) -> None:
@@ -404,6 +422,22 @@ class Store:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _reason(blob: bytes) -> KillReason:
+    """
+    A latched reason.
+
+    An older program wrote null for a figure that was infinite.
+
+    Raises:
+        msgspec.DecodeError: It is none.
+    """
+    facts = msgspec.json.decode(blob, type=dict[str, Any])
+    for name in ("value", "limit"):
+        if name in facts and facts[name] is None:
+            facts[name] = inf
+    return msgspec.convert(facts, KillReason)
 
 
 def _identity(path: Path) -> tuple[int, int]:

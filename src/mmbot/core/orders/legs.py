@@ -33,6 +33,8 @@ class Legs:
         "_departed",
         "_exposure",
         "_exposure_at",
+        "_magic",
+        "_prefix",
         "_sorted",
         "_sorted_at",
         "_waiting",
@@ -43,7 +45,9 @@ class Legs:
         "version",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, cloid_prefix: int) -> None:
+        self._prefix = cloid_prefix << 64
+        self._magic = cloid_prefix >> 48
         self.slots: dict[int, Slot] = {}
         self.version = 0
         """Grows with every change of a slot, so that nothing is recomputed on a quiet table."""
@@ -233,8 +237,13 @@ class Legs:
         self._note("order.revived", "warning", cloid=f"{cloid:#034x}", oid=oid)
         return slot
 
+    def _is_left_over(self, cloid: int) -> bool:
+        """Whether a cloid that the table does not know is one of an earlier run, and not ended."""
+        is_family = cloid >> 112 == self._magic and cloid >> 64 != self._prefix >> 64
+        return is_family and self._departed.get(cloid) is None
+
     def _adopt(self, cloid: int, update: OrderUpdate) -> None:
-        """Take over an order that a reading shows and the table does not know, to be cancelled."""
+        """Take over an order that the venue shows and the table does not know, to be cancelled."""
         self._departed.take_back(cloid)
         self.slots[cloid] = Slot(
             cloid=cloid,

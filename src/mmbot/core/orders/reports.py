@@ -68,6 +68,9 @@ class Reports(Legs):
             slot = self._raise_dead(cloid, update.oid, update.recv_ns)
             if slot is not None:
                 slot.px_ticks, slot.sz_lots = update.px_ticks, _whole_lots(slot, update)
+            elif self._is_left_over(cloid):
+                # It was on its way when its run died, and no reading of ours has shown it.
+                self._adopt(cloid, update)
             return
         if slot is None or update.oid < slot.oid:
             if update.state in _ENDED:

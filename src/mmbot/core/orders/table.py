@@ -68,15 +68,13 @@ class Orders(Reports):
     both what was and what may come count.
     """
 
-    __slots__ = ("_counter", "_magic", "_prefix", "settle_ns")
+    __slots__ = ("_counter", "settle_ns")
 
     def __init__(self, cloid_prefix: int, *, settle_ns: int = SETTLE_NS) -> None:
         if not 0 < cloid_prefix < 1 << 64:
             msg = f"cloid_prefix must be a positive 64-bit number, got {cloid_prefix}"
             raise ValueError(msg)
-        super().__init__()
-        self._prefix = cloid_prefix << 64
-        self._magic = cloid_prefix >> 48
+        super().__init__(cloid_prefix)
         self._counter = 0
         self.settle_ns = settle_ns
 
