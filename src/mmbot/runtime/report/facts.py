@@ -84,6 +84,13 @@ class Requests(NamedTuple):
     cap: int
 
 
+class Left(NamedTuple):
+    """Requests that are left to the address by the engine's count: trades earn some as they come."""
+
+    at_ns: npt.NDArray[np.int64]
+    count: Floats
+
+
 class Outage(NamedTuple):
     """Time without a connection; `until_ns` None where it lasted to the end."""
 
@@ -175,6 +182,8 @@ class Facts:
     happenings: list[Happening] = field(default_factory=list)
     outages: list[Outage] = field(default_factory=list)
     requests: list[Requests] = field(default_factory=list)
+    left: Left | None = None
+    """None where no decision was found that knew it."""
     rejections: dict[str, int] = field(default_factory=dict)
     answers_ms: dict[str, list[float]] = field(default_factory=dict)
     """From a request to its verdict, by kind of request."""

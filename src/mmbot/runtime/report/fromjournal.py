@@ -14,6 +14,7 @@ from mmbot.journal.records import Kind, decode
 from mmbot.runtime.report.facts import (
     Fill,
     Happening,
+    Left,
     Mids,
     Outage,
     Payment,
@@ -131,6 +132,7 @@ class JournalFold:
         self.funding_per_h: list[tuple[int, float]] = []
         self.counts = {"decisions": 0, "batches": 0, "requests": 0, "unanswered": 0}
         self._mid_ns, self._mid = array("q"), array("d")
+        self._left_ns, self._left = array("q"), array("d")
         self._anchor: tuple[float, float] | None = None
         """Mid and fair price of the last record of a decision, ticks."""
         self._sent: dict[tuple[str, bytes], int] = {}
@@ -161,6 +163,12 @@ class JournalFold:
         if not self._mid:
             return None
         return Mids(np.frombuffer(self._mid_ns, np.int64), np.frombuffer(self._mid, np.float64))
+
+    def left(self) -> Left | None:
+        """The requests left, once everything has been read."""
+        if not self._left:
+            return None
+        return Left(np.frombuffer(self._left_ns, np.int64), np.frombuffer(self._left, np.float64))
 
     # -- records --------------------------------------------------------------------------------
 
@@ -353,6 +361,9 @@ class JournalFold:
             mid = fair_ticks
         if figures is not None:
             self._anchor = (mid, fair_ticks)
+            if figures[0] is not None:
+                self._left_ns.append(now_ns)
+                self._left.append(figures[0])
         px = mid / self._ticks_per_usd
         if not self._mid or self._mid[-1] != px:
             self._mid_ns.append(now_ns)

@@ -17,6 +17,7 @@ from mmbot.runtime.report.facts import (
     Facts,
     Fill,
     Happening,
+    Left,
     Mids,
     Outage,
     Reading,
@@ -122,7 +123,7 @@ def _take_journal(facts: Facts, fold: JournalFold) -> None:
     facts.journal_lag_ms = fold.lag_ms
     facts.marks, facts.funding_per_h = fold.marks, fold.funding_per_h
     facts.counts = dict(fold.counts)
-    facts.mids = fold.mids()
+    facts.mids, facts.left = fold.mids(), fold.left()
 
 
 def _final(fold: JournalFold) -> Reading | None:
@@ -169,6 +170,7 @@ def _take_log(facts: Facts, fold: LogFold, journal: JournalFold | None) -> None:
     facts.ended = facts.ended or fold.ended
     facts.counts.update(fold.counts)
     _more_mids(facts)
+    _more_left(facts)
 
 
 def _joined(ours: list[Fill], told: list[Fill]) -> list[Fill]:
@@ -246,6 +248,21 @@ def _more_mids(facts: Facts) -> None:
     if later.any():
         facts.mids = Mids(
             np.concatenate([mids.at_ns, at_ns[later]]), np.concatenate([mids.px, px[later]])
+        )
+
+
+def _more_left(facts: Facts) -> None:
+    """The same of the requests left."""
+    if facts.ladders is None:
+        return
+    at_ns, count = facts.ladders["at_ns"].astype(np.int64), facts.ladders["requests_left"]
+    chosen = np.isfinite(count)
+    if facts.left is not None:
+        chosen &= at_ns > facts.left.at_ns[-1]
+    if chosen.any():
+        old = facts.left or Left(np.empty(0, np.int64), np.empty(0, np.float64))
+        facts.left = Left(
+            np.concatenate([old.at_ns, at_ns[chosen]]), np.concatenate([old.count, count[chosen]])
         )
 
 

@@ -9,15 +9,15 @@ import msgspec
 
 from mmbot.core.markout import HORIZONS_S
 from mmbot.runtime.report import measures
+from mmbot.runtime.report.budget import Budget, budget
 from mmbot.runtime.report.causes import Case, Cause, suspects
 from mmbot.runtime.report.facts import Facts
 from mmbot.runtime.report.gather import gather, without_secrets
+from mmbot.runtime.report.latency import Percentiles, latencies
 from mmbot.runtime.report.measures import (
-    Budget,
     Flip,
     Interval,
     Markout,
-    Percentiles,
     Response,
     Sweep,
     Violation,
@@ -118,8 +118,8 @@ def report(facts: Facts) -> Report:
         suppressed_s=facts.suppressed_s,
         mode_s=facts.mode_s,
         watched_s=facts.watched_s,
-        budget=measures.budget(facts),
-        latencies=measures.latencies(facts),
+        budget=budget(facts),
+        latencies=latencies(facts),
         violations=measures.violations(facts),
         flips=measures.flips(facts),
         markout_horizons_s=HORIZONS_S,

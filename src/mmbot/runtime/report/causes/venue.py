@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from mmbot.runtime.report.budget import budget
 from mmbot.runtime.report.causes.base import Case, Cause, Evidence, Rule
 
 _HARMLESS: Final = frozenset({"gone"})
@@ -65,17 +66,16 @@ def refused(case: Case) -> list[Cause]:
 def spent(case: Case) -> list[Cause]:
     """The address has no requests left."""
     facts = case.facts
-    told = facts.requests
+    found = budget(facts)
     waited_s = facts.counts.get("spent_ms", 0) / 1000
     refusals = [
         each for each in facts.named("order.rejected") if each.facts.get("reason") == "budget"
     ]
-    least = min(told, key=lambda each: each.cap - each.used) if told else None
-    left = None if least is None else least.cap - least.used
+    left = None if found is None else found.left_min
     is_low = left is not None and left <= _LEFT
     if not (is_low or waited_s >= _SPENT_S or len(refusals) >= _REJECTS):
         return []
-    first_ns = refusals[0].at_ns if refusals else (least.at_ns if least is not None else None)
+    first_ns = refusals[0].at_ns if refusals else (found.left_min_ns if found is not None else None)
     return [
         Cause(
             name="budget",
