@@ -298,6 +298,17 @@ def utc(now_ns: int) -> str:
     return f"{at:%Y-%m-%dT%H:%M:%S}.{now_ns // 1_000 % 1_000_000:06d}Z"
 
 
+def instant_ns(text: str) -> int:
+    """
+    Nanoseconds of an instant of the log.
+
+    Raises:
+        ValueError: It is none.
+    """
+    at = datetime.fromisoformat(text)
+    return int(at.replace(microsecond=0).timestamp()) * 1_000_000_000 + at.microsecond * 1000
+
+
 class Threshold:
     """The lowest level that a log keeps, while it runs."""
 

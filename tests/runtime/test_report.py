@@ -595,6 +595,29 @@ def test_a_run_leaves_its_report(tmp_path: Path) -> None:
     assert str(Path("here") / "report.html") in done.stdout
 
 
+def test_a_folder_that_is_used_again_is_explained_by_its_newest_run(tmp_path: Path) -> None:
+    """The older run's journal lies there still: its fills and its money are another run's."""
+    arguments = ("run", "--config", CONFIG, "--run-dir", "here", "--for")
+    first = mmbot(*arguments, "3s", cwd=tmp_path)
+    second = mmbot(*arguments, "1s", "--set", "journal.enabled=false", cwd=tmp_path)
+    played = mmbot("replay", "here", cwd=tmp_path)
+    (tmp_path / "here" / "log.jsonl").unlink()
+    unlogged = mmbot("replay", "here", cwd=tmp_path)
+
+    assert (first.returncode, second.returncode) == (0, 0), second.stderr
+    found = loaded(tmp_path / "here")
+    summary = json.loads((tmp_path / "here" / "summary.json").read_text())
+    assert found["overview"]["fills"] == summary["fills"]
+    assert found["overview"]["span_s"] < summary["duration_s"] + 3
+    assert found["overview"]["journal"] == "absent"
+    assert [text for text in found["missing"] if "earlier run" in text]
+    assert found["causes"] == []
+    for done in (played, unlogged):
+        assert done.returncode == 1
+        assert "earlier run" in done.stderr
+        assert "identical" not in done.stdout
+
+
 def test_a_report_that_cannot_be_made_is_said_and_changes_no_end(tmp_path: Path) -> None:
     """The run has ended well, and says so by its exit code and its last line."""
     (tmp_path / "here" / "report.html").mkdir(parents=True)

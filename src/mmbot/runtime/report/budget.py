@@ -68,8 +68,8 @@ def _points(facts: Facts) -> list[tuple[int, int]]:
     points: list[tuple[int, int]] = []
     counted = facts.left
     if counted is not None and len(counted.count):
-        for i in (0, int(np.argmin(counted.count)), len(counted.count) - 1):
-            points.append((int(counted.at_ns[i]), round(float(counted.count[i]))))
+        chosen = (0, int(np.argmin(counted.count)), len(counted.count) - 1)
+        points.extend((int(counted.at_ns[i]), round(float(counted.count[i]))) for i in chosen)
     else:
         points.extend((each.at_ns, each.cap - each.used) for each in facts.requests)
     last = (facts.summary or {}).get("requests_left")

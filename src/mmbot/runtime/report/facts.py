@@ -85,7 +85,7 @@ class Requests(NamedTuple):
 
 
 class Left(NamedTuple):
-    """Requests that are left to the address by the engine's count: trades earn some as they come."""
+    """Requests left to the address by the engine's count, which has what trades earned."""
 
     at_ns: npt.NDArray[np.int64]
     count: Floats

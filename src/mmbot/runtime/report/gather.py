@@ -13,6 +13,7 @@ import numpy as np
 from mmbot.core.types import NS_PER_S
 from mmbot.journal.reader import Journal
 from mmbot.journal.records import JournalError
+from mmbot.runtime.belonging import is_newer, refuse_older
 from mmbot.runtime.report.facts import (
     Facts,
     Fill,
@@ -48,8 +49,14 @@ def gather(run_dir: Path) -> Facts:
     What is not there, or cannot be read, is named in `missing`; nothing is made up for it.
     """
     facts = Facts(run=run_dir.name)
-    journal = _journal(run_dir, facts)
     log = _log(run_dir, facts)
+    journal = _journal(run_dir, facts, log)
+    if log is not None and journal is not None and _is_left_over(log, journal):
+        facts.missing.append(
+            "log.jsonl: it is of an earlier run than the journal, and left out. Without it there "
+            "are no quotes and no terms"
+        )
+        log, facts.has_log = None, False
     if journal is not None:
         _take_journal(facts, journal)
     if log is not None:
@@ -60,9 +67,11 @@ def gather(run_dir: Path) -> Facts:
     return facts
 
 
-def _journal(run_dir: Path, facts: Facts) -> JournalFold | None:
+def _journal(run_dir: Path, facts: Facts, log: LogFold | None) -> JournalFold | None:
+    begun_ns = log.first_ns if log is not None and log.started else None
     fold = JournalFold()
     try:
+        refuse_older(run_dir, begun_ns)
         journal = Journal.of(run_dir)
         fold.fold(journal)
     except JournalError as error:
@@ -79,6 +88,15 @@ def _journal(run_dir: Path, facts: Facts) -> JournalFold | None:
     if why:
         facts.missing.append(f"journal {facts.journal_state}: {why}; what follows is not in it")
     return fold
+
+
+def _is_left_over(log: LogFold, journal: JournalFold) -> bool:
+    """Whether the log tells of an earlier run; where it has no start, what is older is left out."""
+    assert journal.started_ns is not None
+    if log.started and log.first_ns is not None:
+        return is_newer(journal.started_ns, log.first_ns)
+    log.forget_before(journal.started_ns)
+    return False
 
 
 def _log(run_dir: Path, facts: Facts) -> LogFold | None:
