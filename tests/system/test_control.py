@@ -169,10 +169,9 @@ def test_a_killed_daemon_is_called_dead_and_the_next_one_answers(tmp_path: Path)
 
 
 def test_stop_ends_a_run_as_ctrl_c_does(tmp_path: Path) -> None:
-    """It returns when the process is gone, and says what the venue confirmed."""
+    """It returns when the run is over, and says what the venue confirmed; the report follows."""
     with trading(tmp_path) as (venue, bot):
         done = asked("stop", bot.run_dir)
-        assert bot.gone_within(1.0)
         code, _, err = bot.end()
         assert venue.open_orders() == []
 
@@ -180,6 +179,35 @@ def test_stop_ends_a_run_as_ctrl_c_does(tmp_path: Path) -> None:
     assert done["is_verified"] is True
     assert bot.summary()["end_reason"] == "mmbot stop"
     assert replay(bot.run_dir).is_good
+
+
+def test_a_run_that_has_ended_and_is_being_explained_is_called_ended(tmp_path: Path) -> None:
+    """A report takes its time; whoever is told to kill what has ended well loses the report."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    os.mkfifo(folder / "kill.json")  # the report waits for whoever writes into it
+    with trading(tmp_path) as (venue, bot):
+        first = ask("stop", bot.run_dir)
+        is_there = bot.process.poll() is None
+        resting = venue.open_orders()
+        status = ask("status", bot.run_dir)
+        seen = asked("status", bot.run_dir)
+        second = ask("stop", bot.run_dir)
+        with (folder / "kill.json").open("w"):
+            pass
+        code, _, err = bot.end()
+
+    assert first.returncode == 0, first.stderr
+    assert "nothing rests" in first.stdout
+    assert "makes its report" in first.stdout
+    assert is_there
+    assert resting == []
+    assert (status.returncode, seen["is_live"], seen["state"]) == (1, False, "explaining")
+    assert "ENDED" in status.stdout
+    assert "control.unavailable" not in status.stdout
+    assert (second.returncode, second.stderr) == (0, "")
+    assert (code, err) == (0, "")
+    assert (folder / "report.html").exists()
 
 
 def test_a_hang_up_has_a_service_load_its_file_again(tmp_path: Path) -> None:
