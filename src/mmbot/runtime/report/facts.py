@@ -191,6 +191,8 @@ class Facts:
     """Our clock less the venue's time of a message of the book, sampled."""
     news_ms: list[float] = field(default_factory=list)
     """The same of our fills."""
+    read_ms: list[float] = field(default_factory=list)
+    """The same of what we asked for ourselves: readings of the account."""
     feed_gap_s: list[tuple[int, float]] = field(default_factory=list)
     """Moments at which prices had been silent for seconds, with for how long."""
     suppressed_s: dict[str, dict[str, float]] = field(default_factory=dict)

@@ -124,6 +124,7 @@ class JournalFold:
         self.answers_ms: dict[str, list[float]] = {"place": [], "move": [], "cancel": []}
         self.feed_ms = array("d")
         self.news_ms: list[float] = []
+        self.read_ms: list[float] = []
         self.gaps: list[tuple[int, float]] = []
         self.suppressed_ns: dict[str, dict[str, int]] = {"bid": {}, "ask": {}}
         self.mode_ns: dict[str, int] = {}
@@ -207,6 +208,7 @@ class JournalFold:
             case Kind.FILL:
                 self.news_ms.append(record.recv_ns * 1e-6 - record.venue_ms)
             case Kind.SNAPSHOT:
+                self.read_ms.append(record.recv_ns * 1e-6 - record.venue_ms)
                 self._read(self.full, record, where, record.mark_px, record.fees.maker_bps)
                 used, cap = record.requests_used, record.requests_cap
                 self.requests.append(Requests(record.recv_ns, used, cap))

@@ -132,6 +132,7 @@ def _take_journal(facts: Facts, fold: JournalFold) -> None:
     facts.requests, facts.rejections = fold.requests, fold.rejections
     facts.answers_ms, facts.feed_ms = fold.answers_ms, list(fold.feed_ms)
     facts.news_ms, facts.feed_gap_s = fold.news_ms, fold.gaps
+    facts.read_ms = fold.read_ms
     facts.suppressed_s = {
         side: {rule: ns / NS_PER_S for rule, ns in spells.items()}
         for side, spells in fold.suppressed_ns.items()

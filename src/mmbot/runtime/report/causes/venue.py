@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from mmbot.core.premises import Shut
 from mmbot.runtime.report.budget import budget
 from mmbot.runtime.report.causes.base import Case, Cause, Evidence, Rule
 
@@ -15,14 +16,8 @@ _SPENT_S: Final = 5.0
 _LEFT: Final = 100
 _SHUT_FRAC: Final = 0.01
 _SHUT_S: Final = 5.0
-_NOT_SHUT: Final = frozenset(
-    {
-        "halted", "stopping", "no link", "waiting for the account", "no book yet", "stale book",
-        "late book", "no capital", "journal late", "position mismatch", "reducing",
-        "position limit", "price jump", "swept again", "danger", "too deep",
-    }
-)  # fmt: skip
-"""Rules that are of this program, not of the market."""
+_SHUT: Final = frozenset(each.value for each in Shut)
+"""What the market itself forbids; all other rules are of this program."""
 
 
 def refused(case: Case) -> list[Cause]:
@@ -105,7 +100,7 @@ def shut(case: Case) -> list[Cause]:
     rules: dict[str, float] = {}
     for side in facts.suppressed_s.values():
         for rule, spent_s in side.items():
-            if rule not in _NOT_SHUT:
+            if rule in _SHUT:
                 rules[rule] = max(rules.get(rule, 0.0), spent_s)
     lasted_s = sum(rules.values())
     if lasted_s < max(_SHUT_S, _SHUT_FRAC * facts.span_s):
