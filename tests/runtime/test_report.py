@@ -571,6 +571,48 @@ def test_the_command_writes_both_files_and_prints_the_sum(tmp_path: Path, eventf
     assert loaded(tmp_path / "logs" / "one") == json.loads(listed.stdout)
 
 
+def test_a_folder_without_a_run_gets_no_report(tmp_path: Path) -> None:
+    """It did not break even: nothing was there."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "log.jsonl").write_bytes(b"")
+    (tmp_path / "torn" / "journal-0001.mmj").write_bytes(b"mm")
+
+    for name in ("empty", "torn"):
+        before = sorted(path.name for path in (tmp_path / name).iterdir())
+        done = mmbot("report", name, cwd=tmp_path)
+        assert done.returncode == 2, name
+        assert name in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "broke even" not in done.stdout
+        assert sorted(path.name for path in (tmp_path / name).iterdir()) == before
+
+
+@pytest.mark.parametrize("config", ["risk = 3\ninstrument = [1]\n", "risk = [", None])
+def test_a_log_of_fills_alone_is_explained(
+    tmp_path: Path, eventful: Path, config: str | None
+) -> None:
+    """What somebody has filtered, beside a configuration that somebody has edited."""
+    folder = copied(eventful, tmp_path / "run")
+    (folder / "journal-0001.mmj").unlink()
+    lines = (folder / "log.jsonl").read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if b'"event":"quote.' not in line]
+    (folder / "log.jsonl").write_bytes(b"".join(kept))
+    if config is not None:
+        (folder / "config.toml").write_text(config)
+
+    done = mmbot("report", "run", "--open", "no", cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    found = loaded(folder)
+    assert found["overview"]["fills"] == read(eventful)[1].overview.fills
+    assert any("no quotes" in text for text in found["missing"])
+    assert any("config.toml" in text for text in found["missing"]) is (config is not None)
+    (first, *_) = found["markouts"]
+    assert first["adverse_bps"] == [None] * len(first["adverse_bps"])
+    assert first["capture_bps"] != 0
+
+
 def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
     """Exit 2, and what to name instead."""
     done = mmbot("report", "nowhere", cwd=tmp_path)

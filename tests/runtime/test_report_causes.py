@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from mmbot.config import load
 from mmbot.core.types import NS_PER_MS, Side
 from mmbot.runtime.report.causes import suspects
 from mmbot.runtime.report.causes.base import Case, Cause
 from mmbot.runtime.report.report import read
+from mmbot.runtime.report.write import write_report
+from runtime.pipe_rig import CONFIG, EQUITY_USD, PipeRun
 from runtime.report_faults import FAULTS, SOUND, TWENTY
-from runtime.pipe_rig import EQUITY_USD
-from runtime.report_rig import WIDE, Fault, inherit, late, play
+from runtime.report_rig import WIDE, Fault, inherit, late, loaded, play
 
 SEED = 41
 
@@ -105,6 +107,42 @@ def test_prices_that_are_late_are_told_from_a_clock(tmp_path: Path, offset_ms: i
     assert ("clock:offset" in found) is bool(offset_ms)
     assert "age on arrival" in found["feed"].evidence[1].what
     assert found["feed"].evidence[1].value == pytest.approx(950, abs=60)
+
+
+def test_a_reload_that_switches_a_term_off_is_the_cause_of_it(tmp_path: Path) -> None:
+    """The configuration of the start says nothing of what was changed an hour later."""
+
+    def reload(run: PipeRun) -> None:
+        run.trader.reconfigure(load(CONFIG, [*WIDE, "cascade.gain=0"]))
+
+    play(tmp_path, seed=SEED, span_s=420, acts=((0.5, reload),))
+
+    write_report(tmp_path)
+
+    found = loaded(tmp_path)
+    causes = [(cause["name"], cause["follows"]) for cause in found["causes"]]
+    assert causes[:2] == [("reload", ""), ("term:cascade", "reload")]
+    assert "cascade.gain" in found["causes"][0]["text"]
+    assert "-> 0.0" in found["causes"][0]["text"]
+    (moment,) = [it for it in found["timeline"] if it["kind"] == "reload"]
+    assert "cascade.gain" in moment["text"]
+    assert moment["where"].startswith("record")
+
+
+def test_a_reload_that_harms_nothing_is_told_and_not_suspected(tmp_path: Path) -> None:
+    """Parameters are changed because somebody knows better, most of the time."""
+
+    def reload(run: PipeRun) -> None:
+        run.trader.reconfigure(load(CONFIG, [*WIDE, "quoter.half_spread_bps_min=9"]))
+
+    play(tmp_path, seed=SEED, span_s=240, acts=((0.5, reload),))
+
+    _, found = read(tmp_path)
+
+    assert found.causes == []
+    assert [it.text for it in found.timeline if it.kind == "reload"] == [
+        "quoter.half_spread_bps_min 8.0 -> 9.0"
+    ]
 
 
 def test_what_follows_from_a_cause_stands_below_it(tmp_path: Path) -> None:

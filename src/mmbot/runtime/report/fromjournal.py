@@ -220,6 +220,11 @@ class JournalFold:
                 if self._outage is None and self._is_up:
                     self._outage = (record.recv_ns, record.reason, where)
                 self._is_up = False
+            case Kind.RECONFIGURED:
+                facts = {"changes": _changes(self.params, record.params)}
+                self.params = record.params
+                if facts["changes"]:
+                    self._note(record.now_ns, "config.reloaded", "info", facts, where)
             case Kind.COMMAND:
                 facts = {"kind": record.kind.value, "text": record.text}
                 self._note(record.recv_ns, "operator.ordered", "info", facts, where)
@@ -370,6 +375,21 @@ class JournalFold:
         if not self._mid or self._mid[-1] != px:
             self._mid_ns.append(now_ns)
             self._mid.append(px)
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """What differs between two sets of parameters, by key, in the words of the log."""
+    found: dict[str, str] = {}
+    for name in sorted(old.keys() | new.keys()):
+        one, other = old.get(name), new.get(name)
+        if isinstance(one, dict) and isinstance(other, dict):
+            found.update(_changes(one, other, f"{prefix}{name}."))
+        elif one != other:
+            shown = (
+                "unset" if it is None else msgspec.json.encode(it).decode() for it in (one, other)
+            )
+            found[prefix + name] = " -> ".join(shown)
+    return found
 
 
 def state_of(fold: JournalFold, journal: Journal) -> tuple[str, str]:

@@ -29,6 +29,8 @@ from mmbot.runtime.report.fromlog import LogFold
 
 _TWICE_NS: Final = 5 * NS_PER_S
 """Within which the same happening, told by journal and log, is one."""
+_SECTIONS: Final = ("instrument", "risk")
+"""Tables of a configuration that a report looks into."""
 _CORE: Final = frozenset(
     {
         "book.fresh", "book.stale", "cascade.seen", "clock.stepped", "gate.dropped",
@@ -40,6 +42,8 @@ _CORE: Final = frozenset(
     }
 )  # fmt: skip
 """Events that the core notes: they are in the journal as well as in the log."""
+_RELOADED: Final = "config.reloaded"
+"""The journal has it where the engine was changed by it, with its place."""
 
 
 def gather(run_dir: Path) -> Facts:
@@ -213,6 +217,10 @@ def _merged(ours: list[Happening], told: list[Happening], known_ns: int | None) 
                 continue
             if any(_is_same(each, other) for other in late):
                 continue
+        if each.event == _RELOADED and any(
+            it.event == _RELOADED and abs(it.at_ns - each.at_ns) <= _TWICE_NS for it in ours
+        ):
+            continue
         found.append(each)
     return sorted(found, key=lambda each: each.at_ns)
 
@@ -301,9 +309,14 @@ def _small_files(run_dir: Path, facts: Facts, *, has_ended: bool) -> None:
         )
     if not facts.config:
         try:
-            facts.config = tomllib.loads((run_dir / "config.toml").read_text("utf-8"))
+            found = tomllib.loads((run_dir / "config.toml").read_text("utf-8"))
         except (OSError, ValueError):
             facts.missing.append("config.toml: not there or not readable")
+            return
+        bad = [name for name in _SECTIONS if not isinstance(found.get(name, {}), dict)]
+        if bad:
+            facts.missing.append(f"config.toml: no table: {', '.join(bad)}; left out")
+        facts.config = {key: value for key, value in found.items() if key not in bad}
 
 
 def _json(path: Path, facts: Facts) -> dict[str, Any] | None:

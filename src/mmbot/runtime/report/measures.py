@@ -62,21 +62,22 @@ def markouts(facts: Facts) -> list[Markout]:
 
 
 def _markout(group: str, fills: list[Fill], facts: Facts) -> Markout:
-    assert facts.mids is not None
+    mids = facts.mids
     at_ns = np.array([fill.at_ns for fill in fills], np.int64)
     side = np.array([fill.side for fill in fills], np.float64)
     mid = np.array([fill.mid_px for fill in fills], np.float64)
     px = np.array([fill.px for fill in fills], np.float64)
     usd = np.array([fill.sz for fill in fills], np.float64) * mid
-    last_ns = int(facts.mids.at_ns[-1])
+    # A log without quotes has fills with their mids, and none after them.
+    last_ns = int(mids.at_ns[-1]) if mids is not None and len(mids.px) else 0
     adverse: list[float | None] = []
     for horizon_s in HORIZONS_S:
         due_ns = at_ns + horizon_s * NS_PER_S
         is_old = due_ns <= max(last_ns, facts.ended_ns or last_ns)
-        if not is_old.any():
+        if mids is None or not is_old.any():
             adverse.append(None)
             continue
-        after = facts.mids.at(due_ns[is_old])
+        after = mids.at(due_ns[is_old])
         cost = -side[is_old] * (after - mid[is_old]) / mid[is_old] * 1e4
         adverse.append(float(np.average(cost, weights=usd[is_old])))
     return Markout(

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from mmbot.core.markout import HORIZONS_S
+from mmbot.errors import ConfigError
 from mmbot.runtime.report import measures
 from mmbot.runtime.report.budget import Budget, budget
 from mmbot.runtime.report.causes import Case, Cause, suspects
@@ -93,8 +94,18 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read(run_dir: Path) -> tuple[Facts, Report]:
-    """The facts of a run and the report on them."""
+    """
+    The facts of a run and the report on them.
+
+    Raises:
+        ConfigError: The folder is none of a run.
+    """
     facts = without_secrets(gather(run_dir))
+    if not (facts.has_log or facts.has_journal):
+        raise ConfigError(
+            f"{str(run_dir)!r}: no run lies there: neither a journal nor log.jsonl that could be "
+            "read; name the folder of a run, or `latest`"
+        )
     return facts, report(facts)
 
 

@@ -19,6 +19,7 @@ def write_report(run_dir: Path) -> Report:
     Make both files of a run's folder, each whole or not at all.
 
     Raises:
+        ConfigError: The folder is none of a run; nothing is written.
         MmbotError: The folder cannot be written.
     """
     facts, found = read(run_dir)
