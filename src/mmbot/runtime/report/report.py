@@ -17,13 +17,13 @@ from mmbot.runtime.report.gather import gather, without_secrets
 from mmbot.runtime.report.latency import Percentiles, latencies
 from mmbot.runtime.report.measures import (
     Flip,
-    Interval,
     Markout,
     Response,
     Sweep,
     Violation,
 )
 from mmbot.runtime.report.split import HORIZON_S, Split, split
+from mmbot.runtime.report.stretches import Interval, drawdown_usd, worst
 from mmbot.runtime.report.timeline import Moment, timeline
 
 VERSION = 1
@@ -116,7 +116,7 @@ def report(facts: Facts) -> Report:
     answered = measures.response(facts)
     marked = measures.markouts(facts)
     causes = suspects(Case(facts, whole, marked, swept, answered))
-    intervals = measures.worst(facts, whole, swept)
+    intervals = worst(facts, whole, swept)
     return Report(
         version=VERSION,
         verdict=_verdict(whole, causes, intervals, facts),
@@ -144,7 +144,7 @@ def report(facts: Facts) -> Report:
 
 def _overview(facts: Facts, whole: Split) -> Overview:
     fills = facts.fills
-    fall, best, worst = measures.drawdown_usd(facts, whole)
+    fall, best, lowest = drawdown_usd(facts, whole)
     held = [whole.start_position_sz, *(fill.position_sz for fill in fills)]
     ladders = facts.ladders
     frac = None
@@ -181,7 +181,7 @@ def _overview(facts: Facts, whole: Split) -> Overview:
         limit_usd=told.get("q_max_usd"),
         max_drawdown_usd=fall,
         best_usd=best,
-        worst_usd=worst,
+        worst_usd=lowest,
         outages=len(facts.outages),
         outage_s=sum(outage_ns) * 1e-9,
         decisions=facts.counts.get("decisions", 0),
