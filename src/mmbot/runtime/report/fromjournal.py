@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from mmbot.core.types import Instrument
-from mmbot.journal.reader import Entry, Journal, State
+from mmbot.journal.reader import Block, Journal, Position, State
 from mmbot.journal.records import Kind, decode
 from mmbot.runtime.report.facts import (
     Fill,
@@ -145,6 +145,7 @@ class JournalFold:
         self._seen = 0
         self._decided_ns = 0
         self._ticks_per_usd = 1
+        self._block: Block | None = None
 
     def fold(self, journal: Journal) -> None:
         """
@@ -153,8 +154,17 @@ class JournalFold:
         Raises:
             JournalError: Written by a later version, or not readable.
         """
-        for entry in journal.entries(skip=SKIPPED):
-            self._on(entry)
+        output, decide, time, on_output = _OUTPUT, _DECIDE, _time, self._on_output
+        for block in journal.blocks(skip=SKIPPED):
+            self._block = block
+            for i, kind, payload in block.rows:
+                # Two of three records are these: a call each would be a second of every day.
+                if kind == output:
+                    on_output(payload, i)
+                elif kind == decide:
+                    self.last_ns = time(payload)
+                else:
+                    self._on(i, kind, payload)
         self._add_spell(self._decided_ns)
         if self._outage is not None:
             self.outages.append(Outage(self._outage[0], None, *self._outage[1:]))
@@ -173,13 +183,14 @@ class JournalFold:
 
     # -- records --------------------------------------------------------------------------------
 
-    def _on(self, entry: Entry) -> None:
-        kind, payload = entry.kind, entry.payload
-        if kind == _OUTPUT:
-            self._on_output(payload, entry)
-        elif kind == _DECIDE:
-            self.last_ns = _time(payload)
-        elif kind in _PRICED:
+    def _where(self, i: int) -> str:
+        """Place of a record of the block at hand."""
+        block = self._block
+        assert block is not None
+        return str(Position(block.file, block.at, block.first + i))
+
+    def _on(self, i: int, kind: int, payload: bytes) -> None:
+        if kind in _PRICED:
             self._on_priced(payload)
         elif kind == Kind.CTX:
             ctx = _ctx(payload)
@@ -191,13 +202,11 @@ class JournalFold:
         elif kind == Kind.REQUESTS:
             asked = _asked(payload)
             self.requests.append(Requests(asked.recv_ns, asked.used, asked.cap))
-        elif kind not in SKIPPED:
-            self._on_rare(entry)
+        else:
+            self._on_rare(kind, decode(kind, payload), self._where(i))
 
-    def _on_rare(self, entry: Entry) -> None:
-        record: Any = decode(entry.kind, entry.payload)
-        where = str(entry.at)
-        match entry.kind:
+    def _on_rare(self, kind: int, record: Any, where: str) -> None:
+        match kind:
             case Kind.BUILD:
                 commit = f" {record.commit[:12]}" if record.commit else ""
                 self.build = f"mmbot {record.version}{commit}, Python {record.python}"
@@ -286,7 +295,7 @@ class JournalFold:
 
     # -- decisions ------------------------------------------------------------------------------
 
-    def _on_output(self, payload: bytes, entry: Entry) -> None:
+    def _on_output(self, payload: bytes, i: int) -> None:
         output = _output(payload)
         now_ns = self.last_ns
         assert now_ns is not None
@@ -297,7 +306,7 @@ class JournalFold:
         if output.fair_ticks is not None:
             self._price(output.fair_ticks, output.figures, now_ns)
         if output.notes:
-            where = str(entry.at)
+            where = self._where(i)
             for event, level, facts in output.notes:
                 self._told(now_ns, event, level, facts, where)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import tomllib
 from dataclasses import replace
@@ -52,6 +53,18 @@ def gather(run_dir: Path) -> Facts:
 
     What is not there, or cannot be read, is named in `missing`; nothing is made up for it.
     """
+    # Millions of rows that live to the end and make no cycle: the collector would go through them
+    # again and again, which takes a fifth of the time.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return _gathered(run_dir)
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _gathered(run_dir: Path) -> Facts:
     facts = Facts(run=run_dir.name)
     log = _log(run_dir, facts)
     journal = _journal(run_dir, facts, log)

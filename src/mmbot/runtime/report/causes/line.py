@@ -187,7 +187,7 @@ def _offset_ms(case: Case) -> float:
     facts = case.facts
     if not facts.read_ms or not facts.feed_ms:
         return 0.0
-    seen_ms = min(min(facts.read_ms), float(np.percentile(facts.feed_ms, _LOW)))
+    seen_ms = min(*facts.read_ms, float(np.percentile(facts.feed_ms, _LOW)))
     answers = [ms for values in facts.answers_ms.values() for ms in values]
     way_ms = float(np.percentile(answers, _LOW)) / 2 if answers else 0.0
     # Nothing comes before it is sent: what seems to is the clock alone, whatever the way.
