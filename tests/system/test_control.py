@@ -210,6 +210,42 @@ def test_a_run_that_has_ended_and_is_being_explained_is_called_ended(tmp_path: P
     assert (folder / "report.html").exists()
 
 
+def test_a_service_that_is_terminated_leaves_its_report(tmp_path: Path) -> None:
+    """SIGTERM is how a service manager ends a run: it is explained as after Ctrl+C."""
+    with trading(tmp_path) as (_, bot):
+        os.kill(int(asked("status", bot.run_dir)["pid"]), signal.SIGTERM)
+        code, _, err = bot.end()
+
+    found = json.loads((bot.run_dir / "report.json").read_text("utf-8"))
+    assert (code, err) == (0, "")
+    assert found["overview"]["ended"] == "SIGTERM"
+    assert found["split"]["unexplained_usd"] == pytest.approx(0.0, abs=0.005)
+    assert (bot.run_dir / "report.html").read_text("utf-8").rstrip().endswith("</html>")
+    assert stat.S_IMODE(bot.run_dir.stat().st_mode) == 0o700
+    assert stat.S_IMODE((bot.run_dir / "log.jsonl").stat().st_mode) == 0o600
+
+
+def test_a_run_that_was_killed_leaves_a_report_that_names_the_trip(tmp_path: Path) -> None:
+    """And whatever was changed while it ran."""
+    config = tmp_path / "mine.toml"
+    text = CONFIG.read_text("utf-8")
+    config.write_text(text)
+    with trading(tmp_path, config) as (venue, bot):
+        config.write_text(text + "\n[quoter]\nhalf_spread_bps_min = 20\n")
+        reloaded = ask("reload", bot.run_dir)
+        sets = [f"--set={it}" for it in sets_for(venue, tmp_path / "state")]
+        killed = ask("kill", f"--config={config}", *sets)
+        code, _, _ = bot.end()
+
+    found = json.loads((bot.run_dir / "report.json").read_text("utf-8"))
+    assert reloaded.returncode == 0, reloaded.stderr
+    assert (killed.returncode, code) == (3, 3), killed.stderr
+    assert (bot.run_dir / "report.html").exists()
+    assert found["causes"][0]["name"] == "operator"
+    assert found["overview"]["exit_code"] == 3
+    assert "half_spread_bps_min" in json.dumps(found["timeline"])
+
+
 def test_a_hang_up_has_a_service_load_its_file_again(tmp_path: Path) -> None:
     """What changes is quoted within a moment, and the journal of it replays to the last bit."""
     config = tmp_path / "mine.toml"

@@ -151,7 +151,7 @@ class Unpacker:
             return None
         # The checksum of the block vouches for what nobody looks at.
         rows = _rows(raw, skip, head.records, is_proved=bool(skip))
-        return rows if len(raw) == head.raw_bytes and rows.count == head.records else None
+        return rows if len(raw) == head.raw_bytes and rows.records == head.records else None
 
     def salvage(self, head: BlockHead, stored: bytes, skip: Collection[int] = ()) -> Rows:
         """The records in front of what is missing or spoilt, each proved by its checksum."""
@@ -170,7 +170,7 @@ class Unpacker:
 class Rows(NamedTuple):
     """What a block holds: how many records, the kind of the last one, and those not skipped."""
 
-    count: int
+    records: int
     last_kind: int
     kept: list[tuple[int, int, bytes]]
     """Place, kind and bytes."""

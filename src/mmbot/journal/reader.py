@@ -61,7 +61,7 @@ class Block(NamedTuple):
     file: str
     at: int
     first: int
-    count: int
+    records: int
     rows: list[tuple[int, int, bytes]]
     """Place in the block, kind and bytes, without the kinds that are skipped."""
 
@@ -134,7 +134,7 @@ class Journal:
             for i, kind, payload in block.rows:
                 self.records = first + i + 1
                 yield Entry(kind, payload, Position(file, at, first + i))
-            self.records = first + block.count
+            self.records = first + block.records
 
     def blocks(self, *, skip: Collection[int] = ()) -> Iterator[Block]:
         """
@@ -194,10 +194,10 @@ class Journal:
 
     def _block(self, rows: Rows, path: Path, at: int) -> Block:
         first = self._next
-        self._next = self.records = first + rows.count
-        if rows.count:
+        self._next = self.records = first + rows.records
+        if rows.records:
             self._is_closed = rows.last_kind == Kind.ENDED
-        return Block(path.name, at, first, rows.count, rows.kept)
+        return Block(path.name, at, first, rows.records, rows.kept)
 
     def _stop(self, path: Path, at: int, *, is_cut: bool) -> None:
         last = f"the last whole record is {self._next - 1}" if self._next else "nothing is whole"

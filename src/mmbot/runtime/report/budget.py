@@ -67,9 +67,9 @@ def _points(facts: Facts) -> list[tuple[int, int]]:
     """
     points: list[tuple[int, int]] = []
     counted = facts.left
-    if counted is not None and len(counted.count):
-        chosen = (0, int(np.argmin(counted.count)), len(counted.count) - 1)
-        points.extend((int(counted.at_ns[i]), round(float(counted.count[i]))) for i in chosen)
+    if counted is not None and len(counted.requests):
+        chosen = (0, int(np.argmin(counted.requests)), len(counted.requests) - 1)
+        points.extend((int(counted.at_ns[i]), round(float(counted.requests[i]))) for i in chosen)
     else:
         points.extend((each.at_ns, each.cap - each.used) for each in facts.requests)
     last = (facts.summary or {}).get("requests_left")

@@ -88,7 +88,7 @@ class Left(NamedTuple):
     """Requests left to the address by the engine's count, which has what trades earned."""
 
     at_ns: npt.NDArray[np.int64]
-    count: Floats
+    requests: Floats
 
 
 class Outage(NamedTuple):

@@ -302,7 +302,8 @@ def _more_left(facts: Facts) -> None:
     if chosen.any():
         old = facts.left or Left(np.empty(0, np.int64), np.empty(0, np.float64))
         facts.left = Left(
-            np.concatenate([old.at_ns, at_ns[chosen]]), np.concatenate([old.count, count[chosen]])
+            np.concatenate([old.at_ns, at_ns[chosen]]),
+            np.concatenate([old.requests, count[chosen]]),
         )
 
 

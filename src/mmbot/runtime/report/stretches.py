@@ -128,7 +128,9 @@ def drawdown_usd(facts: Facts, whole: Split) -> tuple[float, float, float]:
     """
     if facts.started_ns is None or facts.ended_ns is None:
         return 0.0, 0.0, 0.0
-    booked = np.array([each.at_ns for each in (*facts.fills, *facts.payments)], np.int64)
+    booked = np.array(
+        [*(fill.at_ns for fill in facts.fills), *(paid.at_ns for paid in facts.payments)], np.int64
+    )
     mids = facts.mids.at_ns if facts.mids is not None else np.empty(0, np.int64)
     ends = np.array([facts.started_ns, facts.ended_ns], np.int64)
     times = np.unique(np.concatenate([ends, mids, booked, booked - 1]))
