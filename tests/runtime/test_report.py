@@ -326,15 +326,6 @@ def test_a_killed_run_is_valued_by_its_ledger_and_says_so(tmp_path: Path, eventf
     assert "was not read at an end" in html
 
 
-def test_an_empty_folder_has_a_report_that_says_so(tmp_path: Path) -> None:
-    """Whatever is asked of it, the program answers in words."""
-    found = write_report(tmp_path)
-
-    assert len(found.missing) >= 3
-    assert found.overview.fills == 0
-    assert found.causes == []
-
-
 def test_of_two_runs_in_one_folder_the_newest_is_explained(tmp_path: Path) -> None:
     """`--run-dir` may name a folder twice: the fills of the first are not the second's."""
     play(tmp_path, scenario="demo", seed=1, span_s=60)
