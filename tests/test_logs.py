@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import json
 import os
 import select
+import stat
 import tempfile
 import threading
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from time import monotonic
 import msgspec
 import pytest
 
+from mmbot import logs
 from mmbot.logs import LogWriter, Record, make_logger, utc
 
 PATIENCE_S = 20.0
@@ -324,3 +327,31 @@ def test_a_disk_that_does_not_answer_bounds_what_waits_for_it(
     lines = path.read_text().splitlines()
     assert 50 <= len(lines) <= 52
     assert f"{200 - len(lines)} records were lost" in screen.getvalue()
+
+
+def test_a_log_that_is_moved_away_goes_on_in_a_new_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`logrotate` renames it; both parts together are the log, and the new one is locked too."""
+    monkeypatch.setattr(logs, "_LOOK_S", 0.0)
+    path, old = tmp_path / "log.jsonl", tmp_path / "log.jsonl.1"
+    writer = LogWriter(path, None, lambda _: None)
+    writer.put({"at": 0, "event": "first"})
+    until = monotonic() + 20
+    while not path.exists() or not path.read_bytes():
+        assert monotonic() < until
+        select.select([], [], [], 0.01)
+    path.rename(old)
+    writer.put({"at": 0, "event": "second"})
+    while not path.exists() or not path.read_bytes():
+        assert monotonic() < until
+        select.select([], [], [], 0.01)
+    with path.open("rb") as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with old.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    writer.close()
+
+    assert [json.loads(line)["event"] for line in old.read_text().splitlines()] == ["first"]
+    assert [json.loads(line)["event"] for line in path.read_text().splitlines()] == ["second"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600

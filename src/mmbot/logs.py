@@ -44,6 +44,8 @@ _KEPT_RECORDS: Final = 1000
 _BATCH: Final = 64
 _QUEUED_MAX: Final = 100_000
 """Records that wait for a disk which does not answer (about 50 MB); later ones are counted."""
+_LOOK_S: Final = 1.0
+"""How often it is looked whether the file is still where it was."""
 _STDERR_WAIT_MS: Final = 1000
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
@@ -129,6 +131,8 @@ class LogWriter:
 
     def __init__(self, path: Path | None, screen: TextIO | None, render: Renderer) -> None:
         self._fd: int | None = None
+        self._path: Path | None = None
+        self._looked_at = monotonic()
         self._kept: list[bytes] = []
         self._lost = 0
         self._unqueued = 0
@@ -148,12 +152,8 @@ class LogWriter:
         Raises:
             OSError: It cannot be opened; `BlockingIOError` if another run writes it.
         """
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o644)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(fd)
-            raise
+        fd = _locked(path)
+        self._path = path
         self._queue.put(fd)
 
     def put(self, record: Record) -> None:
@@ -238,6 +238,7 @@ class LogWriter:
             return
         if not lines:
             return
+        self._follow()
         data = b"".join(lines)
         if self._is_torn:
             data = b"\n" + data  # what a full disk cut in the middle stays a line of its own
@@ -256,6 +257,44 @@ class LogWriter:
         if self._lost or unqueued:
             self._show(f"LOG      written again; {self._lost + unqueued} records were lost")
             self._lost = 0
+
+    def _follow(self) -> None:
+        """
+        Go on in a new file where somebody moved this one away (logrotate).
+
+        The old one is let go of only once the new one is locked; until then it is written on.
+        """
+        now = monotonic()
+        if self._fd is None or self._path is None or now - self._looked_at < _LOOK_S:
+            return
+        self._looked_at = now
+        try:
+            found, ours = self._path.stat(), os.fstat(self._fd)
+            if (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino):
+                return
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return
+        try:
+            fd = _locked(self._path)
+        except OSError as error:
+            self._show(f"LOG      was moved away and cannot be made anew: {error.strerror}")
+            return
+        with suppress(OSError):  # as at the end
+            os.close(self._fd)
+        self._fd, self._is_torn = fd, False
+
+
+def _locked(path: Path) -> int:
+    """A file to append to, locked against other runs; its owner alone may read it."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
 
 
 def _encoded(record: Record) -> bytes:
@@ -296,6 +335,17 @@ def utc(now_ns: int) -> str:
     """ISO 8601 instant with microseconds and a Z."""
     at = datetime.fromtimestamp(now_ns // 1_000_000_000, tz=UTC)
     return f"{at:%Y-%m-%dT%H:%M:%S}.{now_ns // 1_000 % 1_000_000:06d}Z"
+
+
+def instant_ns(text: str) -> int:
+    """
+    Nanoseconds of an instant of the log.
+
+    Raises:
+        ValueError: It is none.
+    """
+    at = datetime.fromisoformat(text)
+    return int(at.replace(microsecond=0).timestamp()) * 1_000_000_000 + at.microsecond * 1000
 
 
 class Threshold:

@@ -58,6 +58,7 @@ class PipeRun(Piped):
         signer: Signer | None = None,
         records: Records | None = None,
         has_wall_clock: bool = False,
+        set_ns: int = 0,
     ) -> None:
         self.dex, _, name = coin.rpartition(":")
         self.coin = coin
@@ -85,7 +86,7 @@ class PipeRun(Piped):
         if signer is not None:
             self.exchange.gate.identities.approve_agent(self.user, signer.address, "", START_MS)
         sim = SimLoop(START_MS * NS_PER_MS)
-        self.set_ns = 0
+        self.set_ns = set_ns
         # The product's own clock over one that a test may set.
         clock = WallClock(lambda: sim.clock() + self.set_ns, sim.clock) if has_wall_clock else None
         super().__init__(

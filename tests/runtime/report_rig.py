@@ -127,6 +127,22 @@ def stall(span_s: float) -> Act:
     return act
 
 
+class Late:
+    """Meets every text of the exchange; each price is as late as the other."""
+
+    def __init__(self, late_ms: int) -> None:
+        self._late_ns = late_ms * NS_PER_MS
+
+    def __call__(self, text: str) -> Sequence[tuple[int, str]]:
+        is_price = '"channel":"bbo"' in text[:40] or '"channel":"l2Book"' in text[:40]
+        return [(self._late_ns if is_price else 0, text)]
+
+
+def late(late_ms: int) -> Act:
+    """Every price comes late, and everything else at once."""
+    return lambda run: setattr(run.dialer, "tamper", Late(late_ms))
+
+
 def spend(left: int) -> Act:
     """An address that has few requests left."""
 
@@ -247,6 +263,7 @@ def play(
     acts: Sequence[tuple[float, Act]] = (),
     prepare: Act | None = None,
     stop: Act | None = None,
+    set_ns: int = 0,
 ) -> PipeRun:
     """
     One run, with everything `mmbot run` leaves in its folder.
@@ -261,6 +278,7 @@ def play(
         acts: What happens at which part of the run, 0 to 1, beside the fault's.
         prepare: Does something to the exchange before the program begins.
         stop: Ends it; Ctrl+C by default.
+        set_ns: By how much the clock of the machine is ahead from the beginning.
     """
     folder.mkdir(parents=True, exist_ok=True)
     chosen = fault or Fault(())
@@ -282,6 +300,7 @@ def play(
         records=records,
         prepare=prepared,
         has_wall_clock=True,
+        set_ns=set_ns,
     )
     _STEADY[id(run)] = steady
     run.dialer.tamper = Tamper()

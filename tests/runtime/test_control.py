@@ -24,6 +24,8 @@ import pytest
 
 from mmbot.errors import StateError
 from mmbot.logs import LogWriter, make_logger
+from mmbot.runtime import asking, control
+from mmbot.runtime.asking import GONE, LIVE
 from mmbot.runtime.control import (
     CLIENTS_MAX,
     LINE_MAX,
@@ -33,6 +35,7 @@ from mmbot.runtime.control import (
     Request,
     bind,
     connect,
+    refusal,
     reply,
 )
 from mmbot.runtime.piped import Records
@@ -233,6 +236,52 @@ async def test_more_clients_than_it_serves_are_told_so(served: Served) -> None:
         raise AssertionError("the place of a client that is gone is never free")
     for _, other in held[1:]:
         other.transport.abort()
+
+
+async def test_clients_that_say_nothing_make_room_for_one_that_does(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight sockets left open must not keep an operator from stopping the run."""
+    monkeypatch.setattr(control, "_YIELD_S", 0.0)
+    held = [await _dial(served) for _ in range(CLIENTS_MAX)]
+    for each in held:
+        await _ask_on(*each)
+
+    (answer,) = await _ask(served, b'{"cmd":"status"}')
+
+    assert answer["ok"]
+    assert await asyncio.wait_for(held[0][0].read(), 20) == b""
+
+
+def test_a_daemon_that_hangs_up_before_the_question_is_live(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all its places taken it is there all the same: nobody may be told to kill it."""
+    listener = bind(tmp_path / NAME)
+    listener.settimeout(20)
+    said = [refusal("8 clients are served already") + b"\n", b""]
+    peer = asking._peer
+
+    def after_it_hung_up(client: socket.socket) -> int | None:
+        found = peer(client)
+        taken, _ = listener.accept()
+        taken.sendall(said.pop(0))
+        taken.close()
+        return found
+
+    monkeypatch.setattr(asking, "_peer", after_it_hung_up)
+    full = asking.ask(tmp_path, "status")
+    wordless = asking.ask(tmp_path, "status")
+    listener.close()
+    said.append(b"")
+    gone = asking.ask(tmp_path, "status")
+
+    assert (full.how, wordless.how, gone.how) == (LIVE, LIVE, GONE)
+    assert full.reply is not None
+    assert wordless.reply is not None
+    assert "served already" in full.reply["error"]
+    assert "ask again" in wordless.reply["error"]
+    assert full.pid == os.getpid()
 
 
 async def _ask_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from runtime.report_rig import (
     loaded,
     play,
     stall,
+    step_clock,
     take,
 )
 
@@ -324,15 +326,6 @@ def test_a_killed_run_is_valued_by_its_ledger_and_says_so(tmp_path: Path, eventf
     assert "was not read at an end" in html
 
 
-def test_an_empty_folder_has_a_report_that_says_so(tmp_path: Path) -> None:
-    """Whatever is asked of it, the program answers in words."""
-    found = write_report(tmp_path)
-
-    assert len(found.missing) >= 3
-    assert found.overview.fills == 0
-    assert found.causes == []
-
-
 def test_of_two_runs_in_one_folder_the_newest_is_explained(tmp_path: Path) -> None:
     """`--run-dir` may name a folder twice: the fills of the first are not the second's."""
     play(tmp_path, scenario="demo", seed=1, span_s=60)
@@ -500,17 +493,33 @@ def test_latencies_are_those_of_the_line(tmp_path: Path) -> None:
     assert moves.p50_ms <= moves.p90_ms <= moves.p99_ms <= moves.max_ms
 
 
-def test_flips_are_found_where_the_position_turned(eventful: Path) -> None:
-    """From under a tenth to over three tenths of the limit within three minutes."""
-    facts, found = read(eventful)
-    assert facts.ladders is not None
+def test_flips_are_found_where_the_position_turned() -> None:
+    """By hand: 40 s from -0.05 to 0.4; later four minutes for the same, which is no flip."""
+    at_s = np.arange(600.0)
+    x = np.interp(
+        at_s, [0, 50, 60, 100, 140, 180, 440, 599], [0.5, 0.5, -0.05, 0.4, 0.4, 0, 0.45, 0.45]
+    )
+    columns = {name: np.zeros(len(at_s)) for name in NAMES}
+    columns["at_ns"] = at_s * 1e9
+    columns["q_frac"] = x
+    columns["position_sz"] = 10 * x
+    columns["mid_px"] = 100 + at_s
+    columns["touch_bid_px"] = 99 + at_s
+    columns["touch_ask_px"] = np.full(len(at_s), np.nan)
+    rules: list[str | None] = ["danger"] * len(at_s)
+    facts = Facts(run="by hand", ladders=Ladders(columns, [None] * len(at_s), rules))
 
-    for flip in found.flips:
-        assert abs(flip.position_frac) < 0.1
-        assert abs(flip.reached_frac) > 0.3
-        assert 0 < flip.until_ns - flip.at_ns <= 180 * 10**9
-        inside = (facts.ladders["at_ns"] > flip.at_ns) & (facts.ladders["at_ns"] < flip.until_ns)
-        assert (np.abs(facts.ladders["q_frac"][inside]) <= 0.3).all()
+    (flip,) = report(facts).flips
+
+    low, high = round(flip.at_ns / 1e9), round(flip.until_ns / 1e9)
+    assert 50 < low < 65
+    assert 88 < high < 95
+    assert abs(x[low]) < 0.1
+    assert x[high] > 0.3 >= x[high - 1]
+    assert flip.position_sz == pytest.approx(10 * x[low])
+    assert flip.reached_frac == pytest.approx(x[high])
+    assert (flip.mid_px, flip.bid_px, flip.ask_px) == (100 + low, 99 + low, None)
+    assert (flip.bid_pulled, flip.ask_pulled) == (None, "danger")
 
 
 @pytest.mark.parametrize(("answer_bps", "met"), [(2.5, 0.0), (10.0, 1.0), (15.0, 1.0)])
@@ -571,6 +580,48 @@ def test_the_command_writes_both_files_and_prints_the_sum(tmp_path: Path, eventf
     assert loaded(tmp_path / "logs" / "one") == json.loads(listed.stdout)
 
 
+def test_a_folder_without_a_run_gets_no_report(tmp_path: Path) -> None:
+    """It did not break even: nothing was there."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "log.jsonl").write_bytes(b"")
+    (tmp_path / "torn" / "journal-0001.mmj").write_bytes(b"mm")
+
+    for name in ("empty", "torn"):
+        before = sorted(path.name for path in (tmp_path / name).iterdir())
+        done = mmbot("report", name, cwd=tmp_path)
+        assert done.returncode == 2, name
+        assert name in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "broke even" not in done.stdout
+        assert sorted(path.name for path in (tmp_path / name).iterdir()) == before
+
+
+@pytest.mark.parametrize("config", ["risk = 3\ninstrument = [1]\n", "risk = [", None])
+def test_a_log_of_fills_alone_is_explained(
+    tmp_path: Path, eventful: Path, config: str | None
+) -> None:
+    """What somebody has filtered, beside a configuration that somebody has edited."""
+    folder = copied(eventful, tmp_path / "run")
+    (folder / "journal-0001.mmj").unlink()
+    lines = (folder / "log.jsonl").read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if b'"event":"quote.' not in line]
+    (folder / "log.jsonl").write_bytes(b"".join(kept))
+    if config is not None:
+        (folder / "config.toml").write_text(config)
+
+    done = mmbot("report", "run", "--open", "no", cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    found = loaded(folder)
+    assert found["overview"]["fills"] == read(eventful)[1].overview.fills
+    assert any("no quotes" in text for text in found["missing"])
+    assert any("config.toml" in text for text in found["missing"]) is (config is not None)
+    (first, *_) = found["markouts"]
+    assert first["adverse_bps"] == [None] * len(first["adverse_bps"])
+    assert first["capture_bps"] != 0
+
+
 def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
     """Exit 2, and what to name instead."""
     done = mmbot("report", "nowhere", cwd=tmp_path)
@@ -593,6 +644,29 @@ def test_a_run_leaves_its_report(tmp_path: Path) -> None:
     assert found["missing"] == []
     assert (tmp_path / "here" / "report.html").exists()
     assert str(Path("here") / "report.html") in done.stdout
+
+
+def test_a_folder_that_is_used_again_is_explained_by_its_newest_run(tmp_path: Path) -> None:
+    """The older run's journal lies there still: its fills and its money are another run's."""
+    arguments = ("run", "--config", CONFIG, "--run-dir", "here", "--for")
+    first = mmbot(*arguments, "3s", cwd=tmp_path)
+    second = mmbot(*arguments, "1s", "--set", "journal.enabled=false", cwd=tmp_path)
+    played = mmbot("replay", "here", cwd=tmp_path)
+    (tmp_path / "here" / "log.jsonl").unlink()
+    unlogged = mmbot("replay", "here", cwd=tmp_path)
+
+    assert (first.returncode, second.returncode) == (0, 0), second.stderr
+    found = loaded(tmp_path / "here")
+    summary = json.loads((tmp_path / "here" / "summary.json").read_text())
+    assert found["overview"]["fills"] == summary["fills"]
+    assert found["overview"]["span_s"] < summary["duration_s"] + 3
+    assert found["overview"]["journal"] == "absent"
+    assert [text for text in found["missing"] if "earlier run" in text]
+    assert found["causes"] == []
+    for done in (played, unlogged):
+        assert done.returncode == 1
+        assert "earlier run" in done.stderr
+        assert "identical" not in done.stdout
 
 
 def test_a_report_that_cannot_be_made_is_said_and_changes_no_end(tmp_path: Path) -> None:
@@ -632,6 +706,7 @@ async def test_a_report_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     """An end that hangs on its own explanation would be no end."""
     waits = (sys.executable, "-c", "import select; select.select([], [], [])")
     config = load(Path(CONFIG))
+    (tmp_path / "report.html.new").write_text("half of it")
     late = Explainer(waits, wait_s=0.2)
     left = Explainer(waits)
 
@@ -641,8 +716,35 @@ async def test_a_report_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
 
     assert problem is not None
     assert "longer than" in problem
+    assert os.listdir(tmp_path) == []  # noqa: PTH208 - nothing blocks here
     assert not late.is_cancelled
     assert left.is_cancelled
+
+
+def test_reports_that_are_made_at_once_leave_two_whole_files(
+    tmp_path: Path, eventful: Path
+) -> None:
+    """Somebody asks for one while the run makes its own."""
+    folder = copied(eventful, tmp_path / "run")
+    with ThreadPoolExecutor(4) as pool:
+        made = [pool.submit(write_report, folder) for _ in range(4)]
+        assert {len(each.result().timeline) for each in made} == {len(loaded(folder)["timeline"])}
+
+    assert (folder / "report.html").read_text("utf-8").rstrip().endswith("</html>")
+    assert not list(folder.glob("*.new"))
+
+
+def test_a_clock_that_is_set_back_leaves_every_time_in_order(tmp_path: Path) -> None:
+    """The program's clock goes on at its own pace, so what a report looks up is sorted."""
+    play(tmp_path, seed=5, span_s=60, acts=((0.5, step_clock(-20.0)),))
+
+    facts, found = read(tmp_path)
+
+    assert facts.mids is not None
+    assert facts.ladders is not None
+    assert (np.diff(facts.mids.at_ns) >= 0).all()
+    assert (np.diff(facts.ladders["at_ns"]) >= 0).all()
+    assert found.split.is_exact
 
 
 def test_the_process_that_makes_it_is_given_no_key() -> None:

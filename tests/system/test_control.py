@@ -169,10 +169,9 @@ def test_a_killed_daemon_is_called_dead_and_the_next_one_answers(tmp_path: Path)
 
 
 def test_stop_ends_a_run_as_ctrl_c_does(tmp_path: Path) -> None:
-    """It returns when the process is gone, and says what the venue confirmed."""
+    """It returns when the run is over, and says what the venue confirmed; the report follows."""
     with trading(tmp_path) as (venue, bot):
         done = asked("stop", bot.run_dir)
-        assert bot.gone_within(1.0)
         code, _, err = bot.end()
         assert venue.open_orders() == []
 
@@ -180,6 +179,71 @@ def test_stop_ends_a_run_as_ctrl_c_does(tmp_path: Path) -> None:
     assert done["is_verified"] is True
     assert bot.summary()["end_reason"] == "mmbot stop"
     assert replay(bot.run_dir).is_good
+
+
+def test_a_run_that_has_ended_and_is_being_explained_is_called_ended(tmp_path: Path) -> None:
+    """A report takes its time; whoever is told to kill what has ended well loses the report."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    os.mkfifo(folder / "kill.json")  # the report waits for whoever writes into it
+    with trading(tmp_path) as (venue, bot):
+        first = ask("stop", bot.run_dir)
+        is_there = bot.process.poll() is None
+        resting = venue.open_orders()
+        status = ask("status", bot.run_dir)
+        seen = asked("status", bot.run_dir)
+        second = ask("stop", bot.run_dir)
+        with (folder / "kill.json").open("w"):
+            pass
+        code, _, err = bot.end()
+
+    assert first.returncode == 0, first.stderr
+    assert "nothing rests" in first.stdout
+    assert "makes its report" in first.stdout
+    assert is_there
+    assert resting == []
+    assert (status.returncode, seen["is_live"], seen["state"]) == (1, False, "explaining")
+    assert "ENDED" in status.stdout
+    assert "control.unavailable" not in status.stdout
+    assert (second.returncode, second.stderr) == (0, "")
+    assert (code, err) == (0, "")
+    assert (folder / "report.html").exists()
+
+
+def test_a_service_that_is_terminated_leaves_its_report(tmp_path: Path) -> None:
+    """SIGTERM is how a service manager ends a run: it is explained as after Ctrl+C."""
+    with trading(tmp_path) as (_, bot):
+        os.kill(int(asked("status", bot.run_dir)["pid"]), signal.SIGTERM)
+        code, _, err = bot.end()
+
+    found = json.loads((bot.run_dir / "report.json").read_text("utf-8"))
+    assert (code, err) == (0, "")
+    assert found["overview"]["ended"] == "SIGTERM"
+    assert found["split"]["unexplained_usd"] == pytest.approx(0.0, abs=0.005)
+    assert (bot.run_dir / "report.html").read_text("utf-8").rstrip().endswith("</html>")
+    assert stat.S_IMODE(bot.run_dir.stat().st_mode) == 0o700
+    assert stat.S_IMODE((bot.run_dir / "log.jsonl").stat().st_mode) == 0o600
+
+
+def test_a_run_that_was_killed_leaves_a_report_that_names_the_trip(tmp_path: Path) -> None:
+    """And whatever was changed while it ran."""
+    config = tmp_path / "mine.toml"
+    text = CONFIG.read_text("utf-8")
+    config.write_text(text)
+    with trading(tmp_path, config) as (venue, bot):
+        config.write_text(text + "\n[quoter]\nhalf_spread_bps_min = 20\n")
+        reloaded = ask("reload", bot.run_dir)
+        sets = [f"--set={it}" for it in sets_for(venue, tmp_path / "state")]
+        killed = ask("kill", f"--config={config}", *sets)
+        code, _, _ = bot.end()
+
+    found = json.loads((bot.run_dir / "report.json").read_text("utf-8"))
+    assert reloaded.returncode == 0, reloaded.stderr
+    assert (killed.returncode, code) == (3, 3), killed.stderr
+    assert (bot.run_dir / "report.html").exists()
+    assert found["causes"][0]["name"] == "operator"
+    assert found["overview"]["exit_code"] == 3
+    assert "half_spread_bps_min" in json.dumps(found["timeline"])
 
 
 def test_a_hang_up_has_a_service_load_its_file_again(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ def _lines(folder: Path, found: Report) -> list[str]:
         found.verdict,
         f"run       {over.market}, {when}, {span}, {over.fills} fills",
         f"profit    {profit} USD",
+        f"total     {words.usd(found.split.total_usd)} USD, what is held at {_valued(found)}",
     ]
     if not found.split.is_exact and found.split.unexplained_usd is not None:
         lines.append(f"          unexplained {words.usd(found.split.unexplained_usd)} USD")
@@ -69,6 +70,11 @@ def _lines(folder: Path, found: Report) -> list[str]:
     lines.append(f"page      {folder / HTML}")
     lines.append(f"numbers   {folder / JSON}")
     return lines
+
+
+def _valued(found: Report) -> str:
+    """At which price the total is: the run's own summary has the last mid instead."""
+    return f"{found.split.end_is}, {words.price(found.split.end_px)}"
 
 
 def _has_desktop() -> bool:

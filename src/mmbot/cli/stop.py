@@ -11,11 +11,25 @@ import typer
 from mmbot.cli.asked import Overrides, Run, RunConfig, find, print_kept, say
 from mmbot.cli.options import AsJson, echo
 from mmbot.errors import Exit, StateError, VenueError
-from mmbot.runtime.asking import DIED, ENDED, GONE, HUNG, LIVE, ask, has_ended, read_files
+from mmbot.runtime.asking import (
+    DIED,
+    ENDED,
+    EXPLAINING,
+    GONE,
+    HUNG,
+    LIVE,
+    Heard,
+    Kept,
+    ask,
+    has_ended,
+    read_files,
+)
+from mmbot.runtime.control import NAME
 
 _WAIT_S: Final = 150.0
 """An end takes a second; a busy venue makes it a minute, and a position is closed within two."""
 _LOOK_S: Final = 0.1
+_OVER: Final = (ENDED, EXPLAINING)
 
 
 def stop(
@@ -34,6 +48,8 @@ def stop(
     """
     Stop a running daemon as Ctrl+C does: cancel, have the venue confirm it, end. Waits for the end.
 
+    The report that the run makes afterwards is not waited for.
+
     Exit 0: it ended and nothing rests. 4: the venue did not confirm that. 1: it does not answer, or
     has not ended in time. A daemon that had ended before is told of, with 0 where its end was
     clean and 1 where it died.
@@ -43,7 +59,7 @@ def stop(
     if heard.how != LIVE or heard.reply is None:
         kept = read_files(run_dir, heard)
         print_kept(kept, as_json=as_json)
-        if kept.state == ENDED and heard.how == GONE:
+        if kept.state in _OVER and heard.how == GONE:
             _judge(run_dir, as_json=as_json, is_said=True)
             return
         if kept.state == HUNG:
@@ -60,13 +76,17 @@ def stop(
     if not as_json:
         again = "" if heard.reply["is_news"] else " already"
         echo(f"stopping   process {pid}{again}: its orders are cancelled, then the venue is asked")
-    _wait(pid, wait)
+    _wait(pid, run_dir, wait)
     _judge(run_dir, as_json=as_json, is_said=False)
 
 
-def _wait(pid: int, wait_s: float) -> None:
+def _wait(pid: int, run_dir: Path, wait_s: float) -> None:
+    """Until the process is gone, or the run has ended and only its report is being made."""
     until = time.monotonic() + wait_s
     while not has_ended(pid):
+        # The socket goes with the run; the log is not read ten times a second before that.
+        if not (run_dir / NAME).exists() and _left(run_dir).state in _OVER:
+            return
         if time.monotonic() >= until:
             raise StateError(
                 f"process {pid} has not ended within {wait_s:g} s: mmbot status says how far it is"
@@ -74,9 +94,13 @@ def _wait(pid: int, wait_s: float) -> None:
         time.sleep(_LOOK_S)
 
 
+def _left(run_dir: Path) -> Kept:
+    return read_files(run_dir, Heard(GONE))
+
+
 def _judge(run_dir: Path, *, as_json: bool, is_said: bool) -> None:
     """Say how the run ended, by its own last words."""
-    kept = read_files(run_dir, ask(run_dir, "status"))
+    kept = _left(run_dir)
     summary = kept.summary
     if summary is None:
         if kept.started is None:
@@ -91,6 +115,8 @@ def _judge(run_dir: Path, *, as_json: bool, is_said: bool) -> None:
         rests = "nothing rests" if is_verified else f"{summary['resting_orders']} may rest"
         holds = "what it holds is not known" if held is None else f"it holds {held:+g}"
         echo(f"stopped    {rests}; {holds}; {run_dir / 'summary.json'}")
+        if kept.state == EXPLAINING:
+            echo(f"           process {kept.pid} makes its report")
     if not is_verified:
         raise VenueError("the venue did not confirm that nothing rests: look at the account")
     if summary.get("kill"):

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from mmbot.journal.records import JournalError
@@ -62,13 +62,6 @@ class BlockHead(NamedTuple):
     crc: int
     first: int
     records: int
-
-
-class Row(NamedTuple):
-    """One record as it is stored."""
-
-    kind: int
-    payload: bytes
 
 
 def file_head(part: int, run: bytes, first: int) -> bytes:
@@ -146,12 +139,8 @@ class Unpacker:
     def __init__(self) -> None:
         self._stream = zlib.decompressobj()
 
-    def whole(self, head: BlockHead, stored: bytes, skip: Collection[int] = ()) -> list[Row] | None:
-        """
-        The records of a block; None if these are not the bytes that were written.
-
-        Those of the kinds to skip come without their payload.
-        """
+    def whole(self, head: BlockHead, stored: bytes, skip: Collection[int] = ()) -> Rows | None:
+        """The records of a block; None if these are not the bytes that were written."""
         if len(stored) != head.stored_bytes or zlib.crc32(stored) != head.crc:
             return None
         if head.flags & RESTART:
@@ -160,10 +149,11 @@ class Unpacker:
             raw = self._stream.decompress(stored)
         except zlib.error:
             return None
-        rows = _proved_rows(raw, skip) if skip else list(_rows(raw))
-        return rows if len(raw) == head.raw_bytes and len(rows) == head.records else None
+        # The checksum of the block vouches for what nobody looks at.
+        rows = _rows(raw, skip, head.records, is_proved=bool(skip))
+        return rows if len(raw) == head.raw_bytes and rows.records == head.records else None
 
-    def salvage(self, head: BlockHead, stored: bytes) -> list[Row]:
+    def salvage(self, head: BlockHead, stored: bytes, skip: Collection[int] = ()) -> Rows:
         """The records in front of what is missing or spoilt, each proved by its checksum."""
         stream = zlib.decompressobj() if head.flags & RESTART else self._stream
         raw = bytearray()
@@ -174,33 +164,39 @@ class Unpacker:
                 break
             if len(raw) > head.raw_bytes:
                 break
-        return list(_rows(bytes(raw)))[: head.records]
+        return _rows(bytes(raw), skip, head.records, is_proved=False)
 
 
-def _rows(raw: bytes) -> Iterator[Row]:
-    """Records up to the first that is not whole."""
-    at = 0
-    while at + _RECORD.size <= len(raw):
-        length, crc, kind = _RECORD.unpack_from(raw, at)
-        begin = at + _RECORD.size
-        payload = raw[begin : begin + length]
-        if len(payload) != length or zlib.crc32(payload, zlib.crc32(bytes((kind,)))) != crc:
-            return
-        yield Row(kind, payload)
-        at = begin + length
+class Rows(NamedTuple):
+    """What a block holds: how many records, the kind of the last one, and those not skipped."""
+
+    records: int
+    last_kind: int
+    kept: list[tuple[int, int, bytes]]
+    """Place, kind and bytes."""
 
 
-def _proved_rows(raw: bytes, skip: Collection[int]) -> list[Row]:
-    """The same of a block whose checksum was right; it vouches for every record in it."""
-    rows: list[Row] = []
-    empty = {kind: Row(kind, b"") for kind in skip}
+def _rows(raw: bytes, skip: Collection[int], most: int, *, is_proved: bool) -> Rows:
+    """Records up to the first that is not whole, `most` at the most."""
+    kept: list[tuple[int, int, bytes]] = []
     unpack, head, at, end = _RECORD.unpack_from, _RECORD.size, 0, len(raw)
-    while at + head <= end:
-        length, _, kind = unpack(raw, at)
+    add, left_out = kept.append, frozenset(skip)
+    count = last_kind = 0
+    while at + head <= end and count <= most:
+        length, crc, kind = unpack(raw, at)
         begin = at + head
         at = begin + length
         if at > end:
             break
-        row = empty.get(kind)
-        rows.append(Row(kind, raw[begin:at]) if row is None else row)
-    return rows
+        if is_proved:
+            if kind not in left_out:
+                add((count, kind, raw[begin:at]))
+        else:
+            payload = raw[begin:at]
+            if zlib.crc32(payload, zlib.crc32(bytes((kind,)))) != crc:
+                break
+            if kind not in left_out:
+                add((count, kind, payload))
+        last_kind = kind
+        count += 1
+    return Rows(count, last_kind, kept)

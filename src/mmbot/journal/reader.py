@@ -15,7 +15,7 @@ from mmbot.journal.blocks import (
     FILE_HEAD_BYTES,
     SUFFIX,
     FileHead,
-    Row,
+    Rows,
     Unpacker,
     read_block_head,
     read_file_head,
@@ -55,6 +55,17 @@ class Entry(NamedTuple):
     at: Position
 
 
+class Block(NamedTuple):
+    """The records of one block: where it is, the number of its first one, and how many it has."""
+
+    file: str
+    at: int
+    first: int
+    records: int
+    rows: list[tuple[int, int, bytes]]
+    """Place in the block, kind and bytes, without the kinds that are skipped."""
+
+
 class Journal:
     """
     The journal of one run.
@@ -73,6 +84,7 @@ class Journal:
         self.state = State.CUT
         self.why = ""
         self.records = 0
+        self._next = 0
         self._is_closed = False
 
     @classmethod
@@ -117,6 +129,20 @@ class Journal:
         Raises:
             JournalError: Written by a later version.
         """
+        for block in self.blocks(skip=skip):
+            file, at, first = block.file, block.at, block.first
+            for i, kind, payload in block.rows:
+                self.records = first + i + 1
+                yield Entry(kind, payload, Position(file, at, first + i))
+            self.records = first + block.records
+
+    def blocks(self, *, skip: Collection[int] = ()) -> Iterator[Block]:
+        """
+        The same, block by block: for whoever has millions of records to look at.
+
+        Raises:
+            JournalError: Written by a later version.
+        """
         run: FileHead | None = None
         for part, path in enumerate(self.files):
             try:
@@ -126,7 +152,7 @@ class Journal:
                         is_short = path.stat().st_size < FILE_HEAD_BYTES
                         self._stop(path, 0, is_cut=is_short)
                         return
-                    if (head.part, head.first) != (part, self.records) or (
+                    if (head.part, head.first) != (part, self._next) or (
                         run is not None and head.run != run.run
                     ):
                         self._damage(f"{path.name} does not follow what is before it")
@@ -140,9 +166,9 @@ class Journal:
         if self._is_closed:
             self.state = State.WHOLE
         else:
-            self.why = f"not closed by the run: it ends after record {self.records - 1}"
+            self.why = f"not closed by the run: it ends after record {self._next - 1}"
 
-    def _blocks(self, path: Path, file: BinaryIO, skip: Collection[int]) -> Iterator[Entry]:
+    def _blocks(self, path: Path, file: BinaryIO, skip: Collection[int]) -> Iterator[Block]:
         unpacker = Unpacker()
         while True:
             at = file.tell()
@@ -153,35 +179,28 @@ class Journal:
             if head is None or head.stored_bytes > _STORED_MAX:
                 self._stop(path, at, is_cut=len(data) < BLOCK_HEAD_BYTES)
                 return
-            if head.first != self.records:
+            if head.first != self._next:
                 self._damage(f"{path.name}: the block at byte {at} does not follow the one before")
                 return
             stored = file.read(head.stored_bytes)
             rows = unpacker.whole(head, stored, skip)
-            if rows is not None:
-                yield from self._entries(rows, path, at, skip)
-                continue
-            yield from self._entries(unpacker.salvage(head, stored), path, at, skip)
-            self._stop(path, at, is_cut=len(stored) < head.stored_bytes)
-            return
+            is_whole = rows is not None
+            if rows is None:
+                rows = unpacker.salvage(head, stored, skip)
+            yield self._block(rows, path, at)
+            if not is_whole:
+                self._stop(path, at, is_cut=len(stored) < head.stored_bytes)
+                return
 
-    def _entries(
-        self, rows: list[Row], path: Path, at: int, skip: Collection[int]
-    ) -> Iterator[Entry]:
-        name = path.name
-        for kind, payload in rows:
-            number = self.records
-            self.records = number + 1
-            if kind in skip:
-                self._is_closed = False
-                continue
-            self._is_closed = kind == Kind.ENDED
-            yield Entry(kind, payload, Position(name, at, number))
+    def _block(self, rows: Rows, path: Path, at: int) -> Block:
+        first = self._next
+        self._next = self.records = first + rows.records
+        if rows.records:
+            self._is_closed = rows.last_kind == Kind.ENDED
+        return Block(path.name, at, first, rows.records, rows.kept)
 
     def _stop(self, path: Path, at: int, *, is_cut: bool) -> None:
-        last = (
-            f"the last whole record is {self.records - 1}" if self.records else "nothing is whole"
-        )
+        last = f"the last whole record is {self._next - 1}" if self._next else "nothing is whole"
         if is_cut and path == self.files[-1]:
             self.why = f"{path.name} is cut in the block at byte {at}; {last}"
         else:

@@ -236,7 +236,7 @@ class Writer:
     def _open(self) -> None:
         path = self._folder / file_name(self._number)
         # Never an earlier run's file: of two that begin at once one finds it there.
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         head = file_head(self._part, self._run, self._unwritten_first)
         try:
             _write_whole(fd, head, 0)

@@ -35,6 +35,7 @@ _NOBODY: Final = "0x" + "0" * 40
 _ANSWER_BYTES_MAX: Final = 4 << 20
 
 LIVE, HUNG, MUTE, ENDED, DIED = "live", "hung", "unreachable", "ended", "died"
+EXPLAINING: Final = "explaining"
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -56,8 +57,9 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """
     What the files of a run say of it, as of their last line.
 
-    `state` is ENDED, DIED (it did not say that it ended, and nobody is there), HUNG, or MUTE (a
-    process has the log, but no control socket).
+    `state` is ENDED, EXPLAINING (the run is over, its process makes the report), DIED (it did not
+    say that it ended, and nobody is there), HUNG, or MUTE (a process has the log, but no control
+    socket).
     """
 
     state: str
@@ -167,19 +169,40 @@ def ask(run_dir: Path, cmd: str, *, timeout_s: float = ANSWER_S, **facts: Any) -
     with client:
         pid = _peer(client)
         try:
-            client.sendall(line)
-            body = _line(client, time.monotonic() + timeout_s)
+            body = _said(client, line, time.monotonic() + timeout_s)
         except TimeoutError:
             return Heard(HUNG, None, pid)
-        except OSError:
-            return Heard(GONE, None, pid)
     if body is None:
-        return Heard(GONE, None, pid)
+        if not _listens(run_dir):
+            return Heard(GONE, None, pid)
+        # It took us and hung up without a word, and takes others: it is there all the same.
+        return Heard(LIVE, {"ok": False, "error": "it hung up on us: ask again"}, pid)
     try:
         reply = msgspec.json.decode(body, type=dict[str, Any])
     except msgspec.MsgspecError:
         raise StateError(f"{path}: what answers there is no daemon of this program") from None
     return Heard(LIVE, reply, pid)
+
+
+def _said(client: socket.socket, line: bytes, until: float) -> bytes | None:
+    """
+    Its answer to our line; None where it hung up without one.
+
+    Raises:
+        TimeoutError: It says nothing.
+    """
+    try:
+        client.sendall(line)
+    except TimeoutError:
+        raise
+    except OSError:
+        pass  # one with too many clients says so, and does not wait for the question
+    try:
+        return _line(client, until)
+    except TimeoutError:
+        raise
+    except OSError:
+        return None
 
 
 def _line(client: socket.socket, until: float) -> bytes | None:
@@ -252,7 +275,7 @@ def read_files(run_dir: Path, heard: Heard) -> Kept:
     if heard.how == HUNG:
         state = HUNG
     elif (holder := _holder(run_dir / "log.jsonl")) is not None:
-        state, pid = MUTE, holder
+        state, pid = EXPLAINING if "run.ended" in last else MUTE, holder
     else:
         state = ENDED if "run.ended" in last else DIED
     return Kept(

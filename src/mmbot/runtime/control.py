@@ -39,6 +39,8 @@ _READ_BYTES: Final = 4096
 _BACKLOG: Final = 8
 _PATH_BYTES_MAX: Final = 100
 """A unix address holds 107 bytes (unix(7)), on other systems 103."""
+_YIELD_S: Final = 5.0
+"""Silence after which a client makes room for one that has something to say."""
 _REST_S: Final = 1.0
 """Pause after the system could not take another client."""
 
@@ -242,6 +244,7 @@ class Control:
             self._loop.call_later(_REST_S, self._listen_again, listener)
             return
         found.settimeout(0)
+        self._make_room()
         if len(self._clients) >= CLIENTS_MAX:
             with suppress(OSError):
                 found.send(refusal(f"{CLIENTS_MAX} clients are served already") + b"\n")
@@ -250,6 +253,13 @@ class Control:
         client = _Client(found, self, self._loop)
         self._clients.add(client)
         client.listen()
+
+    def _make_room(self) -> None:
+        """Drop the client that has been silent longest: sockets left open keep nobody out."""
+        if len(self._clients) >= CLIENTS_MAX:
+            silent = max(self._clients, key=lambda client: client.silent_s)
+            if silent.silent_s >= _YIELD_S:
+                silent.close()
 
     def _listen_again(self, listener: socket.socket) -> None:
         if self._listener is listener:
@@ -268,6 +278,7 @@ class _Client:
         self._in = bytearray()
         self._out = b""
         self._is_last = False
+        self._moved_at = loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._turn: asyncio.TimerHandle | None = None
         self._task: asyncio.Future[bytes] | None = None
@@ -306,7 +317,14 @@ class _Client:
             self._task.remove_done_callback(self._on_done)
         self._control.forget(self)
 
+    @property
+    def silent_s(self) -> float:
+        """For how long it has said nothing, or has left its answer unread, s."""
+        is_owed = self._turn is not None or self._task is not None
+        return 0.0 if is_owed else self._loop.time() - self._moved_at
+
     def _patience(self) -> None:
+        self._moved_at = self._loop.time()
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_later(IDLE_S, self.close)

@@ -19,6 +19,8 @@ from mmbot.config import Config
 
 HTML: Final = "report.html"
 JSON: Final = "report.json"
+FRESH: Final = ".new"
+"""Suffix of a file that is not whole yet."""
 WAIT_S: Final = 120.0
 """How long an end waits for it; a run of a day takes a sixth of that."""
 _TOLD_BYTES: Final = 400
@@ -66,8 +68,10 @@ class Explainer:
         except TimeoutError:
             self._kill()
             await process.wait()
+            _clear(run_dir)
             return f"it took longer than {self._wait_s:.0f} s"
         if self.is_cancelled:
+            _clear(run_dir)
             return "it was not waited for"
         if process.returncode:
             why = told.decode("utf-8", "replace").strip()[-_TOLD_BYTES:]
@@ -83,6 +87,13 @@ class Explainer:
         if self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.kill()
+
+
+def _clear(run_dir: Path) -> None:
+    """Take away what a report that was given up had begun to write."""
+    for name in (HTML, JSON):
+        with suppress(OSError):
+            (run_dir / (name + FRESH)).unlink()
 
 
 def without_keys(env: Mapping[str, str], config: Config) -> dict[str, str]:

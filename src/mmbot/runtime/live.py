@@ -472,7 +472,7 @@ class _Run:
 
         def latch(reason: KillReason) -> None:
             self._latches.append(latches.submit(store.latch, reason))
-            self._report = report = killreport.tripped(trader, config, reason)
+            self._report = report = killreport.tripped(trader, self.config, reason)
             latches.submit(self._write_report, run_dir, report)
 
         trader = Trader(

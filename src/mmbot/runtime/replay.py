@@ -38,6 +38,7 @@ from mmbot.journal.records import (
     encode_output,
     is_event,
 )
+from mmbot.runtime.belonging import refuse_older
 from mmbot.runtime.recording import broke_text, outcome
 from mmbot.runtime.replayed import Difference, ReplayResult, readable, shown_input
 
@@ -273,7 +274,7 @@ def replay(
     run_dir: Path, *, observer: Observer | None = None, change: Change | None = None
 ) -> ReplayResult:
     """
-    Replay the newest journal of a run directory.
+    Replay the newest run of a directory.
 
     Args:
         run_dir: The folder of the run.
@@ -283,6 +284,7 @@ def replay(
     Raises:
         JournalError: There is no journal, or none that this version can play.
     """
+    refuse_older(run_dir)
     journal = Journal.of(run_dir)
     playing = Replay(journal, observer=observer, change=change)
     began = perf_counter()

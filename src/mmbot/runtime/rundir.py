@@ -12,6 +12,8 @@ from mmbot.config import Config, dump_toml
 from mmbot.errors import ConfigError
 
 LATEST: Final = "latest"
+_MODE: Final = 0o700
+"""What lies in it tells of an account; a folder that was there keeps the mode it was given."""
 
 
 def make_run_dir(config: Config, chosen: Path | None, now_ns: int) -> Path:
@@ -29,7 +31,7 @@ def make_run_dir(config: Config, chosen: Path | None, now_ns: int) -> Path:
     try:
         if chosen is None:
             return _fresh(config, now_ns)
-        chosen.mkdir(parents=True, exist_ok=True)
+        chosen.mkdir(mode=_MODE, parents=True, exist_ok=True)
         return chosen
     except (OSError, ValueError) as error:
         raise _unwritable(chosen or config.log.dir, error) from None
@@ -86,7 +88,7 @@ def _fresh(config: Config, now_ns: int) -> Path:
     while True:
         try:
             # Two runs that begin in the same second must not share a folder.
-            path.mkdir()
+            path.mkdir(mode=_MODE)
         except FileExistsError:
             path = stem.with_name(f"{stem.name}-{number}")
             number += 1

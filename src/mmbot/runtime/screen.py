@@ -223,7 +223,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
         ("unrealised", usd("unrealised_usd")),
         ("fees", f"{0.0 - summary['fees_usd']:+.4f} USD"),
         ("funding", usd("funding_usd")),
-        ("total", usd("pnl_usd")),
+        ("total", usd("pnl_usd") + (", what is held at the mid" if summary["position_sz"] else "")),
         ("spread capture", usd("spread_capture_usd")),
         (
             "markout",

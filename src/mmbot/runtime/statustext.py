@@ -213,6 +213,8 @@ def verdict(kept: Kept) -> str:
             return f"HUNG: process{pid} {how}, it does not answer"
         case asking.MUTE:
             return f"process{pid} runs but has no control socket (control.unavailable in its log)"
+        case asking.EXPLAINING:
+            return f"ENDED: the run is over; process{pid} makes its report"
         case asking.ENDED:
             return "ENDED: the run is over"
         case _:

@@ -84,6 +84,13 @@ class Requests(NamedTuple):
     cap: int
 
 
+class Left(NamedTuple):
+    """Requests left to the address by the engine's count, which has what trades earned."""
+
+    at_ns: npt.NDArray[np.int64]
+    requests: Floats
+
+
 class Outage(NamedTuple):
     """Time without a connection; `until_ns` None where it lasted to the end."""
 
@@ -175,6 +182,8 @@ class Facts:
     happenings: list[Happening] = field(default_factory=list)
     outages: list[Outage] = field(default_factory=list)
     requests: list[Requests] = field(default_factory=list)
+    left: Left | None = None
+    """None where no decision was found that knew it."""
     rejections: dict[str, int] = field(default_factory=dict)
     answers_ms: dict[str, list[float]] = field(default_factory=dict)
     """From a request to its verdict, by kind of request."""
@@ -182,6 +191,8 @@ class Facts:
     """Our clock less the venue's time of a message of the book, sampled."""
     news_ms: list[float] = field(default_factory=list)
     """The same of our fills."""
+    read_ms: list[float] = field(default_factory=list)
+    """The same of what we asked for ourselves: readings of the account."""
     feed_gap_s: list[tuple[int, float]] = field(default_factory=list)
     """Moments at which prices had been silent for seconds, with for how long."""
     suppressed_s: dict[str, dict[str, float]] = field(default_factory=dict)

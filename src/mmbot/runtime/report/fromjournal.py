@@ -9,11 +9,12 @@ import msgspec
 import numpy as np
 
 from mmbot.core.types import Instrument
-from mmbot.journal.reader import Entry, Journal, State
+from mmbot.journal.reader import Block, Journal, Position, State
 from mmbot.journal.records import Kind, decode
 from mmbot.runtime.report.facts import (
     Fill,
     Happening,
+    Left,
     Mids,
     Outage,
     Payment,
@@ -123,6 +124,7 @@ class JournalFold:
         self.answers_ms: dict[str, list[float]] = {"place": [], "move": [], "cancel": []}
         self.feed_ms = array("d")
         self.news_ms: list[float] = []
+        self.read_ms: list[float] = []
         self.gaps: list[tuple[int, float]] = []
         self.suppressed_ns: dict[str, dict[str, int]] = {"bid": {}, "ask": {}}
         self.mode_ns: dict[str, int] = {}
@@ -131,6 +133,7 @@ class JournalFold:
         self.funding_per_h: list[tuple[int, float]] = []
         self.counts = {"decisions": 0, "batches": 0, "requests": 0, "unanswered": 0}
         self._mid_ns, self._mid = array("q"), array("d")
+        self._left_ns, self._left = array("q"), array("d")
         self._anchor: tuple[float, float] | None = None
         """Mid and fair price of the last record of a decision, ticks."""
         self._sent: dict[tuple[str, bytes], int] = {}
@@ -142,6 +145,7 @@ class JournalFold:
         self._seen = 0
         self._decided_ns = 0
         self._ticks_per_usd = 1
+        self._block: Block | None = None
 
     def fold(self, journal: Journal) -> None:
         """
@@ -150,8 +154,17 @@ class JournalFold:
         Raises:
             JournalError: Written by a later version, or not readable.
         """
-        for entry in journal.entries(skip=SKIPPED):
-            self._on(entry)
+        output, decide, time, on_output = _OUTPUT, _DECIDE, _time, self._on_output
+        for block in journal.blocks(skip=SKIPPED):
+            self._block = block
+            for i, kind, payload in block.rows:
+                # Two of three records are these: a call each would be a second of every day.
+                if kind == output:
+                    on_output(payload, i)
+                elif kind == decide:
+                    self.last_ns = time(payload)
+                else:
+                    self._on(i, kind, payload)
         self._add_spell(self._decided_ns)
         if self._outage is not None:
             self.outages.append(Outage(self._outage[0], None, *self._outage[1:]))
@@ -162,15 +175,22 @@ class JournalFold:
             return None
         return Mids(np.frombuffer(self._mid_ns, np.int64), np.frombuffer(self._mid, np.float64))
 
+    def left(self) -> Left | None:
+        """The requests left, once everything has been read."""
+        if not self._left:
+            return None
+        return Left(np.frombuffer(self._left_ns, np.int64), np.frombuffer(self._left, np.float64))
+
     # -- records --------------------------------------------------------------------------------
 
-    def _on(self, entry: Entry) -> None:
-        kind, payload = entry.kind, entry.payload
-        if kind == _OUTPUT:
-            self._on_output(payload, entry)
-        elif kind == _DECIDE:
-            self.last_ns = _time(payload)
-        elif kind in _PRICED:
+    def _where(self, i: int) -> str:
+        """Place of a record of the block at hand."""
+        block = self._block
+        assert block is not None
+        return str(Position(block.file, block.at, block.first + i))
+
+    def _on(self, i: int, kind: int, payload: bytes) -> None:
+        if kind in _PRICED:
             self._on_priced(payload)
         elif kind == Kind.CTX:
             ctx = _ctx(payload)
@@ -182,13 +202,11 @@ class JournalFold:
         elif kind == Kind.REQUESTS:
             asked = _asked(payload)
             self.requests.append(Requests(asked.recv_ns, asked.used, asked.cap))
-        elif kind not in SKIPPED:
-            self._on_rare(entry)
+        else:
+            self._on_rare(kind, decode(kind, payload), self._where(i))
 
-    def _on_rare(self, entry: Entry) -> None:
-        record: Any = decode(entry.kind, entry.payload)
-        where = str(entry.at)
-        match entry.kind:
+    def _on_rare(self, kind: int, record: Any, where: str) -> None:
+        match kind:
             case Kind.BUILD:
                 commit = f" {record.commit[:12]}" if record.commit else ""
                 self.build = f"mmbot {record.version}{commit}, Python {record.python}"
@@ -199,6 +217,7 @@ class JournalFold:
             case Kind.FILL:
                 self.news_ms.append(record.recv_ns * 1e-6 - record.venue_ms)
             case Kind.SNAPSHOT:
+                self.read_ms.append(record.recv_ns * 1e-6 - record.venue_ms)
                 self._read(self.full, record, where, record.mark_px, record.fees.maker_bps)
                 used, cap = record.requests_used, record.requests_cap
                 self.requests.append(Requests(record.recv_ns, used, cap))
@@ -210,6 +229,11 @@ class JournalFold:
                 if self._outage is None and self._is_up:
                     self._outage = (record.recv_ns, record.reason, where)
                 self._is_up = False
+            case Kind.RECONFIGURED:
+                facts = {"changes": _changes(self.params, record.params)}
+                self.params = record.params
+                if facts["changes"]:
+                    self._note(record.now_ns, "config.reloaded", "info", facts, where)
             case Kind.COMMAND:
                 facts = {"kind": record.kind.value, "text": record.text}
                 self._note(record.recv_ns, "operator.ordered", "info", facts, where)
@@ -271,7 +295,7 @@ class JournalFold:
 
     # -- decisions ------------------------------------------------------------------------------
 
-    def _on_output(self, payload: bytes, entry: Entry) -> None:
+    def _on_output(self, payload: bytes, i: int) -> None:
         output = _output(payload)
         now_ns = self.last_ns
         assert now_ns is not None
@@ -282,7 +306,7 @@ class JournalFold:
         if output.fair_ticks is not None:
             self._price(output.fair_ticks, output.figures, now_ns)
         if output.notes:
-            where = str(entry.at)
+            where = self._where(i)
             for event, level, facts in output.notes:
                 self._told(now_ns, event, level, facts, where)
 
@@ -353,10 +377,28 @@ class JournalFold:
             mid = fair_ticks
         if figures is not None:
             self._anchor = (mid, fair_ticks)
+            if figures[0] is not None:
+                self._left_ns.append(now_ns)
+                self._left.append(figures[0])
         px = mid / self._ticks_per_usd
         if not self._mid or self._mid[-1] != px:
             self._mid_ns.append(now_ns)
             self._mid.append(px)
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """What differs between two sets of parameters, by key, in the words of the log."""
+    found: dict[str, str] = {}
+    for name in sorted(old.keys() | new.keys()):
+        one, other = old.get(name), new.get(name)
+        if isinstance(one, dict) and isinstance(other, dict):
+            found.update(_changes(one, other, f"{prefix}{name}."))
+        elif one != other:
+            shown = (
+                "unset" if it is None else msgspec.json.encode(it).decode() for it in (one, other)
+            )
+            found[prefix + name] = " -> ".join(shown)
+    return found
 
 
 def state_of(fold: JournalFold, journal: Journal) -> tuple[str, str]:

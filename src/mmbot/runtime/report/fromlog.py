@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
+from mmbot.logs import instant_ns
 from mmbot.runtime.report.facts import Fill, Floats, Happening, Ladders, Payment, Reading
 
 _HEAD_BYTES: Final = 120
@@ -196,6 +196,10 @@ class LogFold:
         """The quotes, once everything has been read."""
         return self._table.ladders()
 
+    def forget_before(self, at_ns: int) -> None:
+        """Leave out what happened before a run began: a log without its start (log.level)."""
+        self.happenings = [each for each in self.happenings if each.at_ns >= at_ns]
+
     def _line(self, line: bytes) -> None:
         head = line[:_HEAD_BYTES]
         if _QUOTE in head:
@@ -315,14 +319,3 @@ def fill_of(
         is_forced=is_forced,
         where=where,
     )
-
-
-def instant_ns(text: str) -> int:
-    """
-    Nanoseconds of an instant of the log.
-
-    Raises:
-        ValueError: It is none.
-    """
-    at = datetime.fromisoformat(text)
-    return int(at.replace(microsecond=0).timestamp()) * 1_000_000_000 + at.microsecond * 1000

@@ -1,4 +1,4 @@
-"""What can be measured of a run beyond its profit: markouts, worst intervals, answers, budgets."""
+"""What can be measured of a run beyond its profit: markouts, sweeps, answers to trends, flips."""
 
 from __future__ import annotations
 
@@ -10,14 +10,7 @@ import numpy as np
 from mmbot.core.markout import HORIZONS_S
 from mmbot.core.types import NS_PER_S
 from mmbot.runtime.report.facts import Facts, Fill, Floats
-from mmbot.runtime.report.split import Course, Parts, Split, course
 
-_WINDOW_S: Final = (60.0, 900.0)
-_WINDOWS: Final = 12
-"""A worst interval is this part of the run, within the bounds above."""
-_WORST: Final = 3
-_STEPS: Final = 4000
-"""Moments at which an interval may begin."""
 _FLIP_FROM: Final = 0.1
 _FLIP_TO: Final = 0.3
 _FLIP_S: Final = 180.0
@@ -62,21 +55,22 @@ def markouts(facts: Facts) -> list[Markout]:
 
 
 def _markout(group: str, fills: list[Fill], facts: Facts) -> Markout:
-    assert facts.mids is not None
+    mids = facts.mids
     at_ns = np.array([fill.at_ns for fill in fills], np.int64)
     side = np.array([fill.side for fill in fills], np.float64)
     mid = np.array([fill.mid_px for fill in fills], np.float64)
     px = np.array([fill.px for fill in fills], np.float64)
     usd = np.array([fill.sz for fill in fills], np.float64) * mid
-    last_ns = int(facts.mids.at_ns[-1])
+    # A log without quotes has fills with their mids, and none after them.
+    last_ns = int(mids.at_ns[-1]) if mids is not None and len(mids.px) else 0
     adverse: list[float | None] = []
     for horizon_s in HORIZONS_S:
         due_ns = at_ns + horizon_s * NS_PER_S
         is_old = due_ns <= max(last_ns, facts.ended_ns or last_ns)
-        if not is_old.any():
+        if mids is None or not is_old.any():
             adverse.append(None)
             continue
-        after = facts.mids.at(due_ns[is_old])
+        after = mids.at(due_ns[is_old])
         cost = -side[is_old] * (after - mid[is_old]) / mid[is_old] * 1e4
         adverse.append(float(np.average(cost, weights=usd[is_old])))
     return Markout(
@@ -86,87 +80,6 @@ def _markout(group: str, fills: list[Fill], facts: Facts) -> Markout:
         capture_bps=float(np.sum(side * (mid - px) / mid * usd) / usd.sum() * 1e4),
         fee_bps=float(sum(fill.fee_usd for fill in fills) / usd.sum() * 1e4),
         adverse_bps=tuple(adverse),
-    )
-
-
-class Interval(msgspec.Struct, frozen=True, kw_only=True):
-    """A stretch of the run and what it cost, valued at the mid."""
-
-    from_ns: int
-    until_ns: int
-    change_usd: float
-    parts: Parts
-    position_from_sz: float
-    position_until_sz: float
-    mid_from_px: float
-    mid_until_px: float
-    fills: int
-    sweeps: int
-    main: str
-    """The part that lost most."""
-    where: str
-    """Journal position of its first fill, or nothing."""
-
-
-def worst(facts: Facts, whole: Split, sweeps: list[Sweep]) -> list[Interval]:
-    """The three stretches of equal length that lost most and do not overlap; losses only."""
-    if facts.started_ns is None or facts.ended_ns is None or facts.mids is None:
-        return []
-    span_s = min(_WINDOW_S[1], max(_WINDOW_S[0], facts.span_s / _WINDOWS))
-    steps = int(min(_STEPS, max(2, facts.span_s)))
-    times = np.linspace(facts.started_ns, facts.ended_ns, steps + 1).astype(np.int64)
-    grown = course(facts, whole, times)
-    total = grown.total_usd
-    reach = np.searchsorted(times, times + round(span_s * NS_PER_S), side="right") - 1
-    change = total[reach] - total
-    found: list[Interval] = []
-    free = np.ones(len(times), np.bool_)
-    while len(found) < _WORST:
-        masked = np.where(free & (reach > np.arange(len(times))), change, np.inf)
-        at = int(np.argmin(masked))
-        if not masked[at] < -1e-9:
-            break
-        found.append(_interval(facts, grown, at, int(reach[at]), sweeps))
-        free &= (times >= times[reach[at]]) | (times[reach] <= times[at])
-    return found
-
-
-def _interval(facts: Facts, grown: Course, a: int, b: int, sweeps: list[Sweep]) -> Interval:
-    from_ns, until_ns = int(grown.at_ns[a]), int(grown.at_ns[b])
-
-    def of(series: Floats) -> float:
-        return float(series[b] - series[a])
-
-    parts = Parts(
-        capture_usd=of(grown.capture_usd),
-        adverse_usd=of(grown.adverse_usd),
-        inventory_usd=of(grown.inventory_usd),
-        fees_usd=of(grown.fees_usd),
-        funding_usd=of(grown.funding_usd),
-    )
-    losses = {
-        "spread capture": parts.capture_usd,
-        "adverse selection": -parts.adverse_usd,
-        "inventory": parts.inventory_usd,
-        "fees": -parts.fees_usd,
-        "funding": parts.funding_usd,
-    }
-    within = [fill for fill in facts.fills if from_ns < fill.at_ns <= until_ns]
-    assert facts.mids is not None
-    mids = facts.mids.at([from_ns, until_ns])
-    return Interval(
-        from_ns=from_ns,
-        until_ns=until_ns,
-        change_usd=of(grown.total_usd),
-        parts=parts,
-        position_from_sz=float(grown.position_sz[a]),
-        position_until_sz=float(grown.position_sz[b]),
-        mid_from_px=float(mids[0]),
-        mid_until_px=float(mids[1]),
-        fills=len(within),
-        sweeps=sum(from_ns < sweep.at_ns <= until_ns for sweep in sweeps),
-        main=min(losses, key=lambda name: losses[name]),
-        where=within[0].where if within else "",
     )
 
 
@@ -368,76 +281,6 @@ def _flip(facts: Facts, low: int, high: int) -> Flip:
     )
 
 
-class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
-    """Of a latency, ms."""
-
-    what: str
-    count: int
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float
-    max_ms: float
-
-
-def latencies(facts: Facts) -> list[Percentiles]:
-    """Answers by kind of request, and the age of prices and of our own fills on arrival."""
-    found = []
-    for what, values in (
-        *((f"{request} to its verdict", ms) for request, ms in facts.answers_ms.items()),
-        ("price to us (our clock less the venue's)", facts.feed_ms),
-        ("fill to us (our clock less the venue's)", facts.news_ms),
-    ):
-        if not values:
-            continue
-        p50, p90, p99 = (float(v) for v in np.percentile(values, (50, 90, 99)))
-        found.append(
-            Percentiles(
-                what=what,
-                count=len(values),
-                p50_ms=p50,
-                p90_ms=p90,
-                p99_ms=p99,
-                max_ms=float(max(values)),
-            )
-        )
-    return found
-
-
-class Budget(msgspec.Struct, frozen=True, kw_only=True):
-    """Requests of the address."""
-
-    used_at_start: int
-    used_at_end: int
-    left_at_end: int
-    left_min: int
-    per_h: float | None
-    hours_left: float | None
-    spent_s: float
-    """Time in which placements waited for the budget, s."""
-
-
-def budget(facts: Facts) -> Budget | None:
-    """What was asked of the request budget; None where it was never read."""
-    told = facts.requests
-    if not told:
-        return None
-    first, last = told[0], told[-1]
-    left = [each.cap - each.used for each in told]
-    hours = (last.at_ns - first.at_ns) / NS_PER_S / 3600
-    per_h = (last.used - first.used) / hours if hours > 1e-3 else None
-    earned = last.cap - first.cap
-    net = (last.used - first.used - earned) / hours if hours > 1e-3 else None
-    return Budget(
-        used_at_start=first.used,
-        used_at_end=last.used,
-        left_at_end=left[-1],
-        left_min=min(left),
-        per_h=per_h,
-        hours_left=left[-1] / net if net is not None and net > 0 else None,
-        spent_s=facts.counts.get("spent_ms", 0) / 1000,
-    )
-
-
 class Violation(msgspec.Struct, frozen=True, kw_only=True):
     """A term of the quote that did not do what it must, all notes of one kind together."""
 
@@ -471,13 +314,3 @@ def violations(facts: Facts) -> list[Violation]:
         for (term, where, kind), group in groups.items()
     ]
     return sorted(found, key=lambda each: -each.times)
-
-
-def drawdown_usd(facts: Facts, whole: Split) -> tuple[float, float, float]:
-    """Largest fall from a peak, largest and smallest profit, at the mid, USD."""
-    if facts.started_ns is None or facts.ended_ns is None:
-        return 0.0, 0.0, 0.0
-    times = np.linspace(facts.started_ns, facts.ended_ns, _STEPS).astype(np.int64)
-    total = course(facts, whole, times).total_usd
-    peak = np.maximum.accumulate(np.maximum(total, 0.0))
-    return float(np.max(peak - total)), float(np.max(total)), float(np.min(total))

@@ -9,10 +9,10 @@ from typing import Final
 from mmbot.runtime.report import words
 from mmbot.runtime.report.causes import Cause
 from mmbot.runtime.report.facts import Facts
-from mmbot.runtime.report.measures import Interval
 from mmbot.runtime.report.pictures import main_plots, markout_plots, term_plots
 from mmbot.runtime.report.report import Report
 from mmbot.runtime.report.split import Split
+from mmbot.runtime.report.stretches import Interval
 from mmbot.runtime.report.style import CSS
 from mmbot.runtime.report.tables import details, table
 from mmbot.runtime.report.timeline import Moment
@@ -71,7 +71,7 @@ def _head(report: Report) -> list[str]:
     held = f"position at the end; at most {words.size(over.position_max_sz)}, {of_limit}"
     fell = "bad" if over.max_drawdown_usd >= 0.01 else ""
     cards = [
-        (words.usd(total), "USD, change of equity", _tone(total)),
+        (words.usd(total), f"USD, change of equity, held at {whole.end_is}", _tone(total)),
         (words.span(over.span_s), when, ""),
         (f"{over.fills}", f"fills, {over.traded_usd:,.0f} USD traded", ""),
         (words.size(over.position_sz), held, ""),

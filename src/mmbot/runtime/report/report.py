@@ -8,21 +8,22 @@ from typing import Any
 import msgspec
 
 from mmbot.core.markout import HORIZONS_S
+from mmbot.errors import ConfigError
 from mmbot.runtime.report import measures
+from mmbot.runtime.report.budget import Budget, budget
 from mmbot.runtime.report.causes import Case, Cause, suspects
 from mmbot.runtime.report.facts import Facts
 from mmbot.runtime.report.gather import gather, without_secrets
+from mmbot.runtime.report.latency import Percentiles, latencies
 from mmbot.runtime.report.measures import (
-    Budget,
     Flip,
-    Interval,
     Markout,
-    Percentiles,
     Response,
     Sweep,
     Violation,
 )
 from mmbot.runtime.report.split import HORIZON_S, Split, split
+from mmbot.runtime.report.stretches import Interval, drawdown_usd, worst
 from mmbot.runtime.report.timeline import Moment, timeline
 
 VERSION = 1
@@ -93,8 +94,18 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read(run_dir: Path) -> tuple[Facts, Report]:
-    """The facts of a run and the report on them."""
+    """
+    The facts of a run and the report on them.
+
+    Raises:
+        ConfigError: The folder is none of a run.
+    """
     facts = without_secrets(gather(run_dir))
+    if not (facts.has_log or facts.has_journal):
+        raise ConfigError(
+            f"{str(run_dir)!r}: no run lies there: neither a journal nor log.jsonl that could be "
+            "read; name the folder of a run, or `latest`"
+        )
     return facts, report(facts)
 
 
@@ -105,7 +116,7 @@ def report(facts: Facts) -> Report:
     answered = measures.response(facts)
     marked = measures.markouts(facts)
     causes = suspects(Case(facts, whole, marked, swept, answered))
-    intervals = measures.worst(facts, whole, swept)
+    intervals = worst(facts, whole, swept)
     return Report(
         version=VERSION,
         verdict=_verdict(whole, causes, intervals, facts),
@@ -118,8 +129,8 @@ def report(facts: Facts) -> Report:
         suppressed_s=facts.suppressed_s,
         mode_s=facts.mode_s,
         watched_s=facts.watched_s,
-        budget=measures.budget(facts),
-        latencies=measures.latencies(facts),
+        budget=budget(facts),
+        latencies=latencies(facts),
         violations=measures.violations(facts),
         flips=measures.flips(facts),
         markout_horizons_s=HORIZONS_S,
@@ -133,7 +144,7 @@ def report(facts: Facts) -> Report:
 
 def _overview(facts: Facts, whole: Split) -> Overview:
     fills = facts.fills
-    fall, best, worst = measures.drawdown_usd(facts, whole)
+    fall, best, lowest = drawdown_usd(facts, whole)
     held = [whole.start_position_sz, *(fill.position_sz for fill in fills)]
     ladders = facts.ladders
     frac = None
@@ -170,7 +181,7 @@ def _overview(facts: Facts, whole: Split) -> Overview:
         limit_usd=told.get("q_max_usd"),
         max_drawdown_usd=fall,
         best_usd=best,
-        worst_usd=worst,
+        worst_usd=lowest,
         outages=len(facts.outages),
         outage_s=sum(outage_ns) * 1e-9,
         decisions=facts.counts.get("decisions", 0),

@@ -108,8 +108,13 @@ def _budget(report: Report) -> str:
         if found.spent_s
         else ""
     )
+    asked = (
+        "–"
+        if found.used_at_start is None or found.used_at_end is None
+        else f"{found.used_at_end - found.used_at_start:,}"
+    )
     return (
-        f"<p>{found.used_at_end - found.used_at_start:,} asked, {per_h} an hour; "
+        f"<p>{asked} asked, {per_h} an hour; "
         f"<b>{found.left_at_end:,} left</b>, {found.left_min:,} at the least; {lasts}.{spent}</p>"
     )
 

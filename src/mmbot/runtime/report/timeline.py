@@ -46,6 +46,8 @@ _TOLD: Final[dict[str, tuple[str, int, str]]] = {
     "run.unverified": ("end", 3, "NOT verified: {may_rest} orders may rest"),
     "ledger.open": ("end", 3, "{text}"),
     "operator.ordered": ("operator", 3, "{kind}: {text}"),
+    "config.reloaded": ("reload", 3, "{changes}"),
+    "config.refused": ("reload", 2, "refused: {error}"),
     "flatten.began": ("flatten", 3, "closing {position_lots} lots as a taker"),
     "flatten.ended": ("flatten", 3, "is closed: {is_flat}"),
     "mode.changed": ("mode", 3, "{before} to {after}, by {cause}"),
@@ -150,10 +152,17 @@ class _Known(dict[str, Any]):
 
 def _worded(words: str, facts: Mapping[str, Any]) -> str:
     try:
-        return words.format_map(_Known(facts))
+        return words.format_map(_Known({key: _plain(value) for key, value in facts.items()}))
     except (ValueError, TypeError):
         # A figure that is none: the log of another version, or an absent estimate.
         return ", ".join(f"{key} {value}" for key, value in facts.items())
+
+
+def _plain(value: Any) -> Any:
+    """A table of changes as a person reads it; anything else as it is."""
+    if not isinstance(value, dict):
+        return value
+    return "; ".join(f"{key} {each}" for key, each in value.items())
 
 
 def _clean(text: str) -> str:

@@ -28,6 +28,7 @@ RULES: Final[tuple[Rule, ...]] = (
 
 _EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "bug": ("unanswered", "term", "kill"),
+    "reload": operator.RELOAD_BRINGS,
     "clock": ("journal", "shut", "disconnects", "feed", "latency", "unanswered", "term", "kill"),
     "journal": ("kill",),
     "standstill": (
@@ -60,6 +61,7 @@ _ORDER: Final = {word: i for i, word in enumerate((*_EXPLAINS, "kill"))}
 def suspects(case: Case) -> list[Cause]:
     """The causes of a run, the likeliest first; empty for a sound one."""
     found = [cause for rule in RULES for cause in rule(case)]
+    found.extend(operator.reloaded(case, found))
     # Terms are named in the order in which the quote is made: the first one broken breaks others.
     found.sort(key=lambda cause: (_ORDER[_word(cause)], -cause.strength))
     followed = [
@@ -73,7 +75,8 @@ def _explained(cause: Cause, before: list[Cause]) -> str | None:
     """The cause that brings this one about, None if it stands for itself."""
     for other in before:
         brought = _EXPLAINS[_word(other)]
-        if cause.name in brought or _word(cause) in brought:
+        is_after = other.name != "reload" or (cause.at_ns or 0) >= (other.at_ns or 0)
+        if is_after and (cause.name in brought or _word(cause) in brought):
             return other.name
     return None
 

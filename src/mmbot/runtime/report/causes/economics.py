@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from mmbot.core.risk import POSITION_PER_CAPITAL_MAX
 from mmbot.core.types import NS_PER_S
 from mmbot.runtime.report.causes.base import Case, Cause, Evidence, Rule
 from mmbot.runtime.report.facts import Fill
@@ -20,7 +21,8 @@ _ERRORS: Final = 3.0
 _EDGE_BPS: Final = 1.0
 _SWEEP_FRAC: Final = 0.35
 _X_MAX: Final = 1.02
-_LEVERAGE: Final = 4.6
+_OVER_LIMIT: Final = 1.15
+"""A price that moved makes a full position worth more than its limit."""
 
 
 def fee(case: Case) -> list[Cause]:
@@ -139,7 +141,7 @@ def size(case: Case) -> list[Cause]:
     over = {
         "sweep": swept / _SWEEP_FRAC,
         "limit": x_max / _X_MAX if start < 1.0 else 0.0,
-        "leverage": leverage / _LEVERAGE,
+        "leverage": leverage / (_OVER_LIMIT * _allowed(case, equity)),
     }
     worst = max(over, key=lambda name: over[name])
     if over[worst] < 1.0:
@@ -167,6 +169,14 @@ def size(case: Case) -> list[Cause]:
             where=largest.where if is_sweep and largest else "",
         )
     ]
+
+
+def _allowed(case: Case, equity_usd: float) -> float:
+    """How many times the account the position may be worth, by the limit that was in force."""
+    told = [each.facts.get("q_max_usd") for each in case.facts.named("session.started")]
+    if not told or told[0] is None or equity_usd <= 0:
+        return POSITION_PER_CAPITAL_MAX
+    return max(1e-9, float(told[0]) / equity_usd)
 
 
 RULES: Final[tuple[Rule, ...]] = (fee, tight, size)

@@ -19,6 +19,10 @@ _ANSWER_MS: Final = 700.0
 _TAIL_MS: Final = 2500.0
 _UNANSWERED: Final = 3
 _STEP_S: Final = 0.5
+_OFFSET_MS: Final = 300.0
+"""Difference of the clocks that no way to the venue explains."""
+_LOW: Final = 5.0
+"""Percentile that stands for an undisturbed way."""
 _GIVEN_UP: Final = ("prices come", "stream ")
 """How the reasons begin for which we make another connection by ourselves."""
 _STILL_S: Final = 3.0
@@ -64,7 +68,7 @@ def stale(case: Case) -> list[Cause]:
     rules = facts.suppressed_s.get("bid", {})
     spent = sum(rules.get(rule, 0.0) for rule in ("stale book", "late book", "no book yet"))
     notes = facts.named("book.stale")
-    late_ms = float(np.median(facts.feed_ms)) if facts.feed_ms else 0.0
+    late_ms = float(np.median(facts.feed_ms)) - _offset_ms(case) if facts.feed_ms else 0.0
     worst_s = max((gap for _, gap in facts.feed_gap_s), default=0.0)
     is_stale = bool(notes) and (spent >= _STALE_S or spent / span_s >= _STALE_FRAC)
     is_late = late_ms >= _FEED_MS
@@ -172,8 +176,50 @@ def unanswered(case: Case) -> list[Cause]:
     ]
 
 
+def _offset_ms(case: Case) -> float:
+    """
+    By how much our clock is ahead of the venue's all the time, ms; 0 where that is not sure.
+
+    What we asked for ourselves comes without delay of the venue's making, so that no answer can
+    seem older than its way back and the difference of the clocks. Prices that are late beside it
+    are late; what is as late as prices, on a line that answers at once, is the clock.
+    """
+    facts = case.facts
+    if not facts.read_ms or not facts.feed_ms:
+        return 0.0
+    seen_ms = min(*facts.read_ms, float(np.percentile(facts.feed_ms, _LOW)))
+    answers = [ms for values in facts.answers_ms.values() for ms in values]
+    way_ms = float(np.percentile(answers, _LOW)) / 2 if answers else 0.0
+    # Nothing comes before it is sent: what seems to is the clock alone, whatever the way.
+    ahead_ms = seen_ms - way_ms
+    return ahead_ms if abs(ahead_ms) >= _OFFSET_MS else 0.0
+
+
+def apart(case: Case) -> list[Cause]:
+    """Our clock is not the venue's, all the time."""
+    offset_ms = _offset_ms(case)
+    if not offset_ms:
+        return []
+    what = "ahead of" if offset_ms > 0 else "behind"
+    return [
+        Cause(
+            name="clock:offset",
+            title=f"The clock of the machine was {what} the venue's",
+            text=f"By {abs(offset_ms):.0f} ms all the time: ages of prices were wrong by as much, "
+            "and so was the instant at which our orders expire. Keep it in step (chrony, NTP); "
+            "`mmbot check` says how far it is off.",
+            strength=1.0 + abs(offset_ms) / _OFFSET_MS,
+            evidence=(
+                Evidence("ahead of the venue", offset_ms, "ms"),
+                Evidence("age of readings, least", min(case.facts.read_ms), "ms"),
+                Evidence("age of prices, median", float(np.median(case.facts.feed_ms)), "ms"),
+            ),
+        )
+    ]
+
+
 def clock(case: Case) -> list[Cause]:
-    """Our clock was set, or is not the venue's."""
+    """Our clock was set."""
     steps = [
         each
         for each in case.facts.named("clock.stepped")
@@ -200,4 +246,4 @@ def clock(case: Case) -> list[Cause]:
     ]
 
 
-RULES: Final[tuple[Rule, ...]] = (disconnected, stale, stood_still, slow, unanswered, clock)
+RULES: Final[tuple[Rule, ...]] = (disconnected, stale, stood_still, slow, unanswered, clock, apart)

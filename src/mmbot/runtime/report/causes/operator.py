@@ -16,6 +16,10 @@ _WORDS: Final = {
 }
 
 
+RELOAD_BRINGS: Final = ("term", "size", "tight", "budget", "rejects", "kill")
+"""Causes that parameters can bring about, by the first word of their names."""
+
+
 def killed(case: Case) -> list[Cause]:
     """The kill switch: by hand it is a cause, else it is what other causes led to."""
     found = []
@@ -82,6 +86,39 @@ def lagged(case: Case) -> list[Cause]:
             where=late[0].where,
         )
     ]
+
+
+def reloaded(case: Case, found: list[Cause]) -> list[Cause]:
+    """Parameters changed while it ran, where something was seen for the first time afterwards."""
+    for note in case.facts.named("config.reloaded"):
+        later = [
+            cause
+            for cause in found
+            if cause.name.partition(":")[0] in RELOAD_BRINGS
+            and cause.at_ns is not None
+            and cause.at_ns >= note.at_ns
+        ]
+        if not later:
+            continue
+        changes = note.facts.get("changes")
+        rows = (
+            [f"{key} {each}" for key, each in changes.items()] if isinstance(changes, dict) else []
+        )
+        return [
+            Cause(
+                name="reload",
+                title="The parameters were changed while it ran",
+                text=f"{'; '.join(rows)}. What is told below was seen only after that.",
+                strength=1.0 + max(cause.strength for cause in later),
+                evidence=(
+                    Evidence("keys changed", float(len(rows)), ""),
+                    Evidence("seen afterwards", float(len(later)), "causes"),
+                ),
+                at_ns=note.at_ns,
+                where=note.where,
+            )
+        ]
+    return []
 
 
 RULES: Final[tuple[Rule, ...]] = (killed, broke, lagged)

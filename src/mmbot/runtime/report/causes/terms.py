@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import log2
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from mmbot.core.types import NS_PER_S
 from mmbot.core.vitals.expectation import EXPECTATIONS
 from mmbot.runtime.report.causes.base import Case, Cause, Evidence, Rule
+from mmbot.runtime.report.facts import Happening, Ladders
 from mmbot.runtime.report.measures import Violation, violations
 
 _MADE: Final = tuple(EXPECTATIONS)
@@ -23,6 +25,7 @@ _DRIFT_S: Final = 30.0
 _DRIFT_R: Final = -0.3
 _SWEEP_BPS: Final = 2.0
 _ANSWER_S: Final = 5.0
+_FOREVER_NS: Final = 1 << 63
 _URGENT_S: Final = 20.0
 _MET: Final = 0.5
 
@@ -131,9 +134,28 @@ def cascade(case: Case) -> list[Cause]:
     facts, ladders = case.facts, case.facts.ladders
     if ladders is None or _is_told(case, "cascade", "hold"):
         return []
+    # A reload may have switched it off: each stretch between two stands for itself.
+    cuts = [each.at_ns for each in facts.named("config.reloaded")]
+    notes = facts.named("cascade.seen")
+    for from_ns, until_ns in pairwise([0, *cuts, _FOREVER_NS]):
+        found = _unanswered(ladders, [it for it in notes if from_ns <= it.at_ns < until_ns])
+        if found.first is not None and found.unanswered >= max(2, 0.5 * found.swept):
+            return [_no_memory(found.swept, found.unanswered, found.first)]
+    return []
+
+
+class _Swept(NamedTuple):
+    """Sweeps of a stretch, how many of them moved nothing, and the first of those."""
+
+    swept: int
+    unanswered: int
+    first: Happening | None
+
+
+def _unanswered(ladders: Ladders, notes: list[Happening]) -> _Swept:
     swept = unanswered = 0
     first = None
-    for note in facts.named("cascade.seen"):
+    for note in notes:
         depth = float(note.facts.get("depth_bps", 0.0))
         if depth < _SWEEP_BPS:
             continue
@@ -150,23 +172,23 @@ def cascade(case: Case) -> list[Cause]:
         if float(np.nanmax(ladders[f"cascade_{side}_bps"][after])) < 0.25 * depth:
             unanswered += 1
             first = first or note
-    if first is None or unanswered < max(2, 0.5 * swept):
-        return []
-    return [
-        Cause(
-            name="term:cascade",
-            title="Sweeps left no memory",
-            text=f"After {unanswered} of {swept} sweeps the side that was swept was not pulled "
-            "back: the next sweep found the same ladder.",
-            strength=8.0,
-            evidence=(
-                Evidence("sweeps", float(swept), ""),
-                Evidence("without an answer", float(unanswered), ""),
-            ),
-            at_ns=first.at_ns,
-            where=first.where,
-        )
-    ]
+    return _Swept(swept, unanswered, first)
+
+
+def _no_memory(swept: int, unanswered: int, first: Happening) -> Cause:
+    return Cause(
+        name="term:cascade",
+        title="Sweeps left no memory",
+        text=f"After {unanswered} of {swept} sweeps the side that was swept was not pulled "
+        "back: the next sweep found the same ladder.",
+        strength=8.0,
+        evidence=(
+            Evidence("sweeps", float(swept), ""),
+            Evidence("without an answer", float(unanswered), ""),
+        ),
+        at_ns=first.at_ns,
+        where=first.where,
+    )
 
 
 def opposed(case: Case) -> list[Cause]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from mmbot.core.premises import Shut
+from mmbot.runtime.report.budget import budget
 from mmbot.runtime.report.causes.base import Case, Cause, Evidence, Rule
 
 _HARMLESS: Final = frozenset({"gone"})
@@ -14,14 +16,8 @@ _SPENT_S: Final = 5.0
 _LEFT: Final = 100
 _SHUT_FRAC: Final = 0.01
 _SHUT_S: Final = 5.0
-_NOT_SHUT: Final = frozenset(
-    {
-        "halted", "stopping", "no link", "waiting for the account", "no book yet", "stale book",
-        "late book", "no capital", "journal late", "position mismatch", "reducing",
-        "position limit", "price jump", "swept again", "danger", "too deep",
-    }
-)  # fmt: skip
-"""Rules that are of this program, not of the market."""
+_SHUT: Final = frozenset(each.value for each in Shut)
+"""What the market itself forbids; all other rules are of this program."""
 
 
 def refused(case: Case) -> list[Cause]:
@@ -65,17 +61,16 @@ def refused(case: Case) -> list[Cause]:
 def spent(case: Case) -> list[Cause]:
     """The address has no requests left."""
     facts = case.facts
-    told = facts.requests
+    found = budget(facts)
     waited_s = facts.counts.get("spent_ms", 0) / 1000
     refusals = [
         each for each in facts.named("order.rejected") if each.facts.get("reason") == "budget"
     ]
-    least = min(told, key=lambda each: each.cap - each.used) if told else None
-    left = None if least is None else least.cap - least.used
+    left = None if found is None else found.left_min
     is_low = left is not None and left <= _LEFT
     if not (is_low or waited_s >= _SPENT_S or len(refusals) >= _REJECTS):
         return []
-    first_ns = refusals[0].at_ns if refusals else (least.at_ns if least is not None else None)
+    first_ns = refusals[0].at_ns if refusals else (found.left_min_ns if found is not None else None)
     return [
         Cause(
             name="budget",
@@ -105,7 +100,7 @@ def shut(case: Case) -> list[Cause]:
     rules: dict[str, float] = {}
     for side in facts.suppressed_s.values():
         for rule, spent_s in side.items():
-            if rule not in _NOT_SHUT:
+            if rule in _SHUT:
                 rules[rule] = max(rules.get(rule, 0.0), spent_s)
     lasted_s = sum(rules.values())
     if lasted_s < max(_SHUT_S, _SHUT_FRAC * facts.span_s):

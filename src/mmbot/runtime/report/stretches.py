@@ -1,0 +1,140 @@
+"""The stretches of a run that lost most, and how far it fell from its peak."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from mmbot.core.types import NS_PER_S
+from mmbot.runtime.report.facts import Facts, Floats
+from mmbot.runtime.report.measures import Sweep
+from mmbot.runtime.report.split import HORIZON_S, Course, Parts, Split, course
+
+_SPAN_S: Final = (60.0, 900.0)
+_SPANS: Final = 12
+"""A stretch is this part of the run, within the bounds above."""
+_WORST: Final = 3
+_STEPS: Final = 4000
+"""Moments at which a stretch may begin."""
+
+
+class Interval(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A stretch of the run and what it cost, valued at the mid.
+
+    Capture and adverse selection are those of its own fills, up to its end; what the price did to
+    everything held from before is inventory.
+    """
+
+    from_ns: int
+    until_ns: int
+    change_usd: float
+    parts: Parts
+    position_from_sz: float
+    position_until_sz: float
+    mid_from_px: float
+    mid_until_px: float
+    fills: int
+    sweeps: int
+    main: str
+    """The part that lost most."""
+    where: str
+    """Journal position of its first fill, or nothing."""
+
+
+def worst(facts: Facts, whole: Split, sweeps: list[Sweep]) -> list[Interval]:
+    """
+    The three stretches of equal length that lost most and do not overlap; losses only.
+
+    A run that is shorter than a stretch is one stretch.
+    """
+    if facts.started_ns is None or facts.ended_ns is None or facts.mids is None:
+        return []
+    chosen_s = min(_SPAN_S[1], max(_SPAN_S[0], facts.span_s / _SPANS))
+    span_ns = min(round(chosen_s * NS_PER_S), facts.ended_ns - facts.started_ns)
+    if span_ns <= 0:
+        return []
+    last_ns = facts.ended_ns - span_ns
+    steps = int(min(_STEPS, max(1.0, facts.span_s)))
+    begins = np.unique(np.linspace(facts.started_ns, last_ns, steps + 1).round().astype(np.int64))
+    times = np.unique(np.concatenate([begins, begins + span_ns, [facts.ended_ns]]))
+    grown = course(facts, whole, times)
+    total = grown.total_usd
+    first, last = np.searchsorted(times, begins), np.searchsorted(times, begins + span_ns)
+    change = total[last] - total[first]
+    found: list[Interval] = []
+    free = np.ones(len(begins), np.bool_)
+    while len(found) < _WORST and free.any():
+        at = int(np.argmin(np.where(free, change, np.inf)))
+        if not change[at] < -1e-9:
+            break
+        found.append(_interval(facts, grown, int(first[at]), int(last[at]), sweeps))
+        free &= np.abs(begins - begins[at]) >= span_ns
+    return found
+
+
+def _interval(facts: Facts, grown: Course, a: int, b: int, sweeps: list[Sweep]) -> Interval:
+    from_ns, until_ns = int(grown.at_ns[a]), int(grown.at_ns[b])
+
+    def of(series: Floats) -> float:
+        return float(series[b] - series[a])
+
+    within = [fill for fill in facts.fills if from_ns < fill.at_ns <= until_ns]
+    assert facts.mids is not None
+    mids = facts.mids.at([from_ns, until_ns])
+    adverse = 0.0
+    for fill in within:
+        if fill.mid_px is not None:
+            due_ns = min(fill.at_ns + round(HORIZON_S * NS_PER_S), until_ns)
+            after = float(facts.mids.at([due_ns])[0])
+            adverse -= fill.side * fill.sz * (after - fill.mid_px)
+    parts = Parts(
+        capture_usd=of(grown.capture_usd),
+        adverse_usd=adverse,
+        inventory_usd=of(grown.inventory_usd) - of(grown.adverse_usd) + adverse,
+        fees_usd=of(grown.fees_usd),
+        funding_usd=of(grown.funding_usd),
+    )
+    losses = {
+        "spread capture": parts.capture_usd,
+        "adverse selection": -parts.adverse_usd,
+        "inventory": parts.inventory_usd,
+        "fees": -parts.fees_usd,
+        "funding": parts.funding_usd,
+    }
+    return Interval(
+        from_ns=from_ns,
+        until_ns=until_ns,
+        change_usd=of(grown.total_usd),
+        parts=parts,
+        position_from_sz=float(grown.position_sz[a]),
+        position_until_sz=float(grown.position_sz[b]),
+        mid_from_px=float(mids[0]),
+        mid_until_px=float(mids[1]),
+        fills=len(within),
+        sweeps=sum(from_ns < sweep.at_ns <= until_ns for sweep in sweeps),
+        main=min(losses, key=lambda name: losses[name]),
+        where=within[0].where if within else "",
+    )
+
+
+def drawdown_usd(facts: Facts, whole: Split) -> tuple[float, float, float]:
+    """
+    Largest fall from a peak, largest and smallest profit, at the mid, USD.
+
+    Looked at whenever it changes: at each mid, each fill and each payment, and right before a fill.
+    """
+    if facts.started_ns is None or facts.ended_ns is None:
+        return 0.0, 0.0, 0.0
+    booked = np.array(
+        [*(fill.at_ns for fill in facts.fills), *(paid.at_ns for paid in facts.payments)], np.int64
+    )
+    mids = facts.mids.at_ns if facts.mids is not None else np.empty(0, np.int64)
+    ends = np.array([facts.started_ns, facts.ended_ns], np.int64)
+    times = np.unique(np.concatenate([ends, mids, booked, booked - 1]))
+    times = times[(times >= facts.started_ns) & (times <= facts.ended_ns)]
+    total = course(facts, whole, times).total_usd
+    peak = np.maximum.accumulate(np.maximum(total, 0.0))
+    return float(np.max(peak - total)), float(np.max(total)), float(np.min(total))
