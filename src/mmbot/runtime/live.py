@@ -40,7 +40,7 @@ from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.journal.writer import Writer
 from mmbot.logs import LogWriter, Threshold, make_logger, stderr_line
-from mmbot.runtime import control, killreport
+from mmbot.runtime import control, killreport, scraped
 from mmbot.runtime.aio import AioDialer, AioScheduler, aside, steady_clock_ns, wall_clock_ns
 from mmbot.runtime.child import Child
 from mmbot.runtime.desk import Desk
@@ -67,6 +67,7 @@ from mmbot.runtime.screen import last_line, summary_lines
 from mmbot.runtime.selftest import refuse_unless_well, run_selftest
 from mmbot.runtime.summary import RequestTeller, started_facts, summarise
 from mmbot.runtime.sweep import Sweep
+from mmbot.runtime.tally import Tally
 from mmbot.runtime.trader import Ports, Trader
 from mmbot.runtime.venues import (
     RESET_HINT,
@@ -166,7 +167,8 @@ class _Run:
         self.options = options
         self.writer = writer
         self.threshold = Threshold(config.log.level)
-        self.log = make_logger(writer, wall_clock_ns, self.threshold)
+        self.tally = Tally()
+        self.log = make_logger(writer, wall_clock_ns, self.threshold, (self.tally.take,))
         self.loop = asyncio.get_running_loop()
         self.task = asyncio.current_task()
         self.ended: asyncio.Future[Ending] = self.loop.create_future()
@@ -432,6 +434,7 @@ class _Run:
             clock=wall_clock_ns,
         )
         point_from_state(state, run_dir)
+        scraped.serve(stack, self.config.metrics.port, desk.seen, self.tally, self.log)
         served = control.Control(run_dir / control.NAME, desk.answer, self.log)
         try:
             served.open()
