@@ -55,7 +55,7 @@ def told(config: Config, here: Path) -> list[object]:
             )
         log.critical("invariant.broken", error="for the test")
         alerts.close()
-    return sorted(sent)
+    return list[object](sorted(sent))
 
 
 def scraped(config: Config, here: Path) -> list[object]:
