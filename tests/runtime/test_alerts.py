@@ -233,6 +233,28 @@ def test_a_service_that_hangs_holds_up_neither_the_others_nor_the_end(receiver: 
         assert unsent["service"] == "A (JSON)"
 
 
+def test_of_an_exception_of_a_service_only_its_type_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The text of one nearly always has the address in it."""
+    monkeypatch.setattr(module, "_AGAIN_S", (0.0, 0.0))
+
+    def send(*_: str) -> bool:
+        raise ValueError(f"cannot post to json://127.0.0.1/{TOKEN}")
+
+    params = AlertParams(url_env=("X",))
+    alerts = Alerts([Service("X (JSON)", send)], params, "HYPE")
+    records = Records()
+    log = make_logger(cast("LogWriter", records), lambda: 0, "info", (alerts.take,))
+    alerts.attach(log)
+    log.critical("invariant.broken", error="a bug")
+    alerts.close()
+
+    (failed,) = records.named("alert.failed")
+    assert failed["error"].startswith("ValueError")
+    assert TOKEN not in str(records.all)
+
+
 def test_alerts_that_nobody_takes_are_dropped_and_not_kept_for_ever() -> None:
     """A service that is away for a day must not grow the daemon."""
     is_free = threading.Event()
