@@ -1,13 +1,14 @@
 """
 What it costs a daemon to be watched: its decisions with `status` and `top` attached, and without.
 
-    python benchmarks/observed.py [--blocks 20] [--cycles 15] [--json]
+    python benchmarks/observed.py [--blocks 20] [--cycles 15] [--scraped] [--json]
 
 One daemon, `mmbot run` in a process of its own, on the exchange of `reaction.py`: a tick is one
 20-level `l2Book`, the reaction ends when the last byte of its ten signed orders is read, and both
 ends are stamped by the exchange. Within one run, blocks of such cycles come in threes: alone,
 watched, alone. While it is watched another process asks for `status` ten times a second, and for
-what `top` shows twice, each over a connection of its own, as the commands do.
+what `top` shows twice, each over a connection of its own, as the commands do. With `--scraped` it
+reads the figures for Prometheus instead, three times a second: more often than anybody does.
 
 The ratio is that of the medians of a watched block and of the two beside it, the median of all
 blocks; its interval is a bootstrap over the blocks (95 %). "Alone twice" is the same for the two
@@ -25,11 +26,13 @@ import asyncio
 import gc
 import json
 import random
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, Final
@@ -38,6 +41,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # as a script i
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from benchmarks import reaction
+from prometheus_client import CollectorRegistry, generate_latest
 
 from mmbot.emulator.limits import NO_LIMITS
 from mmbot.emulator.listings import dexes
@@ -50,10 +54,13 @@ from mmbot.logs import Threshold
 from mmbot.runtime.asking import LIVE, ask
 from mmbot.runtime.control import Request
 from mmbot.runtime.desk import Desk
+from mmbot.runtime.metrics import Figures
+from mmbot.runtime.tally import Tally
 from runtime.pipe_rig import PipeRun
 
 STATUS_EVERY_S: Final = 0.1
 TOP_EVERY_S: Final = 0.5
+SCRAPE_EVERY_S: Final = 0.33
 STREAM: Final = "l2Book"
 PARTS: Final = ("before", "watched", "after")
 _BOOTSTRAPS: Final = 2000
@@ -66,10 +73,22 @@ Block = dict[str, list[float]]
 # -- the watcher, a process of its own ------------------------------------------------------------
 
 
-def watch(run_dir: Path) -> None:
-    """Ask between a line `on` and a line `off` of standard input; then say how often."""
+def watch(run_dir: Path, port: int) -> None:
+    """
+    Ask between a line `on` and a line `off` of standard input; then say how often.
+
+    With a `port` the figures there are read, and nothing else is asked.
+    """
     is_on = threading.Event()
     counts = [0, 0]
+
+    def scrape() -> None:
+        while True:
+            is_on.wait()
+            began = time.monotonic()
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as page:
+                counts[b"mmbot_link_up 1.0" not in page.read()] += 1
+            time.sleep(max(0.0, began + SCRAPE_EVERY_S - time.monotonic()))
 
     def poll() -> None:
         status_at = top_at = 0.0
@@ -84,7 +103,7 @@ def watch(run_dir: Path) -> None:
                 counts[ask(run_dir, "all").how != LIVE] += 1
             time.sleep(max(0.0, min(status_at, top_at) - time.monotonic()))
 
-    threading.Thread(target=poll, daemon=True).start()
+    threading.Thread(target=scrape if port else poll, daemon=True).start()
     print("ready", flush=True)
     for line in sys.stdin:
         if line.strip() == "on":
@@ -97,8 +116,9 @@ def watch(run_dir: Path) -> None:
 class Watcher:
     """That process, from here."""
 
-    def __init__(self, run_dir: Path) -> None:
-        command = [sys.executable, str(Path(__file__).resolve()), "--watch", str(run_dir)]
+    def __init__(self, run_dir: Path, port: int) -> None:
+        script = str(Path(__file__).resolve())
+        command = [sys.executable, script, "--watch", str(run_dir), str(port)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -124,7 +144,9 @@ class Watcher:
 # -- the daemon ----------------------------------------------------------------------------------
 
 
-async def measure(blocks: int, cycles: int, scratch: Path) -> tuple[list[Block], dict[str, int]]:
+async def measure(
+    blocks: int, cycles: int, scratch: Path, port: int = 0
+) -> tuple[list[Block], dict[str, int]]:
     """Reactions of one daemon, block by block, and how often the watcher was answered."""
     key = bytes([1]) * 32
     user = Signer(key, is_mainnet=False).address
@@ -141,11 +163,11 @@ async def measure(blocks: int, cycles: int, scratch: Path) -> tuple[list[Block],
         bench = reaction.Bench(running, STREAM)
         watcher: Watcher | None = None
         try:
-            process = start(running.url, scratch)
+            process = start(running.url, scratch, port)
             await bench.admit(reaction.OURS, process, user)
             for _ in range(reaction.WARM_UP):
                 await _one(bench)
-            watcher = await asyncio.to_thread(Watcher, scratch / "run")
+            watcher = await asyncio.to_thread(Watcher, scratch / "run", port)
             gc.collect()
             gc.disable()
             found = [await _block(bench, watcher, cycles) for _ in range(blocks)]
@@ -157,11 +179,11 @@ async def measure(blocks: int, cycles: int, scratch: Path) -> tuple[list[Block],
             await reaction._end(bench, running.stop)
 
 
-def start(url: str, scratch: Path) -> subprocess.Popen[bytes]:
+def start(url: str, scratch: Path, port: int) -> subprocess.Popen[bytes]:
     """The daemon. Ticks follow each other so fast that their sum would be a jump of the price."""
     config = scratch / "observed.toml"
     config.write_text(f"{reaction.CONFIG}\n[guards]\njump_sigmas = 100\n", "utf-8")
-    sets = (f"emulator.url={url}", f"state_dir={scratch / 'state'}")
+    sets = (f"emulator.url={url}", f"state_dir={scratch / 'state'}", f"metrics.port={port}")
     command = [sys.executable, "-m", "mmbot", "run", "--config", str(config)]
     command += [f"--set={item}" for item in sets]
     command += ["--run-dir", str(scratch / "run")]
@@ -233,6 +255,13 @@ def _interval(values: list[float]) -> tuple[float, float]:
     return drawn[int(0.025 * _BOOTSTRAPS)], drawn[int(0.975 * _BOOTSTRAPS)]
 
 
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def held(count: int, scratch: Path) -> dict[str, dict[str, float]]:
     """For how long one answer of each kind holds the loop, us of CPU, and its size."""
 
@@ -263,6 +292,15 @@ def held(count: int, scratch: Path) -> dict[str, dict[str, float]]:
                 assert isinstance(answer, bytes)
                 size = len(answer)
             figures[cmd] = {"p50_us": median(times), "p90_us": _p90(times), "bytes": size}
+        times = []
+        for _ in range(count):
+            began = time.thread_time_ns()
+            desk.seen()
+            times.append((time.thread_time_ns() - began) / 1e3)
+        page = CollectorRegistry()
+        page.register(Figures(lambda: (desk.seen(), Tally().counts())))
+        size = len(generate_latest(page))
+        figures["scrape"] = {"p50_us": median(times), "p90_us": _p90(times), "bytes": size}
         return figures
 
     return asyncio.run(measured())
@@ -271,15 +309,18 @@ def held(count: int, scratch: Path) -> dict[str, dict[str, float]]:
 def main() -> int:
     """Measure, print, and return 1 when being watched can be told from the noise."""
     if sys.argv[1:2] == ["--watch"]:
-        watch(Path(sys.argv[2]))
+        watch(Path(sys.argv[2]), int(sys.argv[3]))
         return 0
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--blocks", type=int, default=20)
     parser.add_argument("--cycles", type=int, default=15)
+    parser.add_argument("--scraped", action="store_true", help="by Prometheus, not by a person")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        blocks, told = asyncio.run(measure(args.blocks, args.cycles, Path(scratch)))
+        blocks, told = asyncio.run(
+            measure(args.blocks, args.cycles, Path(scratch), free_port() if args.scraped else 0)
+        )
         answers = held(300, Path(scratch))
     row = ratios(blocks)
     is_missed = row["ratio_interval"][0] > 1.0 or told["failed"] > 0 or told["answered"] == 0

@@ -14,7 +14,7 @@ import queue
 import select
 import sys
 import threading
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +30,8 @@ LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical"
 
 Record = Mapping[str, Any]
 Renderer = Callable[[Record], str | None]
+Tap = Callable[[str, Record], None]
+"""Hears of every record as it is told, with its level, whatever level the log keeps."""
 
 FACTS: Final = "facts"
 """A `msgspec.Struct` under this name is spread into the record, by the thread that writes it."""
@@ -362,7 +364,10 @@ class Threshold:
 
 
 def make_logger(
-    writer: LogWriter, clock: Callable[[], int], level: str | Threshold = "info"
+    writer: LogWriter,
+    clock: Callable[[], int],
+    level: str | Threshold = "info",
+    taps: Sequence[Tap] = (),
 ) -> structlog.typing.FilteringBoundLogger:
     """
     Return a structlog logger that stamps `at` and hands records to `writer`.
@@ -371,16 +376,21 @@ def make_logger(
         writer: Where the records go; it makes text of the instant and keys of `facts`.
         clock: Nanoseconds since the epoch; simulated in a simulated run.
         level: Lowest level kept, a key of `LEVELS`; or one that may change while it runs.
+        taps: Called with every record on the thread that tells it, before any level is looked at
+            and before the instant is in it. They return at once and raise nothing.
     """
     # It takes as long to load as the rest of a command, and most of them log nothing.
     import structlog  # noqa: PLC0415
 
-    threshold = level if isinstance(level, Threshold) else None
+    threshold = level if isinstance(level, Threshold) else Threshold(level)
+    is_open = isinstance(level, Threshold) or bool(taps)
 
     def keep(
         _logger: Any, method: str, event: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
-        if threshold is not None and LEVELS[method] < threshold.number:
+        for tap in taps:
+            tap(method, event)
+        if LEVELS[method] < threshold.number:
             raise structlog.DropEvent
         return event
 
@@ -399,7 +409,7 @@ def make_logger(
         None,
         processors=[keep, stamp, structlog.processors.format_exc_info, deliver],
         wrapper_class=structlog.make_filtering_bound_logger(
-            min(LEVELS.values()) if threshold is not None else LEVELS[str(level)]
+            min(LEVELS.values()) if is_open else threshold.number
         ),
         cache_logger_on_first_use=True,
     )

@@ -7,6 +7,7 @@ from typing import Final
 from knobs import core_scenarios as core
 from knobs import journal_scenarios as journal
 from knobs import lean_scenarios as lean
+from knobs import notice_scenarios as notices
 from knobs import program_scenarios as program
 from knobs import start_scenarios as begin
 from knobs import venue_scenarios as venue
@@ -77,6 +78,7 @@ TAPED: Final[Values] = (("instrument.coin", "WLFI"),)
 SIGNED: Final[Values] = (("mode", "testnet"),)
 SIGNED_BY_FILE: Final[Values] = (*SIGNED, ("account.key_file", f"{HERE}/key-a"))
 LOGGED: Final[Values] = (("log.dir", f"{HERE}/logs-a"),)
+TOLD: Final[Values] = (("alerts.url_env", ("SOME_ALERTS",)),)
 
 LEARNT: Final[dict[str, Knob]] = {
     "intensity.a_per_s": Knob(0.01, lean.taken, NARROW),
@@ -364,6 +366,13 @@ TABLE: Final[dict[str, Knob]] = {
     "journal.rotate_mb": Knob(0.05, journal.filled),
     "journal.lag_ms_max": Knob(1000, journal.never_written),
     "report.at_end": Knob(False, program.explained, LOGGED),
+    "metrics.port": Knob(notices.PORT, notices.scraped, LOGGED),
+    "alerts.url_env": Knob(("OTHER_ALERTS",), notices.told, TOLD),
+    "alerts.urls_file": Knob(f"{HERE}/urls", notices.told, TOLD),
+    "alerts.events": Knob(("kill",), notices.told, TOLD),
+    "alerts.timeout_s": Knob(2, notices.told, TOLD),
+    "alerts.every_s": Knob(10, notices.told, TOLD),
+    "alerts.budget_hours": Knob(3, notices.told, TOLD),
     "log.level": Knob("error", program.run, LOGGED),
     "log.dir": Knob(f"{HERE}/logs-b", program.run, LOGGED),
 }

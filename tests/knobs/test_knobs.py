@@ -15,6 +15,7 @@ import pytest
 from pydantic import create_model
 
 from knobs import core_scenarios as core
+from knobs import notice_scenarios as notices
 from knobs import program_scenarios as program
 from knobs.liveness import (
     Knob,
@@ -38,6 +39,7 @@ _BY_FILE = (
     program.recorded,
     program.signer_from_environment,
     program.signer_from_file,
+    notices.scraped,
 )
 """Scenarios that read a file, in which a key unknown to the program is refused as such."""
 

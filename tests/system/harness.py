@@ -17,6 +17,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from logcheck import check_log
+
 STILL = (
     "market.sigma_bps_rt_s=0",
     "market.a_per_s=0",
@@ -275,3 +277,5 @@ def daemon(
         if process.poll() is None:
             process.kill()
         end(process)
+    # Whatever the test was about, what it left is as documented.
+    check_log(run_dir / "log.jsonl")

@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from mmbot.cli.alerting import alert_rows
 from mmbot.cli.keys import find_key, find_watchdog_key
 from mmbot.cli.options import AsJson, Overrides, echo
 from mmbot.config import Config, dump_toml, load
@@ -54,6 +55,10 @@ def check(
         bool,
         typer.Option("--kill", help="Print the fire drill: which move and loss trips what."),
     ] = False,
+    alerts: Annotated[
+        bool,
+        typer.Option("--alerts", help="Send a test alert by every service, and say which took it."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """
@@ -62,6 +67,7 @@ def check(
     With --kill the kill switch as well: every trigger with its limit, which price move fires which
     of them here, and how often noise alone would. With --widths, or live.recording in the
     configuration, also the economics of each width on a recording, at the fee of this account.
+    With --alerts a test alert is sent by every service that is configured.
     """
     if schema:
         echo(json.dumps(Config.model_json_schema(), indent=2))
@@ -75,11 +81,13 @@ def check(
         )
     settings = load(config, overrides or ())
     key = find_key(settings, os.environ)
+    ways = alert_rows(settings, os.environ, is_test=alerts)
     if offline:
-        _offline(settings, key, offline_drill(settings) if kill else None, as_json=as_json)
+        _offline(settings, key, offline_drill(settings) if kill else None, ways, as_json=as_json)
         return
     facts, ladder = asyncio.run(_look(settings, key))
-    facts = msgspec.structs.replace(facts, rows=(*facts.rows, *standing(settings, facts.user)))
+    rows = (*facts.rows, *standing(settings, facts.user), *ways)
+    facts = msgspec.structs.replace(facts, rows=rows)
     burnt = _drill(settings, facts) if kill else None
     table = _widths(settings, facts, widths, coin)
     edge = None
@@ -158,7 +166,9 @@ def _drill(settings: Config, facts: Facts) -> Drill:
     )
 
 
-def _offline(settings: Config, key: bytes | None, burnt: Drill | None, *, as_json: bool) -> None:
+def _offline(
+    settings: Config, key: bytes | None, burnt: Drill | None, ways: list[Row], *, as_json: bool
+) -> None:
     address, watchdog = (
         None if each is None else signer_of(settings, each).address
         for each in (key, find_watchdog_key(settings, os.environ))
@@ -170,24 +180,28 @@ def _offline(settings: Config, key: bytes | None, burnt: Drill | None, *, as_jso
             "watchdog_signer": watchdog,
             "off": switched_off(settings),
             "kill": None if burnt is None else msgspec.to_builtins(burnt),
+            "alerts": msgspec.to_builtins(ways),
         }
         echo(json.dumps(told))
-        _require_fit(burnt)
+        _require_fit(burnt, ways)
         return
     echo(dump_toml(settings))
     for term, why in switched_off(settings).items():
         echo(f"# off: {term}: {why}")
     echo(f"# signing address: {address or 'none needed or none given'}")
     echo(f"# that of the watchdog: {watchdog or 'none given'}")
+    for row in ways:
+        echo(f"# {'ok' if row.is_ok else 'FAIL'}: {row.name}: {row.text}")
     if burnt is not None:
         for line in drill_lines(burnt):
             echo(f"# {line}".rstrip())
-    _require_fit(burnt)
+    _require_fit(burnt, ways)
 
 
-def _require_fit(burnt: Drill | None) -> None:
-    """A limit that noise alone trips too often refuses the configuration."""
-    if burnt is not None and not burnt.noise_row.is_ok:
+def _require_fit(burnt: Drill | None, ways: list[Row]) -> None:
+    """A limit that noise alone trips too often refuses it, and so does a service that is mute."""
+    is_fit = burnt is None or burnt.noise_row.is_ok
+    if not is_fit or any(not row.is_ok for row in ways):
         raise typer.Exit(Exit.CHECK)
 
 

@@ -55,10 +55,17 @@ def load_key(
             "file of mode 0600, to the key of an API wallet of the account"
         )
     where = f"{name}.key_file = {show(str(section.key_file))}"
-    return _parse(_read(section.key_file.expanduser(), where), where)
+    text = read_private(section.key_file.expanduser(), where, "it must hold 64 hex digits")
+    return _parse(text, where)
 
 
-def _read(path: Path, where: str) -> str:
+def read_private(path: Path, where: str, form: str) -> str:
+    """
+    The text of a file that nobody else may read; `form` says what it must hold.
+
+    Raises:
+        ConfigError: It is none such. What it holds is never part of a message.
+    """
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -73,7 +80,7 @@ def _read(path: Path, where: str) -> str:
     except FileNotFoundError:
         raise ConfigError(f"{where}: no such file") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{where}: is not text; it must hold 64 hex digits") from None
+        raise ConfigError(f"{where}: is not text; {form}") from None
     except OSError as error:
         raise ConfigError(f"{where}: cannot be read: {error.strerror}") from None
 

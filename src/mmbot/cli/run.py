@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from mmbot.cli.alerting import find_alerts
 from mmbot.cli.keys import find_key
 from mmbot.cli.options import (
     ConfigFile,
@@ -38,6 +39,7 @@ def run(
     key = find_key(settings, os.environ)
     span_s = duration_s(span) if span is not None else None
     chosen = folder(run_dir, "--run-dir")
+    alerts = find_alerts(settings, os.environ)
     is_colour = sys.stdout.isatty()
     writer = LogWriter(None, sys.stdout, Screen(is_colour=is_colour).render)
     for line in banner(settings, is_colour=is_colour, account=_account(settings, key)):
@@ -55,6 +57,7 @@ def run(
         run_dir=chosen,
         flatten_command=flatten_command(config, overrides or ()),
         reload=partial(load, config, tuple(overrides or ())),
+        alerts=alerts,
     )
     raise typer.Exit(live.run(settings, options, writer, child))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Annotated, Final
@@ -39,6 +40,9 @@ def tail(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on as it grows, also with the next run.")
     ] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of a record.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """
@@ -47,6 +51,11 @@ def tail(
     The record of every second in which nothing changed (quote.held) is left out unless it is asked
     for. --json gives the records as they are. Ctrl+C ends --follow.
     """
+    if schema:
+        from mmbot.runtime.logschema import schema as schema_of  # noqa: PLC0415 - for it alone
+
+        echo(json.dumps(schema_of(), indent=1))
+        return
     if level not in LEVELS:
         raise ConfigError(f"--level {level}: is none; use one of {', '.join(LEVELS)}")
     is_fixed = run is not None and run != LATEST

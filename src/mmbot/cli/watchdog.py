@@ -11,12 +11,14 @@ from typing import Annotated
 
 import typer
 
+from mmbot.cli.alerting import find_alerts
 from mmbot.cli.keys import find_key, find_watchdog_key
 from mmbot.cli.options import ConfigFile, NewestRunDir, Overrides, folder
 from mmbot.config import Config, load
 from mmbot.errors import CheckError, ConfigError, StateError
 from mmbot.logs import LogWriter, Record, make_logger
 from mmbot.runtime.aio import wall_clock_ns
+from mmbot.runtime.alerts import Alerts
 from mmbot.runtime.notify import Notify
 from mmbot.runtime.screen import plain
 from mmbot.runtime.venues import open_venue, signer_of, state_path, watchdog_log
@@ -60,10 +62,13 @@ def watchdog(
         )
     user = asyncio.run(_user(settings))
     chosen = folder(run_dir, "--run-dir")
+    alerts = find_alerts(settings, os.environ, "watchdog")
     writer = LogWriter(None, sys.stdout, _line)
     try:
-        asyncio.run(_watch(settings, chosen, user, key, writer, is_once=once))
+        asyncio.run(_watch(settings, chosen, user, key, writer, alerts, is_once=once))
     finally:
+        if alerts is not None:
+            alerts.close()
         writer.close()
 
 
@@ -73,16 +78,21 @@ async def _watch(
     user: str,
     key: bytes | None,
     writer: LogWriter,
+    alerts: Alerts | None,
     *,
     is_once: bool,
 ) -> None:
     notify = Notify.from_environment({} if is_once else os.environ)
+    taps = () if alerts is None else (alerts.take,)
+    log = make_logger(writer, wall_clock_ns, settings.log.level, taps)
+    if alerts is not None:
+        alerts.attach(log)
     dog = Watchdog(
         settings,
         lambda: state_path(settings, chosen, user),
         user,
         key,
-        log=make_logger(writer, wall_clock_ns, settings.log.level),
+        log=log,
         notify=notify,
     )
     if is_once:

@@ -12,13 +12,11 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -26,6 +24,8 @@ from pydantic import (
     model_validator,
 )
 
+from mmbot.config.paths import KeyPath, UsablePath
+from mmbot.config.telemetry import AlertParams, MetricsParams
 from mmbot.config.toml import dump, override, read_text, read_toml
 from mmbot.config.words import RefusedError, UnfitError, explain, refuse, show
 from mmbot.core.book import BookParams
@@ -56,6 +56,7 @@ from mmbot.journal.writer import JournalParams
 
 __all__ = [
     "AccountParams",
+    "AlertParams",
     "BacktestParams",
     "Config",
     "EmulatorParams",
@@ -65,6 +66,7 @@ __all__ = [
     "LabParams",
     "LiveParams",
     "LogParams",
+    "MetricsParams",
     "ReferenceParams",
     "ReportParams",
     "StartParams",
@@ -82,40 +84,6 @@ _FROZEN: Final = ConfigDict(frozen=True, extra="forbid")
 
 _HOST_LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 """RFC 1123, with the underscore that container networks use."""
-_KEY: Final = re.compile(r"(?:0x)?[0-9a-fA-F]{64}")
-
-
-def _usable(path: Path) -> Path:
-    """A path that the system can at least be asked for."""
-    text = str(path)
-    if "\0" in text:
-        raise UnfitError("holds a NUL character, which no file name has; remove it")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise UnfitError("is not valid text (UTF-8); use another name") from None
-    try:
-        path.expanduser()
-    except RuntimeError:
-        raise UnfitError("begins with a ~ whose home is not known; write it out") from None
-    return path
-
-
-def _not_empty(value: object) -> object:
-    if value == "":
-        raise UnfitError("is empty; name a folder or a file, or leave the key out")
-    return value
-
-
-def _not_a_key(path: Path) -> Path:
-    """The effective configuration is printed and kept: the key itself must not be in it."""
-    if _KEY.fullmatch(path.name):
-        raise UnfitError("this is no name of a file; write the key into one, and its name here")
-    return path
-
-
-UsablePath = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(_usable)]
-_KeyPath = Annotated[UsablePath, AfterValidator(_not_a_key)]
 
 
 class InstrumentParams(BaseModel):
@@ -169,7 +137,7 @@ class AccountParams(BaseModel):
         pattern=r"^[A-Z][A-Z0-9_]*$",
         description="Environment variable that holds the signing key (hex).",
     )
-    key_file: _KeyPath | None = Field(
+    key_file: KeyPath | None = Field(
         None,
         description="File of mode 0600 that holds the signing key, read if the variable is unset.",
     )
@@ -185,7 +153,7 @@ class WatchdogParams(BaseModel):
         pattern=r"^[A-Z][A-Z0-9_]*$",
         description="Environment variable that holds the watchdog's own signing key (hex).",
     )
-    key_file: _KeyPath | None = Field(
+    key_file: KeyPath | None = Field(
         None,
         description="File of mode 0600 that holds this key, read if the variable is unset.",
     )
@@ -387,6 +355,8 @@ class Config(BaseModel):
     log: LogParams = LogParams()
     journal: JournalParams = JournalParams()
     report: ReportParams = ReportParams()
+    metrics: MetricsParams = MetricsParams()
+    alerts: AlertParams = AlertParams()
 
     @property
     def is_embedded(self) -> bool:

@@ -12,6 +12,8 @@ from pydantic_core import ErrorDetails
 
 _MAY_BE_A_KEY: Final = re.compile(r"[0-9a-fA-F]{41,}")
 """Longer than an address: somebody put a secret where it does not belong."""
+_PLAIN_HOST: Final = re.compile(r"'https?://[^\s/@?#]*/?'")
+"""An address of a host and no more; with a path or a user it may be that of a service of alerts."""
 
 REMEDIES: Final = {
     "risk.capital_usd": "set the money this bot may risk, for example capital_usd = 100",
@@ -27,6 +29,7 @@ FORMS: Final = {
     "account.address": "0x and 40 hex digits, or leave it empty for the key's own account",
     "account.key_env": "the name of an environment variable: capitals, digits, underscores",
     "emulator.url": "http://HOST:PORT, or leave it empty to have an exchange started",
+    "alerts.url_env": "names of environment variables: capitals, digits, underscores",
 }
 """The form of a text that has one."""
 
@@ -62,8 +65,8 @@ def explain(model: type[BaseModel], item: ErrorDetails, section: str = "") -> st
         return f"{key} = {show(item['input'])}: is a section; set one of its keys, as {key}.{first}"
     if kind == "literal_error":
         return f"{key} = {show(item['input'])}: must be {item['ctx']['expected']}; choose one"
-    if kind == "string_pattern_mismatch" and key in FORMS:
-        return f"{key} = {show(item['input'])}: write {FORMS[key]}"
+    if kind == "string_pattern_mismatch" and (form := FORMS.get(re.sub(r"\.\d+$", "", key))):
+        return f"{key} = {show(item['input'])}: write {form}"
     if kind == "missing":
         home = key.rpartition(".")[0]
         where = f"add it to section [{home}]" if home else f"add a section [{key}]"
@@ -97,8 +100,12 @@ def near(name: str, known: Mapping[str, object]) -> str:
 
 
 def show(value: object) -> str:
-    """A value as a message shows it: cut when long, and left out where it may be a key."""
+    """A value as a message shows it: cut when long, and left out where it may hold a secret."""
     text = repr(value)
+    if "://" in text and _PLAIN_HOST.fullmatch(text) is None:
+        return (
+            "(not shown: an address may hold a secret; those of alerts come from the environment)"
+        )
     if _MAY_BE_A_KEY.search(text):
         return "(not shown: it may be a key; keys come from the environment or a key file)"
     return text if len(text) <= 60 else text[:57] + "..."

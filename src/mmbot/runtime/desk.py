@@ -21,7 +21,7 @@ from mmbot.hyperliquid.ports import Clock
 from mmbot.journal.writer import Writer
 from mmbot.logs import LEVELS, Threshold
 from mmbot.runtime.control import Answer, Request, refusal, reply
-from mmbot.runtime.observed import status, why
+from mmbot.runtime.observed import Status, Why, status, why
 from mmbot.runtime.reload import Change, changes
 from mmbot.runtime.rundir import describe_run
 from mmbot.runtime.telling import Log
@@ -30,6 +30,16 @@ from mmbot.runtime.trader import Trader
 _KEPT_S: Final = 0.05
 """For how long an answer is given again as it is."""
 STARTING: Final = "starting"
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """A run at a moment, whole: what `status` and `why` show, and how long its batches took."""
+
+    status: Status
+    why: Why
+    sent: tuple[int, ...]
+    """Decisions by the time until their batch was sent, see `telling.Spans`."""
+    sent_s: float
 
 
 class Desk:
@@ -113,19 +123,35 @@ class Desk:
             return reply(phase=STARTING, **about)
         shown: dict[str, Any] = {}
         if what != "why":
-            shown["status"] = status(
-                trader,
-                self.config,
-                now_ns=now_ns,
-                pid=os.getpid(),
-                run_dir=str(self.run_dir),
-                user=self._user,
-                journal=self._journal,
-                reloads=self.reloads,
-            )
+            shown["status"] = self._status(trader, now_ns)
         if what != "status":
             shown["why"] = why(trader, self.config, now_ns=now_ns)
         return reply(phase=trader.phase, **about, **shown)
+
+    def seen(self) -> Seen | None:
+        """What there is to see now, on the thread of the loop; None before there is a trader."""
+        trader, now_ns = self._trader, self._clock()
+        if trader is None:
+            return None
+        sent = trader.sent
+        return Seen(
+            self._status(trader, now_ns),
+            why(trader, self.config, now_ns=now_ns),
+            tuple(sent.counts),
+            sent.sum_s,
+        )
+
+    def _status(self, trader: Trader, now_ns: int) -> Status:
+        return status(
+            trader,
+            self.config,
+            now_ns=now_ns,
+            pid=os.getpid(),
+            run_dir=str(self.run_dir),
+            user=self._user,
+            journal=self._journal,
+            reloads=self.reloads,
+        )
 
     # -- orders -----------------------------------------------------------------------------
 

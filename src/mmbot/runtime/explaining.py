@@ -97,6 +97,6 @@ def _clear(run_dir: Path) -> None:
 
 
 def without_keys(env: Mapping[str, str], config: Config) -> dict[str, str]:
-    """An environment for a process that signs nothing."""
-    secret = {config.account.key_env, config.watchdog.key_env}
+    """An environment for a process that signs nothing and tells nobody."""
+    secret = {config.account.key_env, config.watchdog.key_env, *config.alerts.url_env}
     return {name: value for name, value in env.items() if name not in secret}

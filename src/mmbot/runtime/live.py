@@ -40,8 +40,9 @@ from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.journal.writer import Writer
 from mmbot.logs import LogWriter, Threshold, make_logger, stderr_line
-from mmbot.runtime import control, killreport
+from mmbot.runtime import control, killreport, scraped
 from mmbot.runtime.aio import AioDialer, AioScheduler, aside, steady_clock_ns, wall_clock_ns
+from mmbot.runtime.alerts import Alerts
 from mmbot.runtime.child import Child
 from mmbot.runtime.desk import Desk
 from mmbot.runtime.economics import EdgeVerdict, judge_edge, measure_own, refuse_without_edge
@@ -68,6 +69,7 @@ from mmbot.runtime.screen import last_line, summary_lines
 from mmbot.runtime.selftest import refuse_unless_well, run_selftest
 from mmbot.runtime.summary import RequestTeller, started_facts, summarise
 from mmbot.runtime.sweep import Sweep
+from mmbot.runtime.tally import Tally
 from mmbot.runtime.trader import Ports, Trader
 from mmbot.runtime.venues import (
     RESET_HINT,
@@ -105,6 +107,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What closes the position afterwards, as a person types it."""
     reload: Callable[[], Config] | None = None
     """Reads the configuration again, as it was named at the start."""
+    alerts: Alerts | None = None
+    """Who tells a person; waited for at the end, for a bounded time."""
 
     def __repr__(self) -> str:
         """All but the key."""
@@ -134,6 +138,8 @@ def run(config: Config, options: Options, writer: LogWriter, child: Child | None
         with asyncio.Runner(loop_factory=factory) as runner:
             return runner.run(_run(config, options, writer, child))
     finally:
+        if options.alerts is not None:
+            options.alerts.close()
         writer.close()
 
 
@@ -168,7 +174,11 @@ class _Run:
         self.options = options
         self.writer = writer
         self.threshold = Threshold(config.log.level)
-        self.log = make_logger(writer, wall_clock_ns, self.threshold)
+        self.tally = Tally()
+        taps = (self.tally.take, *(() if options.alerts is None else (options.alerts.take,)))
+        self.log = make_logger(writer, wall_clock_ns, self.threshold, taps)
+        if options.alerts is not None:
+            options.alerts.attach(self.log)
         self.loop = asyncio.get_running_loop()
         self.task = asyncio.current_task()
         self.ended: asyncio.Future[Ending] = self.loop.create_future()
@@ -440,6 +450,7 @@ class _Run:
             clock=wall_clock_ns,
         )
         point_from_state(state, run_dir)
+        scraped.serve(stack, self.config.metrics.port, desk.seen, self.tally, self.log)
         served = control.Control(run_dir / control.NAME, desk.answer, self.log)
         try:
             served.open()

@@ -8,17 +8,40 @@ the next event is folded, whichever comes first: the log keeps the order in whic
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import structlog
 
 from mmbot.core.diagnostics import Diagnostics
 from mmbot.core.engine import Decision
+from mmbot.core.types import NS_PER_S
 from mmbot.hyperliquid.ports import Clock, Scheduler
 
 Log = structlog.typing.FilteringBoundLogger
+
+
+class Spans:
+    """
+    A histogram of short spans.
+
+    Attributes:
+        counts: Of each bucket, those of `BOUNDS_S` and one above them; not cumulative.
+        sum_s: Of all.
+    """
+
+    BOUNDS_S: Final = (1e-4, 2e-4, 3e-4, 5e-4, 7.5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.5)
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(self.BOUNDS_S) + 1)
+        self.sum_s = 0.0
+
+    def add(self, span_s: float) -> None:
+        """Count one."""
+        self.counts[bisect_left(self.BOUNDS_S, span_s)] += 1
+        self.sum_s += span_s
 
 
 class Teller:
@@ -47,6 +70,10 @@ class Teller:
         self._seen_unknown: set[str] = set()
         self._untold: list[Decision] = []
         self._is_asked = False
+        self.sent = Spans()
+        """From the read of a frame, or a timer, to the batch it led to being sent."""
+        self._asked: tuple[Decision | None, int] = None, 0
+        """For which decision the next turn was asked for, and when: it had been sent by then."""
         self.facts: Diagnostics | None = None
         """The newest record of a decision that was told."""
 
@@ -64,7 +91,9 @@ class Teller:
         self._untold.append(decision)
         if not self._is_asked:
             self._is_asked = True
-            self._scheduler.call_at(self._clock(), self._on_turn)
+            now_ns = self._clock()
+            self._asked = decision, now_ns
+            self._scheduler.call_at(now_ns, self._on_turn)
 
     def tell(self) -> None:
         """Tell what is left to be told."""
@@ -86,6 +115,9 @@ class Teller:
             self.facts = facts
             if decision.batch is not None:
                 log.info("quote.moved", facts=facts)
+                asked, sent_ns = self._asked
+                if asked is decision:
+                    self.sent.add(max(0, sent_ns - facts.at_ns) / NS_PER_S)
             else:
                 log.info("quote.held", **_without_rungs(facts))
             self._judge(decision)

@@ -59,7 +59,7 @@ from mmbot.runtime.ending import CLOID_MAGIC, Closing, Ending, is_ours
 from mmbot.runtime.flatten import Closed, Flattener
 from mmbot.runtime.listing import ListingReader
 from mmbot.runtime.recording import new_engine
-from mmbot.runtime.telling import Log, Teller
+from mmbot.runtime.telling import Log, Spans, Teller
 from mmbot.runtime.truth import Truth
 
 __all__ = ["CLOID_MAGIC", "Ending", "Ports", "Trader", "is_ours", "subscriptions"]
@@ -593,6 +593,11 @@ class Trader:
     def facts(self) -> Diagnostics | None:
         """The newest record of a decision: one of every change, and one a second."""
         return self._teller.facts
+
+    @property
+    def sent(self) -> Spans:
+        """How long a decision took to leave."""
+        return self._teller.sent
 
     def reconfigure(self, config: Config) -> None:
         """
