@@ -124,6 +124,17 @@ EVENTS: Final[dict[str, Told]] = {
         "warning", "Orders of an earlier run rest; they are cancelled.", "orders:int round:int"
     ),
     "orders.left_over_cancelled": Told("info", "The venue confirmed it.", "orders:int"),
+    "orders.awaited": Told(
+        "info",
+        "What an earlier run may have sent last may still land; that is waited for.",
+        "for_s:num",
+    ),
+    "nonce.forgotten": Told(
+        "warning", "A mark of nonces that the venue would refuse is not kept.", "why:str"
+    ),
+    "sweep.clock_unread": Told(
+        "warning", "The venue's time for the nonces could not be read.", "error:str"
+    ),
     "sweep.cancelling": Told(
         "warning", "A command or the watchdog cancels what rests.", "orders:int round:int"
     ),
@@ -139,6 +150,9 @@ EVENTS: Final[dict[str, Told]] = {
         "warning", "Fills the venue spoke of have not come; the account is read.", "orders:int"
     ),
     "funding.booked": Told("info", "Funding was paid (positive) or received.", "cost_usd:num"),
+    "ledger.dropped": Told(
+        "warning", "Fills of this program that are older than the ledger.", "fills:int why:str"
+    ),
     "ledger.caught_up": Told(
         "warning",
         "Fills that no daemon had stored.",
