@@ -6,11 +6,13 @@ A script that begins the program where mainnet is an emulated exchange of ours, 
                                                 a command whose mainnet is at URL
 
 No key of the configuration says where a live run goes, so the address is replaced in the program
-before it begins. With `--row` the self-test of a start is that row alone, for starts that are about
-something else: all of its rows take as long as the rest of a test. Whatever the script is told: it
-ends at once, with `STRAYED`, when anything in this process looks a host up or connects to one that
-is not this machine. The loop is asyncio's own, because only what goes through Python's sockets is
-seen here.
+before it begins. There is one mainnet, and one lock for an account on this machine; each of these
+has its own, so that tests run side by side.
+
+With `--row` the self-test of a start is that row alone, for starts that are about something else:
+all of its rows take as long as the rest of a test. Whatever the script is told: it ends at once,
+with `STRAYED`, when anything in this process looks a host up or connects to one that is not this
+machine. The loop is asyncio's own, because only what goes through Python's sockets is seen here.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 import os
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -67,6 +70,7 @@ def main() -> None:
     from mmbot.cli import exchange as served
     from mmbot.emulator.params import ExchangeParams
     from mmbot.runtime import selftest, venues
+    from mmbot.state.lock import RunLock
 
     if "bug" in own:
         _plant_a_bug()
@@ -74,10 +78,16 @@ def main() -> None:
     if "row" in own:
         played = partial(played, rows=(own["row"],))
     strict = partial(ExchangeParams, network=own.get("network", "a"), is_network_strict=True)
+    url = own.get("venue", venues.MAINNET_URL)
+
+    def locked(path: Path, name: str | None, **said: str) -> RunLock:
+        return RunLock(path, None if name is None else f"{name} {url}", **said)
+
     with (
         patch.object(served, "ExchangeParams", strict),
         patch.object(selftest, "run_selftest", played),
-        patch.object(venues, "MAINNET_URL", own.get("venue", venues.MAINNET_URL)),
+        patch.object(venues, "MAINNET_URL", url),
+        patch.object(venues, "RunLock", locked),
     ):
         app.main()
 
