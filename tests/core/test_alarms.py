@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from core.rig import T0_NS, Fault, Resting, Rig, params
-from mmbot.core.alarms import BALANCE_FRAC, CLOCK_HOLD_S
+from mmbot.core.alarms import CLOCK_HOLD_S
 from mmbot.core.events import (
     AccountRead,
     AssetCtx,
@@ -36,6 +36,7 @@ from mmbot.core.events import (
 )
 from mmbot.core.guards import GuardParams, Guards, Position
 from mmbot.core.intents import KillReason
+from mmbot.core.margin import BALANCE_FRAC
 from mmbot.core.risk import Day, Limits, Risk, RiskParams
 from mmbot.core.triggers import FLATTENS, KILLS, KillParams, Trip, closes_position
 from mmbot.core.types import NS_PER_MS, NS_PER_S, Mode, Side

@@ -144,6 +144,21 @@ async def test_an_account_without_a_deposit_is_told_to_make_one() -> None:
     assert "deposit into the main dex first" in row(facts, "equity").text
 
 
+@pytest.mark.parametrize(("frac", "is_ok"), [(0.51, True), (0.5, False)])
+async def test_isolated_margin_that_the_first_fill_would_trip_is_refused(
+    frac: float, *, is_ok: bool
+) -> None:
+    """At 10x of 10x half of what opens a position must be kept: a limit of half is none."""
+    sets = (f"kill.margin_frac={frac}", "instrument.coin=HYPE", "instrument.dex=hyna")
+    async with venue_with(coin="hyna:HYPE") as (_, rest):
+        facts = await facts_of(rest, *sets)
+    assert failed(facts) == ([] if is_ok else ["margin"])
+    text = row(facts, "margin").text
+    assert "isolated at 10x, of which 50% is maintenance" in text
+    assert "liquidates a long at -5.3%" in text
+    assert ("kill.margin_frac = 0.5; lower risk.leverage" in text) is not is_ok
+
+
 async def test_a_unified_account_is_refused() -> None:
     """Its per-dex balances mean nothing, so no limit could be computed from them."""
     async with venue_with() as (running, rest):

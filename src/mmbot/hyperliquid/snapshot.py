@@ -263,4 +263,5 @@ class SnapshotReader:
             requests_cap=budget.cap,
             liquidation_px=account.liquidation_px,
             maintenance_usd=account.maintenance_usd,
+            isolated=account.isolated,
         )

@@ -19,6 +19,7 @@ from mmbot.core.engine import Engine
 from mmbot.core.events import Bbo, Level, LinkUp, OrderUpdate, Snapshot
 from mmbot.core.hours import Hours
 from mmbot.core.ladder import side_usd_min
+from mmbot.core.margin import liquidation_move, maintenance_per_usd
 from mmbot.core.risk import POSITION_PER_CAPITAL_MAX, Limits
 from mmbot.core.sizing import TRIP_P_MAX, NoiseTrips, noise_trips, range_vol_bps_rt_s
 from mmbot.core.types import NS_PER_MS, Fees, Instrument, notional_usd
@@ -173,6 +174,7 @@ async def read_facts(
         _fine("fees", f"maker {rates.maker_bps:.3f} bps, taker {rates.taker_bps:.3f} bps"),
         _equity_row(config, account.equity_usd, instrument, ctx.mark_px),
         weighed,
+        *_margin_rows(config, instrument),
         *shown.leverage,
         _fine("position", f"{instrument.sz(account.position_lots):+g} {coin}"),
         *shown.orders,
@@ -445,6 +447,24 @@ def _equity_row(config: Config, equity_usd: float, instrument: Instrument, mark_
         )
         return _bad("equity", text)
     return _fine("equity", text)
+
+
+def _margin_rows(config: Config, instrument: Instrument) -> tuple[Row, ...]:
+    """An isolated position stands alone: how far the price is from the trip when it is opened."""
+    if not instrument.only_isolated:
+        return ()
+    leverage, frac = min(config.risk.leverage, instrument.max_leverage), config.kill.margin_frac
+    share = maintenance_per_usd(instrument.max_leverage) * leverage
+    text = (
+        f"isolated at {leverage}x, of which {share:.0%} is maintenance when it is opened; the "
+        f"venue liquidates a long at {liquidation_move(leverage, instrument.max_leverage, 1):+.1%}"
+    )
+    if share < frac:
+        return (_fine("margin", text),)
+    text += (
+        f": the first fill would trip kill.margin_frac = {frac:g}; lower risk.leverage, or raise it"
+    )
+    return (_bad("margin", text),)
 
 
 def noise_row(
