@@ -23,7 +23,8 @@ from mmbot.errors import ConfigError, VenueError
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.runtime.aio import wall_clock_ns
-from mmbot.runtime.preflight import Facts, Row, failures, preview, read_facts
+from mmbot.runtime.preflight import Facts, Row, failures, read_facts
+from mmbot.runtime.preview import preview, quoted_half_bps
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
 KEY = b"\x11" * 32
@@ -375,6 +376,21 @@ async def test_the_preview_is_what_the_engine_would_place_now() -> None:
         assert sum(rung.usd for rung in rungs) <= 0.2 * 400 + 1e-6
         assert all(rung.depth_bps > 0 for rung in rungs)
     assert [rung.px for rung in ladder.rungs] == sorted((r.px for r in ladder.rungs), reverse=True)
+
+
+@pytest.mark.parametrize("half_bps", [6.0, 11.0])
+async def test_the_width_that_is_judged_before_a_run_is_that_of_the_preview(
+    half_bps: float,
+) -> None:
+    """The one without a book, for the verdict on the edge; the other on the book of now."""
+    chosen = load(CONFIG, [f"quoter.half_spread_bps_min={half_bps}", "ladder.depth_bps_max=30"])
+    async with venue_with() as (_, rest):
+        facts = await read_facts(chosen, rest, SIGNER)
+        ladder = await preview(chosen, rest, facts)
+    half = quoted_half_bps(chosen, facts)
+    assert half is not None
+    assert half == ladder.terms["half spread"] >= half_bps
+    assert min(rung.depth_bps for rung in ladder.rungs) >= half - 0.2
 
 
 async def test_an_empty_book_has_no_preview() -> None:

@@ -298,13 +298,14 @@ class LiveParams(BaseModel):
 
     accept_negative_edge: bool = Field(
         default=False,
-        description="Trade although no width is known to pay at this fee. The run then calls "
-        "itself a measurement.",
+        description="Trade although the width that is quoted is not known to pay at this fee. "
+        "The run then calls itself a measurement.",
     )
     recording: UsablePath | None = Field(
         None,
         description="Folder of a recording of this market (docs/recordings.md). A live run begins "
-        "only where a width pays on it at the account's own fee; check prints what each earns.",
+        "only where the half spread it opens with pays on it at the account's own fee; check "
+        "prints what each width earns.",
     )
 
 

@@ -55,6 +55,7 @@ from mmbot.runtime.nonces import NonceKeeper, nonces_of
 from mmbot.runtime.notify import Notify
 from mmbot.runtime.patience import PatientRest, Requests
 from mmbot.runtime.preflight import Facts, account_of, failures, read_facts, read_instrument
+from mmbot.runtime.preview import quoted_half_bps
 from mmbot.runtime.recording import close_journal
 from mmbot.runtime.rundir import (
     describe_run,
@@ -359,7 +360,8 @@ class _Run:
         Where money is real: what must be shown of program and market before the first order.
 
         Raises:
-            CheckError: A row of the self-test failed, or no width pays and nobody accepted that.
+            CheckError: A row of the self-test failed, or the width that is quoted does not pay and
+                nobody accepted that.
             ConfigError: The recording cannot be used.
         """
         config, recording = self.config, self.config.live.recording
@@ -374,7 +376,14 @@ class _Run:
             )
             self.log.info("edge.measuring", recording=str(recording), maker_fee_bps=fee_bps)
         widths = await aside(
-            lambda: measure_own(config, facts.instrument, facts.fees, has_requests=False)
+            functools.partial(
+                measure_own,
+                config,
+                facts.instrument,
+                facts.fees,
+                quoted_bps=quoted_half_bps(config, facts),
+                has_requests=False,
+            )
         )
         verdict = judge_edge(config, widths)
         self.log.info("edge.judged", **msgspec.structs.asdict(verdict), widths=widths)

@@ -10,27 +10,24 @@ import asyncio
 import difflib
 from collections.abc import Sequence
 from math import floor
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from mmbot.config import Config
-from mmbot.core.engine import Engine
-from mmbot.core.events import Bbo, Level, LinkUp, OrderUpdate, Snapshot
+from mmbot.core.events import OrderUpdate
 from mmbot.core.hours import Hours
 from mmbot.core.ladder import side_usd_min
 from mmbot.core.margin import liquidation_move, maintenance_per_usd
 from mmbot.core.risk import POSITION_PER_CAPITAL_MAX, Limits
 from mmbot.core.sizing import TRIP_P_MAX, NoiseTrips, noise_trips, range_vol_bps_rt_s
-from mmbot.core.types import NS_PER_MS, Fees, Instrument, notional_usd
-from mmbot.errors import ConfigError, VenueError, VenueProtocolError
+from mmbot.core.types import NS_PER_MS, Fees, Instrument
+from mmbot.errors import ConfigError
 from mmbot.hyperliquid import wire_rest
 from mmbot.hyperliquid.deadman import SCHEDULE_CANCEL_USD
-from mmbot.hyperliquid.grid import Grid
 from mmbot.hyperliquid.signing import Signer
 from mmbot.hyperliquid.snapshot import Known
 from mmbot.hyperliquid.universe import Universe, fees
-from mmbot.hyperliquid.wire_types import WireBook
 from mmbot.runtime.aio import wall_clock_ns
 from mmbot.runtime.ending import is_ours
 from mmbot.runtime.patience import Reads
@@ -93,24 +90,6 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
             requests_cap=self.requests_cap,
             volume_usd=self.volume_usd,
         )
-
-
-class LadderRung(msgspec.Struct, frozen=True):
-    """One order of the ladder that would be placed."""
-
-    side: str
-    px: float
-    sz: float
-    usd: float
-    depth_bps: float
-
-
-class Ladder(msgspec.Struct, frozen=True):
-    """The effective ladder at the present book, and the terms of its half spread."""
-
-    fair_px: float
-    rungs: tuple[LadderRung, ...]
-    terms: dict[str, float | None]
 
 
 async def read_facts(
@@ -288,80 +267,6 @@ async def _check_reference(config: Config, rest: Reads) -> None:
         near = difflib.get_close_matches(coin.upper(), universe.coins, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else "leave it empty for none"
         raise ConfigError(f"reference.coin = {coin!r}: the venue has no such live perp; {hint}")
-
-
-async def preview(config: Config, rest: Reads, facts: Facts) -> Ladder:
-    """
-    The orders an engine with this configuration would place on the present book.
-
-    Raises:
-        VenueError: There is no two-sided book to price from.
-    """
-    instrument = facts.instrument
-    body = await rest.info({"type": "l2Book", "coin": instrument.coin})
-    try:
-        book = msgspec.json.decode(body, type=WireBook | None, strict=False)
-    except msgspec.DecodeError as error:
-        raise VenueProtocolError(f"/info l2Book: not a book: {error}") from None
-    if book is None or not book.levels[0] or not book.levels[1]:
-        raise VenueError(f"{instrument.coin}: the book has no two sides, nothing can be priced")
-    grid = Grid(instrument)
-    now_ns = wall_clock_ns()
-    engine = Engine(config.engine, instrument, cloid_prefix=1)
-    for event in _opening(
-        facts, grid.level(book.levels[0][0]), grid.level(book.levels[1][0]), now_ns
-    ):
-        engine.apply(event)
-    decision = engine.decide(now_ns)
-    shown = decision.diagnostics
-    if shown is None:
-        raise VenueError(
-            f"{instrument.coin}: nothing would be quoted: " + ", ".join(decision.status.reasons)
-        )
-    fair = instrument.ticks(shown.fair_px)
-    rungs = [
-        LadderRung(
-            side=place.side.name.lower(),
-            px=instrument.px(place.px_ticks),
-            sz=instrument.sz(place.sz_lots),
-            usd=notional_usd(place.px_ticks, place.sz_lots),
-            depth_bps=place.side * (fair - place.px_ticks) / fair * 1e4,
-        )
-        for place in (decision.batch.places if decision.batch is not None else ())
-    ]
-    rungs.sort(key=lambda rung: -rung.px)
-    terms: dict[str, float | None] = {
-        "fee": shown.fee_bps,
-        "adverse selection": shown.adverse_selection_bps,
-        "glft": shown.glft_bps,
-        "least half spread": shown.half_min_bps,
-        "half spread": shown.half_bps,
-        "skew at full position": shown.skew_bps,
-        "reference": shown.reference_bps,
-        "floor of what adds": shown.floor_bps,
-    }
-    return Ladder(shown.fair_px, tuple(rungs), terms)
-
-
-def _opening(facts: Facts, bid: Level, ask: Level, now_ns: int) -> list[Any]:
-    return [
-        LinkUp(recv_ns=now_ns),
-        Snapshot(
-            recv_ns=now_ns,
-            requested_at_ns=now_ns,
-            venue_ms=now_ns // NS_PER_MS,
-            position_lots=facts.position_lots,
-            entry_px=None,
-            equity_usd=facts.equity_usd,
-            mark_px=facts.mark_px,
-            fees=facts.fees,
-            open_orders=(),
-            fills=(),
-            requests_used=facts.requests_used,
-            requests_cap=facts.requests_cap,
-        ),
-        Bbo(recv_ns=now_ns, venue_ms=now_ns // NS_PER_MS, bid=bid, ask=ask),
-    ]
 
 
 def _instrument_row(instrument: Instrument) -> Row:
