@@ -149,6 +149,23 @@ def test_a_loss_closes_the_position_unless_the_operator_switched_that_off(*, is_
     assert not {"cancel", "cancelByCloid"} & set(kinds[first:])
 
 
+def test_a_clock_that_is_further_ahead_than_an_order_s_grace_trips() -> None:
+    """
+    Orders carry our time: 2.5 s ahead they live 2.5 s longer than the end of a run waits for.
+
+    It is set while the run trades, so that no check before it could see it.
+    """
+    run = PipeRun("demo", sets=("risk.warm_s=0",), market=STILL, has_wall_clock=True)
+    run.start()
+    run.run(5)
+    assert run.resting()
+    run.set_ns = round(2.5 * NS_PER_S)
+    ending = run.ended(30)
+    assert [kill.trigger for kill in run.latched] == ["clock"]
+    assert ending.exit_code is Exit.KILLED
+    assert run.resting() == []
+
+
 def test_a_trip_by_data_keeps_the_position() -> None:
     """What is known of the market is what is in doubt."""
     run = held()

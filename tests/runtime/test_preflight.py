@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -170,9 +171,13 @@ async def test_a_unified_account_is_refused() -> None:
     assert "switch the account to standard mode" in row(facts, "account mode").text
 
 
-@pytest.mark.parametrize("skew_ms", [-60_000, 60_000])
+@pytest.mark.parametrize("skew_ms", [-60_000, -3500, -2500, 2500, 3500, 60_000])
 async def test_a_clock_that_is_off_is_refused(skew_ms: int) -> None:
-    """Nonces and expiries are compared with the venue's time."""
+    """
+    Three seconds behind, every order is dead on arrival; two ahead, one outlives its expiry.
+
+    What a run would trip on by `kill.clock_s` ten seconds later must not let it begin.
+    """
     async with venue_with(skew_ms=skew_ms) as (_, rest):
         facts = await facts_of(rest)
 
@@ -180,6 +185,38 @@ async def test_a_clock_that_is_off_is_refused(skew_ms: int) -> None:
     assert "synchronise it (NTP)" in row(facts, "clock").text
     sign = "-" if skew_ms > 0 else "+"
     assert row(facts, "clock").text.startswith(sign)
+
+
+@pytest.mark.parametrize(("clock_s", "is_ok"), [(0.5, False), (2.0, True)])
+async def test_the_clock_may_be_off_by_less_than_what_trips(clock_s: float, *, is_ok: bool) -> None:
+    """Whatever the configuration says of it."""
+    async with venue_with(skew_ms=-900) as (_, rest):
+        facts = await facts_of(rest, f"kill.clock_s={clock_s}")
+    assert failed(facts) == ([] if is_ok else ["clock"])
+    assert ("more than 375 ms" in row(facts, "clock").text) is not is_ok
+
+
+async def test_one_slow_answer_is_no_skew() -> None:
+    """Delivery only ever makes our clock look ahead: the quickest of three answers counts."""
+    asked: list[str] = []
+
+    class Slow:
+        def __init__(self, rest: Rest) -> None:
+            self.rest = rest
+
+        async def info(self, payload: Mapping[str, Any]) -> bytes:
+            body = await self.rest.info(payload)
+            if payload["type"] == "exchangeStatus":
+                asked.append(payload["type"])
+                if len(asked) == 1:
+                    told = json.loads(body)
+                    body = json.dumps({**told, "time": told["time"] - 4000}).encode()
+            return body
+
+    async with venue_with() as (_, rest):
+        facts = await read_facts(load(CONFIG), Slow(rest), SIGNER)
+    assert failed(facts) == []
+    assert len(asked) == 2
 
 
 async def test_waiting_for_a_busy_venue_is_no_skew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -389,7 +426,8 @@ async def test_the_width_that_is_judged_before_a_run_is_that_of_the_preview(
         ladder = await preview(chosen, rest, facts)
     half = quoted_half_bps(chosen, facts)
     assert half is not None
-    assert half == ladder.terms["half spread"] >= half_bps
+    assert half == ladder.terms["half spread"]
+    assert half >= half_bps
     assert min(rung.depth_bps for rung in ladder.rungs) >= half - 0.2
 
 

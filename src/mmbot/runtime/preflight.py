@@ -19,6 +19,7 @@ from mmbot.core.events import OrderUpdate
 from mmbot.core.hours import Hours
 from mmbot.core.ladder import side_usd_min
 from mmbot.core.margin import liquidation_move, maintenance_per_usd
+from mmbot.core.orders import READ_LAG_NS
 from mmbot.core.risk import POSITION_PER_CAPITAL_MAX, Limits
 from mmbot.core.sizing import TRIP_P_MAX, NoiseTrips, noise_trips, range_vol_bps_rt_s
 from mmbot.core.types import NS_PER_MS, Fees, Instrument
@@ -32,8 +33,13 @@ from mmbot.runtime.aio import wall_clock_ns
 from mmbot.runtime.ending import is_ours
 from mmbot.runtime.patience import Reads
 
-CLOCK_SKEW_MS_MAX: Final = 10_000
-"""Beyond this the venue's clock and ours disagree by more than an order's expiry allows."""
+CLOCK_SKEW_MS_MAX: Final = READ_LAG_NS // NS_PER_MS
+"""No run begins with a clock that is further off, whatever is configured: an order outlives its
+expiry by what our clock is ahead, and is held to be gone as long after it as a reading may trail.
+"""
+_CLOCK_SHARE: Final = 0.75
+"""Of what trips a run and of what kills an order: the check comes before either."""
+_CLOCK_READINGS: Final = 3
 STANDARD_MODES: Final = ("default", "disabled")
 _WARN_REQUESTS_LEFT: Final = 1000
 _HOUR_S: Final = 3600.0
@@ -131,7 +137,7 @@ async def read_facts(
             rest.info({"type": "metaAndAssetCtxs", "dex": dex}),
             rest.info({"type": "perpsAtOpenInterestCap", "dex": dex}),
         ),
-        _clock_skew_ms(rest),
+        _clock_skew_ms(rest, clock_limit_ms(config)),
         _measured_vol(rest, coin),
         _shown(config, rest, instrument, user, is_shown=is_shown),
     )
@@ -158,7 +164,7 @@ async def read_facts(
         _fine("position", f"{instrument.sz(account.position_lots):+g} {coin}"),
         *shown.orders,
         _budget_row(budget),
-        _clock_row(skew_ms),
+        _clock_row(skew_ms, clock_limit_ms(config)),
         _dead_man_row(config, budget),
     )
     return Facts(
@@ -206,10 +212,26 @@ async def _shown(
     )
 
 
-async def _clock_skew_ms(rest: Reads) -> int:
-    """By how much our clock is ahead; looked at when the answer comes, not when all have come."""
-    body = await rest.info({"type": "exchangeStatus"})
-    return wall_clock_ns() // NS_PER_MS - wire_rest.exchange_time_ms(body)
+def clock_limit_ms(config: Config) -> int:
+    """How far our clock may be from the venue's at the start, either way."""
+    least_s = min(config.kill.clock_s, config.gateway.expires_after_s)
+    return round(_CLOCK_SHARE * min(least_s * 1000, CLOCK_SKEW_MS_MAX))
+
+
+async def _clock_skew_ms(rest: Reads, limit_ms: int) -> int:
+    """
+    By how much our clock is ahead; looked at when the answer comes, not when all have come.
+
+    Delivery only ever makes it look further ahead, so one that seems to be is read again.
+    """
+    least_ms = 0
+    for reading in range(_CLOCK_READINGS):
+        body = await rest.info({"type": "exchangeStatus"})
+        skew_ms = wall_clock_ns() // NS_PER_MS - wire_rest.exchange_time_ms(body)
+        least_ms = skew_ms if reading == 0 else min(least_ms, skew_ms)
+        if least_ms <= limit_ms:
+            break
+    return least_ms
 
 
 async def _measured_vol(rest: Reads, coin: str) -> float | None:
@@ -443,10 +465,15 @@ def _budget_row(budget: wire_rest.RateLimit) -> Row:
     return _fine("requests", text)
 
 
-def _clock_row(skew_ms: int) -> Row:
-    if abs(skew_ms) > CLOCK_SKEW_MS_MAX:
-        return _bad("clock", f"{skew_ms:+d} ms against the venue: synchronise it (NTP)")
-    return _fine("clock", f"{skew_ms:+d} ms against the venue, delivery included")
+def _clock_row(skew_ms: int, limit_ms: int) -> Row:
+    text = f"{skew_ms:+d} ms against the venue"
+    if abs(skew_ms) <= limit_ms:
+        return _fine("clock", f"{text}, delivery included")
+    return _bad(
+        "clock",
+        f"{text}, more than {limit_ms} ms (kill.clock_s, gateway.expires_after_s): synchronise it "
+        "(NTP)",
+    )
 
 
 def _dead_man_row(config: Config, budget: wire_rest.RateLimit) -> Row:
