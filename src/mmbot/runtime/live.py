@@ -47,6 +47,7 @@ from mmbot.runtime.desk import Desk
 from mmbot.runtime.economics import EdgeVerdict, judge_edge, measure_own, refuse_without_edge
 from mmbot.runtime.ending import CLOID_MAGIC, Ending
 from mmbot.runtime.explaining import HTML, Explainer
+from mmbot.runtime.foreign import Overheard
 from mmbot.runtime.heart import Beat, Heart, beat_path
 from mmbot.runtime.ledger import Ledger
 from mmbot.runtime.leverage import set_leverage
@@ -177,6 +178,7 @@ class _Run:
         self.edge: EdgeVerdict | None = None
         """What was made of the market where money is real."""
         self._leftovers: Sweep | None = None
+        self._heard: Overheard | None = None
         self._is_leverage_sent = False
         self._is_in_doubt = False
         """Whether an earlier run left it open what rests, and the venue was not asked yet."""
@@ -328,6 +330,8 @@ class _Run:
         latched = store.latched()
         if latched is not None:
             raise KillLatchedError(f"the kill switch is latched: {latched.text}; {RESET_HINT}")
+        if self._heard is not None:
+            self._heard.refuse_foreign(instrument)
         facts = await read_facts(config, reads, signer, instrument, is_shown=False)
         for row in failures(facts):
             raise CheckError(f"{row.name}: {row.text}")
@@ -402,6 +406,7 @@ class _Run:
     ) -> None:
         if self.config.is_embedded:
             return  # its account is as new as the exchange
+        self._heard = Overheard(reads)
         self._leftovers = Sweep(
             rest,
             instrument,
@@ -409,7 +414,7 @@ class _Run:
             user=user,
             clock=wall_clock_ns,
             log=self.log,
-            reads=reads,
+            reads=self._heard,
             is_leftover=True,
             nonces=nonces,
         )

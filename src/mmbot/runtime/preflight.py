@@ -207,7 +207,7 @@ async def _shown(
     held = wire_rest.active_asset_data(asset).leverage
     return _Shown(
         (_leverage_row(config, held, instrument),),
-        (_orders_row(resting, instrument),),
+        (orders_row(resting, instrument),),
         len(resting),
     )
 
@@ -437,7 +437,7 @@ def _frac(usd: float, limits: Limits) -> float:
     return usd / limits.capital_usd if limits.capital_usd > 0 else 0.0
 
 
-def _orders_row(resting: Sequence[OrderUpdate], instrument: Instrument) -> Row:
+def orders_row(resting: Sequence[OrderUpdate], instrument: Instrument) -> Row:
     """An order of somebody else would trade against ours, and moves the position beside us."""
     others = [order for order in resting if not is_ours(order.cloid)]
     if not others:
