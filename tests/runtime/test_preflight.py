@@ -161,6 +161,17 @@ async def test_isolated_margin_that_the_first_fill_would_trip_is_refused(
     assert ("kill.margin_frac = 0.5; lower risk.leverage" in text) is not is_ok
 
 
+@pytest.mark.parametrize(("bought", "is_ok"), [(0, False), (700, True)])
+async def test_requests_that_were_bought_are_there_to_be_spent(bought: int, *, is_ok: bool) -> None:
+    """`reserveRequestWeight` is the way out of an empty budget: a start must see it."""
+    async with venue_with() as (running, rest):
+        account = running.exchange.venue.account(SIGNER.address)
+        account.requests_used, account.requests_bought = 10_000, bought
+        facts = await facts_of(rest)
+    assert failed(facts) == ([] if is_ok else ["requests"])
+    assert f"{bought} left of {10_000 + bought}" in row(facts, "requests").text
+
+
 async def test_a_unified_account_is_refused() -> None:
     """Its per-dex balances mean nothing, so no limit could be computed from them."""
     async with venue_with() as (running, rest):

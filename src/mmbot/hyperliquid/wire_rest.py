@@ -254,12 +254,21 @@ def clearinghouse_state(body: bytes, instrument: Instrument) -> AccountState:
 
 
 class RateLimit(msgspec.Struct, frozen=True, gc=False):
-    """Address budget, from `userRateLimit`: the cap is 10 000 plus one per USD ever traded."""
+    """
+    Address budget, from `userRateLimit`: the cap is 10 000 plus one per USD ever traded.
+
+    What was bought (`reserveRequestWeight`) and is not spent yet comes on top of the cap.
+    """
 
     cum_vlm_usd: Sz = msgspec.field(name="cumVlm")
     used: Count = msgspec.field(name="nRequestsUsed")
     cap: Count = msgspec.field(name="nRequestsCap")
     surplus: Count = msgspec.field(name="nRequestsSurplus", default=0)
+
+    @property
+    def allowed(self) -> int:
+        """How many the address may have used: of these `used` are gone."""
+        return self.cap + self.surplus
 
 
 _RATE_LIMIT: Final = msgspec.json.Decoder(RateLimit, strict=False)

@@ -175,7 +175,7 @@ async def read_facts(
         position_lots=account.position_lots,
         open_orders=shown.open_orders,
         requests_used=budget.used,
-        requests_cap=budget.cap,
+        requests_cap=budget.allowed,
         volume_usd=budget.cum_vlm_usd,
         mark_px=ctx.mark_px,
         read_at_ns=began_ns,
@@ -456,8 +456,8 @@ def orders_row(resting: Sequence[OrderUpdate], instrument: Instrument) -> Row:
 
 
 def _budget_row(budget: wire_rest.RateLimit) -> Row:
-    left = budget.cap - budget.used
-    text = f"{left} left of {budget.cap}"
+    left = budget.allowed - budget.used
+    text = f"{left} left of {budget.allowed}"
     if left <= 0:
         return _bad("requests", f"{text}: trade by hand to earn some, one per USD")
     if left < _WARN_REQUESTS_LEFT:
