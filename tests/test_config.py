@@ -117,6 +117,20 @@ def test_a_side_budget_below_the_minimum_order_is_refused(tmp_path: Path) -> Non
     assert "minimum order" in text
 
 
+@pytest.mark.parametrize(("expires_s", "clock_s"), [(2, 2.0), (1, 1.5), (1, 1.0)])
+def test_a_clock_that_may_be_off_by_the_life_of_an_order_is_refused(
+    tmp_path: Path, expires_s: float, clock_s: float
+) -> None:
+    """Every placement would be refused as expired, and nothing would ever say why."""
+    text = GOOD + f"[gateway]\nexpires_after_s = {expires_s}\n[kill]\nclock_s = {clock_s}\n"
+    said = complaint(tmp_path, text)
+    assert f"kill.clock_s = {clock_s:g}" in said
+    assert f"gateway.expires_after_s = {expires_s}" in said
+    assert "lower it, or raise" in said
+    load(written(tmp_path, text), [f"kill.clock_s={clock_s - 0.75}"])
+    assert "kill.clock_s" in complaint(tmp_path, GOOD, "kill.clock_s=2.01")
+
+
 def test_a_taker_exit_that_the_kill_switch_would_always_forestall_is_refused(
     tmp_path: Path,
 ) -> None:

@@ -462,6 +462,9 @@ def test_captured_account_with_an_isolated_position() -> None:
     assert state.leverage == wire_rest.Leverage("isolated", 10)
     assert not state.leverage.is_cross
     assert state.liquidation_px == 35.8559189474
+    assert state.isolated is not None
+    assert state.isolated.leverage == 10
+    assert state.isolated.maintenance_per_usd == pytest.approx(1 / 20, rel=1e-3)
 
 
 def test_captured_account_with_many_positions() -> None:

@@ -194,6 +194,32 @@ def test_short_position_is_negative_and_its_mark_positive() -> None:
     assert state.liquidation_px is None
 
 
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [
+        ({"liquidationPx": "256.43902439"}, 0.025),
+        ({"liquidationPx": None}, None),
+        ({"liquidationPx": "0.0"}, None),
+        ({"liquidationPx": "400.0"}, None),
+    ],
+)
+def test_what_an_isolated_position_must_keep_is_what_it_has_at_its_liquidation_price(
+    changes: dict[str, Any], kept: float | None
+) -> None:
+    """65.7 USD behind 1.5 short at 219.05; a price at which it owes money is no such price."""
+    state = wire_rest.clearinghouse_state(_account([_position(**changes)]), _NVDA)
+
+    assert state.isolated is not None
+    assert (state.isolated.margin_usd, state.isolated.leverage) == (65.7, 5)
+    assert state.isolated.mark_px == pytest.approx(219.05)
+    assert state.isolated.maintenance_per_usd == (
+        None if kept is None else pytest.approx(kept, rel=1e-3)
+    )
+    cross = {"type": "cross", "value": 5}
+    state = wire_rest.clearinghouse_state(_account([_position(leverage=cross)]), _NVDA)
+    assert state.isolated is None
+
+
 @pytest.mark.parametrize("positions", [[], [_position(szi="0.0", positionValue="0.0")]])
 def test_flat_account_has_no_mark(positions: list[dict[str, Any]]) -> None:
     """Nothing is valued, so no price is invented; `activeAssetData` has the mark."""

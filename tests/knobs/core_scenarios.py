@@ -268,13 +268,13 @@ def alarmed(config: Config, _: Path) -> list[object]:
 
 
 def clocks_apart(config: Config, _: Path) -> list[object]:
-    """The venue's time is three seconds behind ours from the beginning."""
+    """The venue's time is a second and a half behind ours from the beginning."""
     watched = Watched(config)
     rig = watched.rig
     rig.engine.book.forget()
-    rig.engine.book.shift_clock(3 * NS_PER_S)
+    rig.engine.book.shift_clock(1500 * NS_PER_MS)
     for _at_s in watched.steps(30, 0.5):
-        ms = rig.now_ns // NS_PER_MS - 3000
+        ms = rig.now_ns // NS_PER_MS - 1500
         rig.apply(Bbo(rig.now_ns, ms, Level(rig.bid_ticks, 1000), Level(rig.ask_ticks, 1000)))
     return watched.seen
 

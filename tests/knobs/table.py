@@ -148,7 +148,7 @@ TABLE: Final[dict[str, Knob]] = {
     "kill.journal_s": Knob(20, core.alarmed, PATIENT),
     "kill.mark_s": Knob(150, core.alarmed, PATIENT),
     "kill.account_s": Knob(150, core.alarmed, PATIENT),
-    "kill.clock_s": Knob(2, core.clocks_apart, PATIENT),
+    "kill.clock_s": Knob(1, core.clocks_apart, PATIENT),
     "kill.stuck_s": Knob(90, lean.stuck, PATIENT),
     "premises.oracle_stale_s": Knob(30, core.shut_out, PATIENT),
     "premises.oracle_gap_bps": Knob(20, core.shut_out, PATIENT),

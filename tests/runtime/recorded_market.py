@@ -53,17 +53,19 @@ def market(seconds: float = 120, *, seed: int = 1, hole_s: float = 0.0) -> list[
     return frames
 
 
-def informed(seconds: int, *, share: float, seed: int = 3) -> list[Frame]:
-    """Takers reach 9 bps every 4 s; `share` of that reach is where the price then stays."""
+def informed(
+    seconds: int, *, share: float, seed: int = 3, reach_bps: float = 9.0, every_s: int = 4
+) -> list[Frame]:
+    """Takers reach so far every so often; `share` of that reach is where the price then stays."""
     chance = random.Random(seed)
     frames: list[Frame] = []
     bid = 186_000
     for n in range(seconds * 2):
         ms = START_MS + n * 500
         frames.append(book(ms, bid, bid + 3 * STEP))
-        if n % 8 == 3:
+        if n % (2 * every_s) == 3:
             side = chance.choice((Side.BUY, Side.SELL))
-            reach = round(bid * 9e-4 / STEP) * STEP
+            reach = round(bid * reach_bps * 1e-4 / STEP) * STEP
             px = bid + 3 * STEP + reach if side is Side.BUY else bid - reach
             frames.append(trade(ms + 200, side, px, 9000, n))
             bid += round(side * share * reach / STEP) * STEP

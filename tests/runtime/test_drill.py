@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
@@ -104,6 +105,35 @@ def test_a_margin_that_goes_before_the_loss_limit_is_found() -> None:
     full = next(burn for burn in told.burns if burn.position_frac == 1.0)
     assert full.kill is not None
     assert full.kill.trigger == "margin"
+
+
+@pytest.mark.parametrize(
+    ("leverage", "long_pct", "short_pct"), [(10, -3.57, 3.12), (5, -14.28, 12.5)]
+)
+def test_isolated_margin_has_a_row_of_its_own_with_the_move_that_trips(
+    leverage: int, long_pct: float, short_pct: float
+) -> None:
+    """
+    `kept * (1 + m) = 0.75 * (1 / L + side * m)`: at 10x of 10x, 5 % is kept of each dollar.
+
+    It is the same for a small position, which no limit in money would ever close.
+    """
+    chosen = config(f"risk.leverage={leverage}")
+    alone = msgspec.structs.replace(HYPE, coin="hyna:HYPE", dex="hyna", only_isolated=True)
+    told = drill(chosen, alone, equity_usd=100.0, px=25.0, vol_bps_rt_s=1.0)
+    assert [row.side for row in told.isolated] == ["long", "short"]
+    for row, pct in zip(told.isolated, (long_pct, short_pct), strict=True):
+        assert row.kill is not None
+        assert (row.kill.trigger, row.leverage) == ("margin", leverage)
+        assert row.kill.move_pct == pytest.approx(pct, abs=0.02)
+        assert abs(row.kill.move_pct) < abs(row.liquidation_pct)
+    fifth = next(burn for burn in told.burns if burn.position_frac == 0.2)
+    assert fifth.kill is not None
+    assert (fifth.kill.trigger == "margin") is (leverage == 10), "the nearer of the two is first"
+    text = "\n".join(lines(told))
+    assert f"long isolated {leverage}x, any size" in text
+    assert f"short isolated {leverage}x, any size" in text
+    assert not tried().isolated, "cross margin has no such row"
 
 
 def run(*arguments: str) -> tuple[int, str]:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 from mmbot.cli.app import build
 from mmbot.config import Config, load
 from mmbot.core.types import Fees, Instrument
+from mmbot.emulator.recordings import Frame
 from mmbot.errors import CheckError, ConfigError
 from mmbot.runtime.economics import judge_edge, measure_own, refuse_without_edge
 from mmbot.runtime.widths import NO_WIDTH_PAYS, NOTHING_KNOWN, WidthRow, Widths
@@ -29,9 +30,9 @@ def noted(output: str) -> str:
 
 
 def widths(low_bps: float | None) -> Widths:
-    """One width whose 95 % interval begins here."""
+    """One width whose 95 % interval begins here; it is the one that would be quoted."""
     row = WidthRow(8.0, 20.0, 40.0, 1.0, 1.0, 2.0, low_bps, 4.0, 1.0, 20.0, 10.0)
-    return Widths("tape", "HYPE", 1.0, 1.5, 10.0, (row,))
+    return Widths("tape", "HYPE", 1.0, 1.5, 10.0, (row,), quoted=row)
 
 
 def config(*sets: str) -> Config:
@@ -87,21 +88,23 @@ def test_the_fee_is_that_of_the_account_whatever_a_backtest_supposes(tmp_path: P
     folder = write(tmp_path, informed(300, share=0.6), "WLFI")
     settings = config(f"live.recording={folder}", "backtest.maker_fee_bps=-5")
     dear, cheap = (
-        measure_own(settings, INSTRUMENT, Fees(fee_bps, 4.5), has_requests=False)
+        measure_own(settings, INSTRUMENT, Fees(fee_bps, 4.5), quoted_bps=8.0, has_requests=False)
         for fee_bps in (8.0, 1.5)
     )
     assert dear is not None
     assert cheap is not None
     assert (dear.maker_fee_bps, cheap.maker_fee_bps) == (8.0, 1.5)
-    assert dear.best is None
-    assert cheap.best is not None
+    assert not judge_edge(settings, dear).is_allowed
+    assert judge_edge(settings, cheap).is_allowed
 
 
 def test_a_coin_that_is_not_listed_is_read_with_what_the_venue_says_of_it(tmp_path: Path) -> None:
     """Perps of builder dexes come and go; their grid is the venue's word, not a list of ours."""
     folder = write(tmp_path, informed(300, share=0.0), "zz:NEW")
     instrument = msgspec.structs.replace(INSTRUMENT, coin="zz:NEW")
-    found = measure_own(config(f"live.recording={folder}"), instrument, Fees(1.5, 4.5))
+    found = measure_own(
+        config(f"live.recording={folder}"), instrument, Fees(1.5, 4.5), quoted_bps=8.0
+    )
     assert found is not None
     assert found.coin == "zz:NEW"
     assert found.best is not None
@@ -110,8 +113,8 @@ def test_a_coin_that_is_not_listed_is_read_with_what_the_venue_says_of_it(tmp_pa
 def test_requests_are_not_counted_where_only_the_edge_is_asked_for(tmp_path: Path) -> None:
     """The engine's runs take most of the time, and the verdict does not depend on them."""
     settings = config(f"live.recording={write(tmp_path, informed(300, share=0.0), 'WLFI')}")
-    whole = measure_own(settings, INSTRUMENT, Fees(1.5, 4.5))
-    brief = measure_own(settings, INSTRUMENT, Fees(1.5, 4.5), has_requests=False)
+    whole = measure_own(settings, INSTRUMENT, Fees(1.5, 4.5), quoted_bps=7.3)
+    brief = measure_own(settings, INSTRUMENT, Fees(1.5, 4.5), quoted_bps=7.3, has_requests=False)
     assert whole is not None
     assert brief is not None
     assert any(row.requests_per_h is not None for row in whole.rows)
@@ -125,7 +128,8 @@ def test_where_a_width_pays_it_is_an_ordinary_run(sets: tuple[str, ...]) -> None
     verdict = judge_edge(config(*sets), widths(0.01))
     assert verdict.is_allowed
     assert not verdict.is_measurement
-    assert verdict.text == widths(0.01).verdict
+    assert verdict.text.startswith("the 8 bps that would be quoted pay [+0.01, +4.00] bps a fill")
+    assert verdict.text.endswith(widths(0.01).verdict)
 
 
 def test_nothing_is_accepted_unless_said() -> None:
@@ -157,6 +161,85 @@ def test_check_says_it_where_it_prints_the_widths(
     assert told["edge"] == msgspec.to_builtins(
         judge_edge(load(emulator, sets), msgspec.convert(told["widths"], Widths))
     )
+
+
+def deep(seconds: int) -> list[Frame]:
+    """Takers reach 14 bps and the price keeps 9 of them: 12 bps pays, and 8 loses on each fill."""
+    return informed(seconds, share=0.65, reach_bps=14.0, every_s=36)
+
+
+@pytest.mark.parametrize(("quoted_bps", "is_paying"), [(8.0, False), (9.5, False), (12.0, True)])
+def test_the_width_that_is_judged_is_the_one_that_is_quoted(
+    tmp_path: Path, quoted_bps: float, *, is_paying: bool
+) -> None:
+    """A deeper one that pays is no reason to lose at the one that rests; it is the remedy."""
+    folder = write(tmp_path, deep(1800), "WLFI")
+    settings = config(f"live.recording={folder}")
+    found = measure_own(
+        settings, INSTRUMENT, Fees(1.5, 4.5), quoted_bps=quoted_bps, has_requests=False
+    )
+    assert found is not None
+    assert found.quoted is not None
+    assert found.quoted.depth_bps == quoted_bps
+    assert found.best is not None
+    assert found.best.depth_bps == 12
+    verdict = judge_edge(settings, found)
+    assert verdict.is_allowed is is_paying
+    if is_paying:
+        return
+    with pytest.raises(CheckError) as refused:
+        refuse_without_edge(settings, verdict)
+    for words in (
+        f"the {quoted_bps:g} bps that would be quoted do not pay: [-",
+        "live.accept_negative_edge = false",
+        "quoter.half_spread_bps_min = 12",
+    ):
+        assert words in str(refused.value)
+    lost = judge_edge(config(*ACCEPTED), found)
+    assert (lost.is_allowed, lost.is_measurement) == (True, True)
+
+
+def test_a_width_that_no_trade_reaches_is_not_known_to_pay(tmp_path: Path) -> None:
+    """Quoted beyond the farthest trade, next to widths that pay."""
+    folder = write(tmp_path, deep(1800), "WLFI")
+    settings = config(f"live.recording={folder}")
+    found = measure_own(settings, INSTRUMENT, Fees(1.5, 4.5), quoted_bps=20.0, has_requests=False)
+    verdict = judge_edge(settings, found)
+    assert not verdict.is_allowed
+    assert "too few trades reach the 20 bps that would be quoted" in verdict.text
+
+
+def test_the_best_of_seven_must_be_better_than_one_that_was_chosen_before() -> None:
+    """Seven looks at noise: one in six finds a width whose own interval lies above zero."""
+
+    def table(count: int) -> Widths:
+        row = WidthRow(8.0, 20.0, 40.0, 1.0, 1.0, 2.0, 0.2, 3.8, 1.0, 20.0, 10.0)
+        losing = WidthRow(1.0, 20.0, 40.0, 1.0, 1.0, -2.0, -3.8, -0.2, -1.0, 20.0, 10.0)
+        return Widths("tape", "HYPE", 1.0, 1.5, 10.0, (row, *(count - 1) * (losing,)), quoted=row)
+
+    assert table(1).best is not None
+    assert table(7).best is None, "at 2.69 errors its interval begins below zero"
+    verdict = judge_edge(config(), table(7))
+    assert verdict.is_allowed, "the one that is quoted was chosen before"
+    assert NO_WIDTH_PAYS not in verdict.text
+
+
+def test_check_judges_the_width_that_a_run_would_open_with(tmp_path: Path) -> None:
+    """As printed: 8 bps by the shipped configuration, in a market where 12 would pay."""
+    folder = write(tmp_path, deep(400), "WLFI")
+    arguments = [
+        "check",
+        f"--config={CONFIG.with_name('emulator.toml')}",
+        "--set=instrument.coin=WLFI",
+        f"--set=live.recording={folder}",
+    ]
+    shown = CliRunner().invoke(build(arguments), arguments)
+    assert shown.exit_code == 0, shown.output
+    line = noted(shown.output)
+    assert "the 8 bps that would be quoted do not pay" in line
+    assert "a live start is refused" in line
+    (row,) = [line for line in shown.output.splitlines() if line.endswith("  quoted")]
+    assert row.split()[0] == "8"
 
 
 def test_check_reads_the_recording_of_the_configuration(tmp_path: Path) -> None:

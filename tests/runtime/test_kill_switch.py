@@ -149,6 +149,43 @@ def test_a_loss_closes_the_position_unless_the_operator_switched_that_off(*, is_
     assert not {"cancel", "cancelByCloid"} & set(kinds[first:])
 
 
+@pytest.mark.parametrize("bought", [0, 5000])
+def test_requests_that_were_bought_keep_a_run_going(bought: int) -> None:
+    """With the rest of the budget spent, a run that has bought some quotes, and one that has not
+    trips."""
+    run = still("gateway.requests_read_every_s=10")
+    assert run.lever() is None
+    account = run.venue.account(run.user)
+    account.requests_used, account.requests_bought = 10_000, bought
+    run.trader.start()
+    run.run(25)
+    if bought:
+        assert not run.latched
+        assert {row["side"] for row in run.resting()} == {"A", "B"}
+        left = run.trader.engine.forecast(run.sim.clock()).left
+        assert left == 10_000 + bought - account.requests_used
+        run.stop()
+    else:
+        assert [kill.trigger for kill in run.latched] == ["requests"]
+
+
+def test_a_clock_that_is_further_ahead_than_an_order_s_grace_trips() -> None:
+    """
+    Orders carry our time: 2.5 s ahead they live 2.5 s longer than the end of a run waits for.
+
+    It is set while the run trades, so that no check before it could see it.
+    """
+    run = PipeRun("demo", sets=("risk.warm_s=0",), market=STILL, has_wall_clock=True)
+    run.start()
+    run.run(5)
+    assert run.resting()
+    run.set_ns = round(2.5 * NS_PER_S)
+    ending = run.ended(30)
+    assert [kill.trigger for kill in run.latched] == ["clock"]
+    assert ending.exit_code is Exit.KILLED
+    assert run.resting() == []
+
+
 def test_a_trip_by_data_keeps_the_position() -> None:
     """What is known of the market is what is in doubt."""
     run = held()

@@ -267,3 +267,61 @@ def test_a_window_that_does_not_end_leaves_the_position_and_says_why() -> None:
     assert ending.closed.why is not None
     assert "post-only" in ending.closed.why
     assert run.resting() == []
+
+
+def stop_oracle(run: PipeRun) -> None:
+    """The deployer sends no `setOracle` any more; the mark goes on by the local book."""
+    run.venue.set_oracle = lambda *_: None  # type: ignore[method-assign]
+
+
+def slide(run: PipeRun, bps: float, span_s: int) -> None:
+    """Every maker goes there, a little each second; the context goes on telling the oracle."""
+    bid, ask = run.touch()
+    for second in range(1, span_s + 1):
+        run.market.force_px((bid + ask) / 2 * (1 + bps * 1e-4 * second / span_s))
+        run.run(1)
+
+
+@pytest.mark.parametrize(
+    ("basis_bps", "reason"), [(0.0, "mark off oracle"), (40.0, "oracle stands still")]
+)
+@pytest.mark.parametrize("bps", [-60.0, 60.0])
+def test_an_oracle_that_stands_while_the_market_moves_empties_the_side_that_adds(
+    basis_bps: float, reason: str, bps: float
+) -> None:
+    """
+    The stream of contexts goes on and repeats it, so that no age shows anything.
+
+    Where the mark was beside the oracle, the gap between them tells; where it lay 40 bps off all
+    along, a move of 60 leaves it 20 off on the other side, and only the move itself tells.
+    """
+    sign = 1 if bps < 0 else -1
+    run = running()
+    it = asset(run)
+    run.venue.set_oracle(it.asset_id, it.px(it.mark_ticks) * (1 - sign * basis_bps * 1e-4))
+    run.run(3)
+    assert sides(run) == {"B", "A"}
+    stop_oracle(run)
+    slide(run, bps, 30)
+    reducing(run)
+    assert reasons(run)[0] == reason
+    assert asset(run).oracle_ticks == it.oracle_ticks
+
+
+def test_an_oracle_that_moves_with_its_market_shuts_nothing() -> None:
+    """The same way down, told every second."""
+    run = running()
+    slide(run, -60.0, 30)
+    run.run(2)
+    assert sides(run) == {"B", "A"}
+    assert reasons(run) == []
+
+
+def test_an_oracle_may_stand_in_a_market_that_hardly_moves() -> None:
+    """A quiet hour at a price that does not change is no fault of anybody's."""
+    run = running()
+    stop_oracle(run)
+    slide(run, -20.0, 60)
+    slide(run, 20.0, 60)
+    assert sides(run) == {"B", "A"}
+    assert reasons(run) == []

@@ -67,7 +67,7 @@ def test_a_placement_or_move_counts_for_as_long_as_the_configuration_lets_it_liv
     expires_s: int,
 ) -> None:
     """The expiry is the gateway's; the table must not give up before it."""
-    run = PipeRun("demo", seed=3, sets=[f"gateway.expires_after_s={expires_s}"])
+    run = PipeRun("demo", seed=3, sets=[f"gateway.expires_after_s={expires_s}", "kill.clock_s=1.5"])
     run.start()
     run.run(5)
     slots = run.trader.engine.orders.slots.values()

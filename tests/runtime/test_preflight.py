@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -23,7 +24,8 @@ from mmbot.errors import ConfigError, VenueError
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.runtime.aio import wall_clock_ns
-from mmbot.runtime.preflight import Facts, Row, failures, preview, read_facts
+from mmbot.runtime.preflight import Facts, Row, failures, read_facts
+from mmbot.runtime.preview import preview, quoted_half_bps
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
 KEY = b"\x11" * 32
@@ -144,6 +146,32 @@ async def test_an_account_without_a_deposit_is_told_to_make_one() -> None:
     assert "deposit into the main dex first" in row(facts, "equity").text
 
 
+@pytest.mark.parametrize(("frac", "is_ok"), [(0.51, True), (0.5, False)])
+async def test_isolated_margin_that_the_first_fill_would_trip_is_refused(
+    frac: float, *, is_ok: bool
+) -> None:
+    """At 10x of 10x half of what opens a position must be kept: a limit of half is none."""
+    sets = (f"kill.margin_frac={frac}", "instrument.coin=HYPE", "instrument.dex=hyna")
+    async with venue_with(coin="hyna:HYPE") as (_, rest):
+        facts = await facts_of(rest, *sets)
+    assert failed(facts) == ([] if is_ok else ["margin"])
+    text = row(facts, "margin").text
+    assert "isolated at 10x, of which 50% is maintenance" in text
+    assert "liquidates a long at -5.3%" in text
+    assert ("kill.margin_frac = 0.5; lower risk.leverage" in text) is not is_ok
+
+
+@pytest.mark.parametrize(("bought", "is_ok"), [(0, False), (700, True)])
+async def test_requests_that_were_bought_are_there_to_be_spent(bought: int, *, is_ok: bool) -> None:
+    """`reserveRequestWeight` is the way out of an empty budget: a start must see it."""
+    async with venue_with() as (running, rest):
+        account = running.exchange.venue.account(SIGNER.address)
+        account.requests_used, account.requests_bought = 10_000, bought
+        facts = await facts_of(rest)
+    assert failed(facts) == ([] if is_ok else ["requests"])
+    assert f"{bought} left of {10_000 + bought}" in row(facts, "requests").text
+
+
 async def test_a_unified_account_is_refused() -> None:
     """Its per-dex balances mean nothing, so no limit could be computed from them."""
     async with venue_with() as (running, rest):
@@ -154,9 +182,13 @@ async def test_a_unified_account_is_refused() -> None:
     assert "switch the account to standard mode" in row(facts, "account mode").text
 
 
-@pytest.mark.parametrize("skew_ms", [-60_000, 60_000])
+@pytest.mark.parametrize("skew_ms", [-60_000, -3500, -2500, 2500, 3500, 60_000])
 async def test_a_clock_that_is_off_is_refused(skew_ms: int) -> None:
-    """Nonces and expiries are compared with the venue's time."""
+    """
+    Three seconds behind, every order is dead on arrival; two ahead, one outlives its expiry.
+
+    What a run would trip on by `kill.clock_s` ten seconds later must not let it begin.
+    """
     async with venue_with(skew_ms=skew_ms) as (_, rest):
         facts = await facts_of(rest)
 
@@ -164,6 +196,38 @@ async def test_a_clock_that_is_off_is_refused(skew_ms: int) -> None:
     assert "synchronise it (NTP)" in row(facts, "clock").text
     sign = "-" if skew_ms > 0 else "+"
     assert row(facts, "clock").text.startswith(sign)
+
+
+@pytest.mark.parametrize(("clock_s", "is_ok"), [(0.5, False), (2.0, True)])
+async def test_the_clock_may_be_off_by_less_than_what_trips(clock_s: float, *, is_ok: bool) -> None:
+    """Whatever the configuration says of it."""
+    async with venue_with(skew_ms=-900) as (_, rest):
+        facts = await facts_of(rest, f"kill.clock_s={clock_s}")
+    assert failed(facts) == ([] if is_ok else ["clock"])
+    assert ("more than 375 ms" in row(facts, "clock").text) is not is_ok
+
+
+async def test_one_slow_answer_is_no_skew() -> None:
+    """Delivery only ever makes our clock look ahead: the quickest of three answers counts."""
+    asked: list[str] = []
+
+    class Slow:
+        def __init__(self, rest: Rest) -> None:
+            self.rest = rest
+
+        async def info(self, payload: Mapping[str, Any]) -> bytes:
+            body = await self.rest.info(payload)
+            if payload["type"] == "exchangeStatus":
+                asked.append(payload["type"])
+                if len(asked) == 1:
+                    told = json.loads(body)
+                    body = json.dumps({**told, "time": told["time"] - 4000}).encode()
+            return body
+
+    async with venue_with() as (_, rest):
+        facts = await read_facts(load(CONFIG), Slow(rest), SIGNER)
+    assert failed(facts) == []
+    assert len(asked) == 2
 
 
 async def test_waiting_for_a_busy_venue_is_no_skew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -360,6 +424,22 @@ async def test_the_preview_is_what_the_engine_would_place_now() -> None:
         assert sum(rung.usd for rung in rungs) <= 0.2 * 400 + 1e-6
         assert all(rung.depth_bps > 0 for rung in rungs)
     assert [rung.px for rung in ladder.rungs] == sorted((r.px for r in ladder.rungs), reverse=True)
+
+
+@pytest.mark.parametrize("half_bps", [6.0, 11.0])
+async def test_the_width_that_is_judged_before_a_run_is_that_of_the_preview(
+    half_bps: float,
+) -> None:
+    """The one without a book, for the verdict on the edge; the other on the book of now."""
+    chosen = load(CONFIG, [f"quoter.half_spread_bps_min={half_bps}", "ladder.depth_bps_max=30"])
+    async with venue_with() as (_, rest):
+        facts = await read_facts(chosen, rest, SIGNER)
+        ladder = await preview(chosen, rest, facts)
+    half = quoted_half_bps(chosen, facts)
+    assert half is not None
+    assert half == ladder.terms["half spread"]
+    assert half >= half_bps
+    assert min(rung.depth_bps for rung in ladder.rungs) >= half - 0.2
 
 
 async def test_an_empty_book_has_no_preview() -> None:

@@ -50,6 +50,7 @@ class Mainnet:
             f"state_dir={here / 'state'}",
             f"log.dir={here / 'logs'}",
             "gateway.expires_after_s=2",
+            "kill.clock_s=1.5",
         ]
 
     def does(

@@ -25,7 +25,8 @@ from mmbot.runtime.drill import Drill, drill
 from mmbot.runtime.drill import lines as drill_lines
 from mmbot.runtime.drill import offline as offline_drill
 from mmbot.runtime.economics import judge_edge, measure_at_account, measure_own
-from mmbot.runtime.preflight import Facts, Ladder, Row, failures, preview, read_facts
+from mmbot.runtime.preflight import Facts, Row, failures, read_facts
+from mmbot.runtime.preview import Ladder, preview, quoted_half_bps
 from mmbot.runtime.selftest.rows import switched_off
 from mmbot.runtime.venues import open_venue, signer_of, standing, state_path
 from mmbot.runtime.widths import Widths, lines
@@ -127,11 +128,13 @@ def _widths(
         if sys.stderr.isatty():
             stderr_line(text)
 
+    own, half_bps = facts.instrument, quoted_half_bps(settings, facts)
     if recording is None:
-        return measure_own(settings, facts.instrument, facts.fees, on_progress=progress)
-    own = facts.instrument
+        return measure_own(settings, own, facts.fees, quoted_bps=half_bps, on_progress=progress)
     instrument = own if coin is None or coin == own.coin else coin
-    return measure_at_account(settings, recording, instrument, facts.fees, on_progress=progress)
+    return measure_at_account(
+        settings, recording, instrument, facts.fees, quoted_bps=half_bps, on_progress=progress
+    )
 
 
 async def _look(settings: Config, key: bytes | None) -> tuple[Facts, Ladder | None]:

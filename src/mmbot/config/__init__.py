@@ -41,11 +41,13 @@ from mmbot.core.flatten import FlattenParams
 from mmbot.core.guards import GuardParams
 from mmbot.core.hours import HoursParams
 from mmbot.core.ladder import LadderParams, side_usd_min
+from mmbot.core.orders import READ_LAG_NS
 from mmbot.core.premises import PremisesParams
 from mmbot.core.quoter import QuoterParams
 from mmbot.core.reconcile import ReconcileParams
 from mmbot.core.risk import KillParams, RiskParams
 from mmbot.core.stance import StanceParams
+from mmbot.core.types import NS_PER_S
 from mmbot.emulator.market import MarketParams
 from mmbot.emulator.scenarios import SCENARIOS
 from mmbot.emulator.tape import BacktestParams
@@ -266,13 +268,14 @@ class LiveParams(BaseModel):
 
     accept_negative_edge: bool = Field(
         default=False,
-        description="Trade although no width is known to pay at this fee. The run then calls "
-        "itself a measurement.",
+        description="Trade although the width that is quoted is not known to pay at this fee. "
+        "The run then calls itself a measurement.",
     )
     recording: UsablePath | None = Field(
         None,
         description="Folder of a recording of this market (docs/recordings.md). A live run begins "
-        "only where a width pays on it at the account's own fee; check prints what each earns.",
+        "only where the half spread it opens with pays on it at the account's own fee; check "
+        "prints what each width earns.",
     )
 
 
@@ -420,6 +423,22 @@ class Config(BaseModel):
                 f"leaves {side_usd:g} USD a side, below the minimum order with its head-room, "
                 f"{least_usd:.2f} USD (ladder.order_usd_min = {self.ladder.order_usd_min:g})",
                 "raise it or risk.max_position_usd",
+            )
+        if self.kill.clock_s * NS_PER_S > READ_LAG_NS:
+            refuse(
+                "kill.clock_s",
+                self.kill.clock_s,
+                "lets an order outlive its expiry by as much, and one is held to be gone "
+                f"{READ_LAG_NS / NS_PER_S:g} s after it",
+                f"write {READ_LAG_NS / NS_PER_S:g} or less",
+            )
+        if self.kill.clock_s >= self.gateway.expires_after_s:
+            refuse(
+                "kill.clock_s",
+                self.kill.clock_s,
+                "is not below the life of an order, gateway.expires_after_s = "
+                f"{self.gateway.expires_after_s:g}: so far behind, every one is dead on arrival",
+                "lower it, or raise gateway.expires_after_s",
             )
         if self.guards.taker_exit and self.guards.stuck_exit_s >= self.kill.stuck_s:
             refuse(

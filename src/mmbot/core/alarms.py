@@ -13,11 +13,12 @@ from typing import Final
 
 from mmbot.core.events import Gauge, JournalLag, Measured, Rejected, Rejection, Request
 from mmbot.core.intents import Note
+from mmbot.core.margin import BALANCE_FRAC, MARGIN_UNIT, Margin
 from mmbot.core.orders import Orders
 from mmbot.core.risk import KillParams, Risk, Trip
 from mmbot.core.slots import CANCELLING, UNKNOWN
 from mmbot.core.triggers import Reach
-from mmbot.core.types import NS_PER_S, USD_PER_TICK_LOT, Instrument
+from mmbot.core.types import NS_PER_S, Instrument
 
 _MINUTE_NS: Final = 60 * NS_PER_S
 _NOTHING: Final = (None,) * 6
@@ -32,10 +33,6 @@ _NOT_OURS: Final = (
 CLOCK_HOLD_S: Final = 10.0
 """How long the clocks must differ: the first frames of a connection may repeat an old book."""
 
-BALANCE_FRAC: Final = 0.5
-"""Share of the capital at the start below which the account no longer carries the limits. No loss
-limit may be as high, so trading alone never gets there: money has left the account."""
-
 
 class Alarms:
     """
@@ -44,34 +41,33 @@ class Alarms:
     Args:
         params: The limits.
         risk: Whose switch trips.
-        instrument: Gives the maintenance margin, half the initial one at the largest leverage
-            (Hyperliquid docs, "Margin tiers").
+        instrument: Gives the maintenance margin.
+        leverage: At which a position is opened.
     """
 
     __slots__ = (
         "_clock_limit_ns",
         "_clock_ns",
-        "_equity_usd",
         "_is_quiet",
         "_journal_ns",
-        "_margin_per_usd",
         "_mismatch_ns",
-        "_others_usd",
         "_params",
-        "_read_pnl_usd",
         "_rejected_ns",
         "_risk",
         "_stuck_ns",
         "_unknown_ns",
         "_unwell_ns",
         "is_pulled",
+        "margin",
         "notes",
     )
 
-    def __init__(self, params: KillParams, risk: Risk, instrument: Instrument) -> None:
+    def __init__(
+        self, params: KillParams, risk: Risk, instrument: Instrument, leverage: int
+    ) -> None:
         self._params = params
         self._risk = risk
-        self._margin_per_usd = 0.5 / instrument.max_leverage
+        self.margin = Margin(params.margin_frac, risk, instrument, leverage)
         self._rejected_ns: deque[int] = deque(maxlen=params.rejects)
         self._unknown_ns: dict[int, int] = {}
         """Since when each order is without a verdict."""
@@ -83,10 +79,6 @@ class Alarms:
         self._mismatch_ns: int | None = None
         self._stuck_ns: int | None = None
         self._unwell_ns: int | None = None
-        self._equity_usd: float | None = None
-        """Account value at the last reading, with the profit and the margin of others then."""
-        self._read_pnl_usd = 0.0
-        self._others_usd = 0.0
         self.is_pulled = False
         """Whether nothing may rest because our position is not the venue's."""
         self.notes: list[Note] = []
@@ -129,51 +121,6 @@ class Alarms:
             "deleveraging, or settlement of a market that stopped"
         )
         self._risk.trip(Trip.LIQUIDATION, sz, 0.0, "coins", now_ns, text)
-
-    def on_account(
-        self, equity_usd: float, maintenance_usd: float, ours_usd: float, pnl_usd: float, at_ns: int
-    ) -> None:
-        """
-        A reading of the account.
-
-        Args:
-            equity_usd: Account value.
-            maintenance_usd: Maintenance margin of all its positions, by the venue.
-            ours_usd: Notional of our position, above 0.
-            pnl_usd: Our profit since the start, at the same time.
-            at_ns: Now.
-        """
-        self._equity_usd, self._read_pnl_usd = equity_usd, pnl_usd
-        self._others_usd = max(0.0, maintenance_usd - ours_usd * self._margin_per_usd)
-        limits = self._risk.limits
-        if limits is not None and equity_usd < BALANCE_FRAC * limits.capital_usd:
-            limit_usd = BALANCE_FRAC * limits.capital_usd
-            text = (
-                f"the account value of {equity_usd:.2f} USD is below {limit_usd:.2f}, half of the "
-                "capital that the limits are made of: money has left the account"
-            )
-            self._risk.trip(Trip.BALANCE, equity_usd, limit_usd, "USD", at_ns, text)
-        self.value(ours_usd, pnl_usd, at_ns)
-
-    @property
-    def is_weighed(self) -> bool:
-        """Whether the account has been read, so that the margin can be followed."""
-        return self._equity_usd is not None
-
-    def value(self, ours_usd: float, pnl_usd: float, now_ns: int) -> None:
-        """Hold the margin against the account value, both moved on from the last reading."""
-        if self._equity_usd is None:
-            return
-        equity_usd = self._equity_usd + pnl_usd - self._read_pnl_usd
-        needed_usd = self._others_usd + ours_usd * self._margin_per_usd
-        frac = self._params.margin_frac
-        if needed_usd > 0 and needed_usd >= frac * equity_usd:
-            share = needed_usd / equity_usd if equity_usd > 0 else float("inf")
-            text = (
-                f"maintenance margin {needed_usd:.2f} USD is {share:.1%} of the account value "
-                f"{equity_usd:.2f} USD, the limit is {frac:.1%}; at 100 % the venue liquidates"
-            )
-            self._risk.trip(Trip.MARGIN, share, frac, "of the account value", now_ns, text)
 
     # -- what lasts -------------------------------------------------------------------------------
 
@@ -285,8 +232,7 @@ class Alarms:
         self,
         now_ns: int,
         *,
-        ours_usd: float,
-        pnl_usd: float,
+        margin_share: float | None,
         offset_ns: int | None,
         requests_left: int | None,
         mark_ns: int | None,
@@ -297,8 +243,8 @@ class Alarms:
 
         Args:
             now_ns: Now.
-            ours_usd: Notional of our position, above 0.
-            pnl_usd: Our profit since the start.
+            margin_share: Maintenance margin over what stands behind the position; None before it
+                is known.
             offset_ns: Our clock less the venue's; None before it is known.
             requests_left: At the venue; None before it is known.
             mark_ns: When the venue's mark came last.
@@ -309,16 +255,11 @@ class Alarms:
             0.0 if since is None else (now_ns - since) / NS_PER_S for since in self._began()
         )
         rejects = sum(now_ns - at_ns < _MINUTE_NS for at_ns in self._rejected_ns)
-        equity_usd, share = self._equity_usd, None
-        if equity_usd is not None:
-            worth_usd = equity_usd + pnl_usd - self._read_pnl_usd
-            needed_usd = self._others_usd + ours_usd * self._margin_per_usd
-            share = needed_usd / worth_usd if worth_usd > 0 else None
         balance_usd = 0.0 if limits is None else BALANCE_FRAC * limits.capital_usd
         rows = (
             (Trip.MISMATCH, mismatch, params.mismatch_kill_s, "s"),
             (Trip.STUCK_LONG, stuck, params.stuck_s, "s"),
-            (Trip.MARGIN, share, params.margin_frac, "of the account value"),
+            (Trip.MARGIN, margin_share, params.margin_frac, MARGIN_UNIT),
             (Trip.STALE_MARK, _age_s(mark_ns, now_ns), params.mark_s, "s"),
             (Trip.STALE_ACCOUNT, _age_s(account_ns, now_ns), params.account_s, "s"),
             (Trip.REJECTS, rejects, params.rejects, "refusals a minute"),
@@ -329,7 +270,7 @@ class Alarms:
         )
         return (
             *(Reach(trip.value, value, limit, unit) for trip, value, limit, unit in rows),
-            Reach(Trip.BALANCE.value, equity_usd, balance_usd, "USD", is_least=True),
+            Reach(Trip.BALANCE.value, self.margin.equity_usd, balance_usd, "USD", is_least=True),
             Reach(
                 Trip.REQUESTS.value,
                 None if requests_left is None else float(requests_left),
@@ -354,11 +295,6 @@ class Alarms:
             _after(stuck, params.stuck_s),
             _after(journal, params.journal_s),
         )
-
-
-def notional_usd(lots: int, px_ticks: float) -> float:
-    """Of a position, above 0."""
-    return abs(lots) * px_ticks * USD_PER_TICK_LOT
 
 
 def _since(since_ns: int | None, now_ns: int, *, is_on: bool) -> int | None:

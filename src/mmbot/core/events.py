@@ -247,6 +247,24 @@ class LinkLost(msgspec.Struct, frozen=True, gc=False, tag="link_lost"):
     reason: str
 
 
+class Isolated(msgspec.Struct, frozen=True, gc=False):
+    """
+    The margin of a position that stands against its own alone, as read with it.
+
+    Attributes:
+        margin_usd: Its equity: the cash set aside for it, and its value at `mark_px`.
+        mark_px: At which that was computed.
+        leverage: At which it was opened, or what is set since.
+        maintenance_per_usd: Margin that a dollar of it must keep, at its liquidation price; None
+            where there is no such price.
+    """
+
+    margin_usd: float
+    mark_px: float
+    leverage: int
+    maintenance_per_usd: float | None
+
+
 class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
     """
     The account as the venue holds it, read after every connection, before quoting.
@@ -270,7 +288,9 @@ class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
     liquidation_px: float | None = None
     """Of the position, by the venue; None when there is none."""
     maintenance_usd: float = 0.0
-    """Maintenance margin of all positions of the account, by the venue."""
+    """Maintenance margin of all cross positions of the account, by the venue."""
+    isolated: Isolated | None = None
+    """Margin of our position; None where it has none of its own."""
 
 
 class RequestsLeft(msgspec.Struct, frozen=True, gc=False, tag="requests"):
@@ -315,7 +335,8 @@ class AccountRead(msgspec.Struct, frozen=True, gc=False, tag="account"):
     """
     The position and the account value by themselves, read on a timer to compare them with ours.
 
-    `maintenance_usd` is the maintenance margin of all positions of the account.
+    `maintenance_usd` is the maintenance margin of all cross positions of the account, `isolated`
+    the margin of ours where it has its own.
     """
 
     recv_ns: int
@@ -323,6 +344,7 @@ class AccountRead(msgspec.Struct, frozen=True, gc=False, tag="account"):
     position_lots: int
     equity_usd: float
     maintenance_usd: float
+    isolated: Isolated | None = None
 
 
 class Gauge(Enum):

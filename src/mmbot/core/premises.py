@@ -6,6 +6,12 @@ A builder dex sets oracle and mark by its own deployer, who can stop doing so, c
 halt it; the price at which we would be liquidated is then anybody's. Each of these empties the side
 that adds, with a reason of its own, and leaves the side that reduces.
 
+The venue dates no oracle. That it is fresh is therefore judged by three things: the stream that
+tells it must not be silent, the mark must lie near it, and it must not stand still while its market
+goes away from where it was when it last changed. An oracle that stands in a market that stands is
+taken for alive: no deployer is asked to invent a change, and outside the hours of its own exchange
+an honest one tells the same price for days.
+
 Source: Hyperliquid docs, "HIP-3 deployer actions" (`setOracle`, `haltTrading`), "Open interest
 caps", "Delisting".
 """
@@ -37,13 +43,16 @@ class PremisesParams(BaseModel):
         10.0,
         ge=2,
         le=600,
-        description="Age of the venue's oracle from which nothing is added to the position, s.",
+        description="Silence of the stream that tells the venue's oracle, or time for which that "
+        "is unchanged in a market that moves (oracle_gap_bps), from which nothing is added to the "
+        "position, s.",
     )
     oracle_gap_bps: float = Field(
         50.0,
         gt=0,
         le=1000,
-        description="Difference of mark and oracle above which nothing is added to it, bps.",
+        description="Difference of mark and oracle, or move of mark or mid since the oracle "
+        "changed last, above which nothing is added to it, bps.",
     )
     halt_exit_s: float = Field(
         120.0,
@@ -69,12 +78,15 @@ class Shut(Enum):
     CAP = "open interest cap"
     ORACLE_STALE = "oracle stale"
     ORACLE_GAP = "mark off oracle"
+    ORACLE_STANDS = "oracle stands still"
 
 
 class Premises:
     """Follow what the venue says of the market; say whether a position in it may grow."""
 
     __slots__ = (
+        "_base_mark_px",
+        "_base_mid_px",
         "_capped_ns",
         "_dark_ns",
         "_gap_bps",
@@ -84,6 +96,8 @@ class Premises:
         "_is_capped",
         "_is_delisted",
         "_is_silent",
+        "_moved_bps",
+        "_oracle_ns",
         "_params",
         "_refused_ns",
         "_stale_ns",
@@ -102,6 +116,12 @@ class Premises:
         self.oracle_px = 0.0
         self.notes: list[Note] = []
         self._gap_bps = 0.0
+        self._oracle_ns: int | None = None
+        """When the oracle changed last, with mark and mid of then."""
+        self._base_mark_px = 0.0
+        self._base_mid_px: float | None = None
+        self._moved_bps = 0.0
+        """How far the farther of the two has gone since."""
         self._has_mid = True
         self._dark_ns: int | None = None
         """Since when the venue shows neither a mid nor a book."""
@@ -121,10 +141,20 @@ class Premises:
         """Mark and oracle of now."""
         self.ctx_ns = event.recv_ns
         self._is_silent = False
-        self.oracle_px = event.oracle_px
-        oracle = event.oracle_px
+        oracle, mid = event.oracle_px, event.mid_px
+        if self._oracle_ns is None or oracle != self.oracle_px:
+            self._oracle_ns = event.recv_ns
+            self._base_mark_px, self._base_mid_px = event.mark_px, mid
+            self._moved_bps = 0.0
+        else:
+            if self._base_mid_px is None:
+                self._base_mid_px = mid
+            self._moved_bps = max(
+                _apart_bps(event.mark_px, self._base_mark_px), _apart_bps(mid, self._base_mid_px)
+            )
+        self.oracle_px = oracle
         self._gap_bps = (event.mark_px / oracle - 1) * 1e4 if oracle > 0 else inf
-        self._has_mid = event.mid_px is not None
+        self._has_mid = mid is not None
 
     def on_measured(self, event: Measured) -> None:
         """A stream that never spoke has no age here; the shell measures it."""
@@ -161,7 +191,7 @@ class Premises:
 
     def shift_clock(self, step_ns: int) -> None:
         """Our clock was set, forward by `step_ns`."""
-        for name in ("ctx_ns", "_dark_ns", "_halted_ns", "_refused_ns", "_capped_ns"):
+        for name in ("ctx_ns", "_oracle_ns", "_dark_ns", "_halted_ns", "_refused_ns", "_capped_ns"):
             at_ns = getattr(self, name)
             if at_ns is not None:
                 setattr(self, name, at_ns + step_ns)
@@ -196,10 +226,15 @@ class Premises:
             return Shut.ORACLE_STALE
         if abs(self._gap_bps) > self._params.oracle_gap_bps:
             return Shut.ORACLE_GAP
+        if self._moved_bps > self._params.oracle_gap_bps and self._is_standing(now_ns):
+            return Shut.ORACLE_STANDS
         return None
 
     def _is_old(self, now_ns: int) -> bool:
         return self.ctx_ns is not None and now_ns - self.ctx_ns > self._stale_ns
+
+    def _is_standing(self, now_ns: int) -> bool:
+        return self._oracle_ns is not None and now_ns - self._oracle_ns > self._stale_ns
 
     @property
     def is_halted(self) -> bool:
@@ -236,12 +271,21 @@ class Premises:
             "reason": None if shut is None else shut.value,
             "before": None if self._was is None else self._was.value,
             "oracle_age_s": None if self.ctx_ns is None else (now_ns - self.ctx_ns) / NS_PER_S,
+            "oracle_stood_s": None
+            if self._oracle_ns is None
+            else (now_ns - self._oracle_ns) / NS_PER_S,
+            "moved_since_bps": self._moved_bps,
             "mark_off_oracle_bps": None if self._gap_bps == inf else self._gap_bps,
         }
         if shut is None:
             self.notes.append(Note("market.opened", "info", facts))
         else:
             self.notes.append(Note("market.shut", "warning", facts))
+
+
+def _apart_bps(px: float | None, base_px: float | None) -> float:
+    """Distance of two prices; 0 where one is not there."""
+    return 0.0 if px is None or not base_px else abs(px / base_px - 1) * 1e4
 
 
 def _is_recent(at_ns: int | None, now_ns: int) -> bool:

@@ -59,11 +59,15 @@ class KillParams(BaseModel):
         0.75,
         gt=0,
         le=1,
-        description="Maintenance margin that trips it, fraction of the account value; at 1 the "
-        "venue liquidates.",
+        description="Maintenance margin that trips it, fraction of the account value, or of the "
+        "position's own margin where it is isolated; at 1 the venue liquidates.",
     )
     clock_s: float = Field(
-        5.0, ge=1, le=60, description="Difference of our clock and the venue's that trips it, s."
+        2.0,
+        ge=0.25,
+        le=60,
+        description="Difference of our clock and the venue's that trips it, s; below "
+        "gateway.expires_after_s, and at most 2.",
     )
     unwell_s: float = Field(
         600.0,

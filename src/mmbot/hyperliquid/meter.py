@@ -88,6 +88,6 @@ class RequestMeter:
         except VenueProtocolError:
             return
         now_ns = self._clock()
-        self._budget.read(left.used, left.cap, now_ns, left.cum_vlm_usd)
+        self._budget.read(left.used, left.allowed, now_ns, left.cum_vlm_usd)
         self._told_ns = now_ns
-        self._emit(RequestsLeft(now_ns, left.used, left.cap))
+        self._emit(RequestsLeft(now_ns, left.used, left.allowed))

@@ -243,7 +243,7 @@ class SnapshotReader:
             limit = wire_rest.user_rate_limit(bodies[_LIMIT])
             self._fees = fees(instrument, bodies[_FEES])
             self._mark_px = wire_rest.active_asset_data(bodies[_ASSET]).mark_px
-            budget.read(limit.used, limit.cap, now_ns, limit.cum_vlm_usd)
+            budget.read(limit.used, limit.allowed, now_ns, limit.cum_vlm_usd)
         assert self._fees is not None
         assert budget.used is not None
         assert budget.cap is not None
@@ -263,4 +263,5 @@ class SnapshotReader:
             requests_cap=budget.cap,
             liquidation_px=account.liquidation_px,
             maintenance_usd=account.maintenance_usd,
+            isolated=account.isolated,
         )

@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
-from mmbot.core.events import Fill, OrderUpdate
+from mmbot.core.events import Fill, Isolated, OrderUpdate
 from mmbot.core.types import Instrument
 from mmbot.errors import VenueProtocolError
 from mmbot.hyperliquid.grid import Grid
@@ -230,6 +230,8 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
         unrealised_usd: Of the position, at the mark.
         leverage: Of the position, None when flat (`activeAssetData` has it then).
         liquidation_px: None when none exists.
+        position_margin_usd: Held by the position: its equity where it is isolated.
+        position_usd: Its value at the mark, above 0.
     """
 
     venue_ms: int
@@ -244,6 +246,29 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     unrealised_usd: float = 0.0
     leverage: Leverage | None = None
     liquidation_px: float | None = None
+    position_margin_usd: float = 0.0
+    position_usd: float = 0.0
+
+    @property
+    def isolated(self) -> Isolated | None:
+        """
+        The margin of our position where it stands against its own alone.
+
+        At the liquidation price its equity is what it must keep, tiers included (Hyperliquid docs,
+        "Liquidations"); a price that says otherwise than that is no such price.
+        """
+        leverage, mark_px, liquidation_px = self.leverage, self.mark_px, self.liquidation_px
+        if leverage is None or leverage.is_cross or mark_px is None:
+            return None
+        kept = None
+        if liquidation_px is not None and liquidation_px > 0 and self.position_usd > 0:
+            value_usd = self.position_usd * liquidation_px / mark_px
+            side = 1 if self.position_lots > 0 else -1
+            left_usd = self.position_margin_usd + side * (value_usd - self.position_usd)
+            kept = left_usd / value_usd
+            if not 0 < kept <= 1:
+                kept = None
+        return Isolated(self.position_margin_usd, mark_px, leverage.value, kept)
 
 
 def clearinghouse_state(body: bytes, instrument: Instrument) -> AccountState:
@@ -274,17 +299,28 @@ def clearinghouse_state(body: bytes, instrument: Instrument) -> AccountState:
             unrealised_usd=position.unrealized_pnl,
             leverage=position.leverage,
             liquidation_px=position.liquidation_px,
+            position_margin_usd=position.margin_used,
+            position_usd=abs(position.position_value),
         )
     return account
 
 
 class RateLimit(msgspec.Struct, frozen=True, gc=False):
-    """Address budget, from `userRateLimit`: the cap is 10 000 plus one per USD ever traded."""
+    """
+    Address budget, from `userRateLimit`: the cap is 10 000 plus one per USD ever traded.
+
+    What was bought (`reserveRequestWeight`) and is not spent yet comes on top of the cap.
+    """
 
     cum_vlm_usd: Sz = msgspec.field(name="cumVlm")
     used: Count = msgspec.field(name="nRequestsUsed")
     cap: Count = msgspec.field(name="nRequestsCap")
     surplus: Count = msgspec.field(name="nRequestsSurplus", default=0)
+
+    @property
+    def allowed(self) -> int:
+        """How many the address may have used: of these `used` are gone."""
+        return self.cap + self.surplus
 
 
 _RATE_LIMIT: Final = msgspec.json.Decoder(RateLimit, strict=False)

@@ -12,9 +12,10 @@ from typing import Final
 import msgspec
 
 from mmbot.config import Config
-from mmbot.core.alarms import BALANCE_FRAC, CLOCK_HOLD_S
+from mmbot.core.alarms import CLOCK_HOLD_S
 from mmbot.core.engine import Engine
 from mmbot.core.events import AssetCtx, Bbo, DayBegan, Level, LinkUp, Snapshot
+from mmbot.core.margin import BALANCE_FRAC, liquidation_move
 from mmbot.core.risk import POSITION_KILL, Day, Limits
 from mmbot.core.sizing import NoiseTrips
 from mmbot.core.triggers import FLATTENS, Trip
@@ -26,6 +27,8 @@ _SHARES: Final = (0.2, 0.5, 1.0)
 _STEP_BPS: Final = 1.0
 _STEPS_MAX: Final = 9_900
 _MANY: Final = 10**9
+_SMALL_LOSS: Final = 0.1
+"""Position that tries the margin alone, of the loss that kills."""
 _OFFLINE_PX: Final = 100.0
 _T0_NS: Final = 1_700_000_000 * NS_PER_S
 """When a drill takes place that nothing says the time of: any will do."""
@@ -58,14 +61,29 @@ class Burn(msgspec.Struct, frozen=True):
     kill: Fired | None
 
 
+class IsolatedBurn(msgspec.Struct, frozen=True):
+    """
+    One side of a perp with isolated margin, at any size: what the price moving against it does.
+
+    `kill` is that of a position so small that no limit in money is reached; the venue liquidates
+    at `liquidation_pct` of the price.
+    """
+
+    side: str
+    leverage: int
+    kill: Fired | None
+    liquidation_pct: float
+
+
 class Drill(msgspec.Struct, frozen=True):
-    """The whole of it."""
+    """The whole of it; `isolated` is empty where margin is cross."""
 
     equity_usd: float
     capital_usd: float
     position_limit_usd: float
     rules: tuple[Rule, ...]
     burns: tuple[Burn, ...]
+    isolated: tuple[IsolatedBurn, ...]
     noise: NoiseTrips
     noise_row: Row
 
@@ -116,7 +134,7 @@ def rules(config: Config, limits: Limits, day: Day | None = None) -> tuple[Rule,
             Trip.MARGIN,
             kill.margin_frac * 100,
             "%",
-            "of the account value needed as maintenance margin",
+            "of the account value, or of an isolated position's margin, needed as maintenance",
         ),
         (
             Trip.BALANCE,
@@ -183,18 +201,46 @@ def drill(
         limits.q_max_usd,
         rules(config, limits, day),
         burns,
+        _isolated(config, instrument, limits, px) if instrument.only_isolated else (),
         noise,
         row,
     )
 
 
+def _isolated(
+    config: Config, instrument: Instrument, limits: Limits, px: float
+) -> tuple[IsolatedBurn, ...]:
+    """
+    The move at which the margin of a position alone trips, tried like the others.
+
+    It is the same at every size; the position is so small that losing all of it is no loss of
+    the account. What the day has cost already has a row of its own.
+    """
+    leverage = min(config.risk.leverage, instrument.max_leverage)
+    capital_usd = limits.capital_usd
+    if limits.q_max_usd <= 0:
+        return ()
+    found = []
+    for name, side in (("long", 1), ("short", -1)):
+        x = side * _SMALL_LOSS * config.risk.loss_usd(capital_usd) / limits.q_max_usd
+        burn = _burn(config, instrument, capital_usd, px, x, None, _T0_NS)
+        move = liquidation_move(leverage, instrument.max_leverage, side)
+        found.append(IsolatedBurn(name, leverage, burn.kill, move * 100))
+    return tuple(found)
+
+
 def offline(config: Config) -> Drill:
-    """The drill without a venue: with the capital and the volatility of the configuration."""
+    """
+    The drill without a venue: with the capital and the volatility of the configuration.
+
+    A perp of a builder dex is taken to be one of isolated margin, as most of them are.
+    """
     instrument = Instrument(
         coin=config.instrument.wire_coin,
         asset_id=0,
         sz_decimals=4,
         max_leverage=config.risk.leverage,
+        only_isolated=bool(config.instrument.dex),
     )
     return drill(
         config,
@@ -288,6 +334,12 @@ def lines(told: Drill) -> list[str]:
         side = "long" if burn.position_usd > 0 else "short"
         held = f"{side} {abs(burn.position_usd):.2f} USD, {abs(burn.position_frac):.0%}"
         found.append(f"  {held:<26} {_fired(burn.soft):<34} {_fired(burn.kill)}")
+    for each in told.isolated:
+        held = f"{each.side} isolated {each.leverage}x, any size"
+        found.append(
+            f"  {held:<26} {'':<33} {_fired_at(each.kill)}; "
+            f"the venue liquidates at {each.liquidation_pct:+.2f} %"
+        )
     verdict = "ok  " if told.noise_row.is_ok else "FAIL"
     found += ["", f"{verdict}  noise within 24 h  {told.noise_row.text}"]
     return found
@@ -296,4 +348,8 @@ def lines(told: Drill) -> list[str]:
 def _fired(fired: Fired | None) -> str:
     if fired is None:
         return "nothing"
-    return f"{fired.trigger} at {fired.move_pct:+.2f} %, {fired.loss_usd:.2f} USD"
+    return f"{_fired_at(fired)}, {fired.loss_usd:.2f} USD"
+
+
+def _fired_at(fired: Fired | None) -> str:
+    return "nothing" if fired is None else f"{fired.trigger} at {fired.move_pct:+.2f} %"

@@ -10,7 +10,7 @@ import msgspec
 from mmbot.config import Config
 from mmbot.core.types import Fees, Instrument
 from mmbot.errors import CheckError, ConfigError
-from mmbot.runtime.widths import NO_WIDTH_PAYS, NOTHING_KNOWN, Widths, measure_widths
+from mmbot.runtime.widths import NO_WIDTH_PAYS, NOTHING_KNOWN, WidthRow, Widths, measure_widths
 
 
 class EdgeVerdict(msgspec.Struct, frozen=True):
@@ -29,19 +29,37 @@ def judge_edge(config: Config, widths: Widths | None) -> EdgeVerdict:
     """
     Decide whether a live run may begin on the market of `widths` at its fee.
 
-    A width pays where the whole 95 % interval of its net edge lies above zero. Where none does, a
+    It may where the half spread that would be quoted pays: the whole 95 % interval of its net edge
+    lies above zero. What another width would earn is none of its money. Where it does not pay, a
     person has to have said that losing is the price of finding out. Without a table (None: no
     recording was named) nothing is known, which is the same.
     """
+    quoted = None if widths is None else widths.quoted
     if widths is None:
         why = f"{NOTHING_KNOWN} (live.recording is not set)"
         remedy = "name a recording of this market in live.recording (docs/recordings.md)"
-    elif widths.best is not None:
-        return EdgeVerdict(is_allowed=True, is_measurement=False, text=widths.verdict)
-    elif widths.is_known:
-        why, remedy = NO_WIDTH_PAYS, "look for another market or a lower fee"
-    else:
+    elif quoted is not None and quoted.net_low_bps is not None and quoted.net_low_bps > 0:
+        text = (
+            f"the {quoted.depth_bps:.3g} bps that would be quoted pay "
+            f"[{quoted.net_low_bps:+.2f}, {quoted.net_high_bps:+.2f}] bps a fill"
+        )
+        if widths.best is not None:
+            text += f"; {widths.verdict}"
+        return EdgeVerdict(is_allowed=True, is_measurement=False, text=text)
+    elif not widths.is_known:
         why, remedy = NOTHING_KNOWN, "name a longer recording"
+    elif widths.best is None:
+        why, remedy = NO_WIDTH_PAYS, "look for another market or a lower fee"
+    elif quoted is None or quoted.net_low_bps is None or quoted.net_high_bps is None:
+        at = "width" if quoted is None else f"{quoted.depth_bps:.3g} bps"
+        why = f"too few trades reach the {at} that would be quoted: whether it pays is not known"
+        remedy = f"name a longer recording, or {_wider(widths.best)}"
+    else:
+        why = (
+            f"the {quoted.depth_bps:.3g} bps that would be quoted do not pay: "
+            f"[{quoted.net_low_bps:+.2f}, {quoted.net_high_bps:+.2f}] bps a fill"
+        )
+        remedy = f"look for another market or a lower fee, or {_wider(widths.best)}"
     if config.live.accept_negative_edge:
         return EdgeVerdict(
             is_allowed=True,
@@ -57,12 +75,20 @@ def judge_edge(config: Config, widths: Widths | None) -> EdgeVerdict:
     )
 
 
+def _wider(best: WidthRow) -> str:
+    return (
+        f"quote the {best.depth_bps:g} bps that would pay: quoter.half_spread_bps_min = "
+        f"{best.depth_bps:g}"
+    )
+
+
 def measure_at_account(
     config: Config,
     recording: Path,
     instrument: Instrument | str,
     fees: Fees,
     *,
+    quoted_bps: float | None,
     has_requests: bool = True,
     on_progress: Callable[[str], None] | None = None,
 ) -> Widths:
@@ -74,6 +100,7 @@ def measure_at_account(
         recording: Folder of the recording.
         instrument: What the venue says of the traded one, or the name of another listed coin.
         fees: Of the account. A fee that [backtest] supposes is no fee that is paid.
+        quoted_bps: Half spread that would be quoted; None where nothing would be.
         has_requests: As of `measure_widths`.
         on_progress: As of `measure_widths`.
 
@@ -88,6 +115,7 @@ def measure_at_account(
         params=config.backtest.model_copy(update={"maker_fee_bps": None}),
         instrument=None if isinstance(instrument, str) else instrument,
         fees=fees,
+        quoted_bps=quoted_bps,
         has_requests=has_requests,
         on_progress=on_progress,
     )
@@ -98,6 +126,7 @@ def measure_own(
     instrument: Instrument,
     fees: Fees,
     *,
+    quoted_bps: float | None,
     has_requests: bool = True,
     on_progress: Callable[[str], None] | None = None,
 ) -> Widths | None:
@@ -116,6 +145,7 @@ def measure_own(
             recording,
             instrument,
             fees,
+            quoted_bps=quoted_bps,
             has_requests=has_requests,
             on_progress=on_progress,
         )

@@ -48,6 +48,7 @@ from mmbot.runtime.desk import Desk
 from mmbot.runtime.economics import EdgeVerdict, judge_edge, measure_own, refuse_without_edge
 from mmbot.runtime.ending import CLOID_MAGIC, Ending
 from mmbot.runtime.explaining import HTML, Explainer
+from mmbot.runtime.foreign import Overheard
 from mmbot.runtime.heart import Beat, Heart, beat_path, quiet_at_ns
 from mmbot.runtime.latching import SIGUSR1, latch_signal, refuse_if_latched
 from mmbot.runtime.ledger import Ledger
@@ -57,6 +58,7 @@ from mmbot.runtime.nonces import NonceKeeper, nonces_of
 from mmbot.runtime.notify import Notify
 from mmbot.runtime.patience import PatientRest
 from mmbot.runtime.preflight import Facts, account_of, failures, read_facts, read_universe
+from mmbot.runtime.preview import quoted_half_bps
 from mmbot.runtime.recording import close_journal
 from mmbot.runtime.rundir import (
     describe_run,
@@ -333,6 +335,7 @@ class _Run:
         reads = PatientRest(metered, venue.url, retry_s=config.start.retry_s, on_wait=self._on_wait)
         reads.orders_may_rest = lock.may_rest
         self._is_in_doubt = lock.may_rest and not config.is_embedded
+        heard = Overheard(reads)
         universe = await read_universe(config, reads)
         may_come_ns = quiet_at_ns(state, config.gateway.expires_after_s, wall_clock_ns())
         await self._clear(
@@ -343,7 +346,7 @@ class _Run:
                 user=user,
                 clock=wall_clock_ns,
                 log=self.log,
-                reads=reads,
+                reads=heard,
                 is_leftover=True,
                 nonces=nonces,
             ),
@@ -361,6 +364,7 @@ class _Run:
         self._open_desk(stack, run_dir, state)
         store = stack.enter_context(Store(state))
         refuse_if_latched(store)
+        heard.refuse_foreign(instrument)
         facts = await read_facts(config, reads, signer, instrument, is_shown=False)
         for row in failures(facts):
             raise CheckError(f"{row.name}: {row.text}")
@@ -395,7 +399,8 @@ class _Run:
         Where money is real: what must be shown of program and market before the first order.
 
         Raises:
-            CheckError: A row of the self-test failed, or no width pays and nobody accepted that.
+            CheckError: A row of the self-test failed, or the width that is quoted does not pay and
+                nobody accepted that.
             ConfigError: The recording cannot be used.
         """
         config, recording = self.config, self.config.live.recording
@@ -410,7 +415,14 @@ class _Run:
             )
             self.log.info("edge.measuring", recording=str(recording), maker_fee_bps=fee_bps)
         widths = await aside(
-            lambda: measure_own(config, facts.instrument, facts.fees, has_requests=False)
+            functools.partial(
+                measure_own,
+                config,
+                facts.instrument,
+                facts.fees,
+                quoted_bps=quoted_half_bps(config, facts),
+                has_requests=False,
+            )
         )
         verdict = judge_edge(config, widths)
         self.log.info("edge.judged", **msgspec.structs.asdict(verdict), widths=widths)

@@ -202,7 +202,7 @@ class Piped:
             fees=fees(self.instrument, rates),
             mark_px=wire_rest.market_ctx(markets, self.instrument.coin).mark_px,
             requests_used=limit.used,
-            requests_cap=limit.cap,
+            requests_cap=limit.allowed,
             volume_usd=limit.cum_vlm_usd,
         )
         self.trader.snapshot.know(known)

@@ -10,32 +10,36 @@ import asyncio
 import difflib
 from collections.abc import Sequence
 from math import floor
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from mmbot.config import Config
-from mmbot.core.engine import Engine
-from mmbot.core.events import Bbo, Level, LinkUp, OrderUpdate, Snapshot
+from mmbot.core.events import OrderUpdate
 from mmbot.core.hours import Hours
 from mmbot.core.ladder import side_usd_min
+from mmbot.core.margin import liquidation_move, maintenance_per_usd
+from mmbot.core.orders import READ_LAG_NS
 from mmbot.core.risk import POSITION_PER_CAPITAL_MAX, Limits
 from mmbot.core.sizing import TRIP_P_MAX, NoiseTrips, noise_trips, range_vol_bps_rt_s
-from mmbot.core.types import NS_PER_MS, Fees, Instrument, notional_usd
-from mmbot.errors import ConfigError, VenueError, VenueProtocolError
+from mmbot.core.types import NS_PER_MS, Fees, Instrument
+from mmbot.errors import ConfigError
 from mmbot.hyperliquid import wire_rest
 from mmbot.hyperliquid.deadman import SCHEDULE_CANCEL_USD
-from mmbot.hyperliquid.grid import Grid
 from mmbot.hyperliquid.signing import Signer
 from mmbot.hyperliquid.snapshot import Known
 from mmbot.hyperliquid.universe import Universe, fees
-from mmbot.hyperliquid.wire_types import WireBook
 from mmbot.runtime.aio import wall_clock_ns
 from mmbot.runtime.ending import is_ours
 from mmbot.runtime.patience import Reads
 
-CLOCK_SKEW_MS_MAX: Final = 10_000
-"""Beyond this the venue's clock and ours disagree by more than an order's expiry allows."""
+CLOCK_SKEW_MS_MAX: Final = READ_LAG_NS // NS_PER_MS
+"""No run begins with a clock that is further off, whatever is configured: an order outlives its
+expiry by what our clock is ahead, and is held to be gone as long after it as a reading may trail.
+"""
+_CLOCK_SHARE: Final = 0.75
+"""Of what trips a run and of what kills an order: the check comes before either."""
+_CLOCK_READINGS: Final = 3
 STANDARD_MODES: Final = ("default", "disabled")
 _WARN_REQUESTS_LEFT: Final = 1000
 _HOUR_S: Final = 3600.0
@@ -100,24 +104,6 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class LadderRung(msgspec.Struct, frozen=True):
-    """One order of the ladder that would be placed."""
-
-    side: str
-    px: float
-    sz: float
-    usd: float
-    depth_bps: float
-
-
-class Ladder(msgspec.Struct, frozen=True):
-    """The effective ladder at the present book, and the terms of its half spread."""
-
-    fair_px: float
-    rungs: tuple[LadderRung, ...]
-    terms: dict[str, float | None]
-
-
 async def read_facts(
     config: Config,
     rest: Reads,
@@ -157,7 +143,7 @@ async def read_facts(
             rest.info({"type": "metaAndAssetCtxs", "dex": dex}),
             rest.info({"type": "perpsAtOpenInterestCap", "dex": dex}),
         ),
-        _clock_skew_ms(rest),
+        _clock_skew_ms(rest, clock_limit_ms(config)),
         _measured_vol(rest, coin),
         _shown(config, rest, instrument, user, is_shown=is_shown),
     )
@@ -179,11 +165,12 @@ async def read_facts(
         _fine("fees", f"maker {rates.maker_bps:.3f} bps, taker {rates.taker_bps:.3f} bps"),
         _equity_row(config, account.equity_usd, instrument, ctx.mark_px),
         weighed,
+        *_margin_rows(config, instrument),
         *shown.leverage,
         _fine("position", f"{instrument.sz(account.position_lots):+g} {coin}"),
         *shown.orders,
         _budget_row(budget),
-        _clock_row(skew_ms),
+        _clock_row(skew_ms, clock_limit_ms(config)),
         _dead_man_row(config, budget),
     )
     return Facts(
@@ -194,7 +181,7 @@ async def read_facts(
         position_lots=account.position_lots,
         open_orders=shown.open_orders,
         requests_used=budget.used,
-        requests_cap=budget.cap,
+        requests_cap=budget.allowed,
         volume_usd=budget.cum_vlm_usd,
         mark_px=ctx.mark_px,
         read_at_ns=began_ns,
@@ -227,15 +214,31 @@ async def _shown(
     held = wire_rest.active_asset_data(asset).leverage
     return _Shown(
         (_leverage_row(config, held, instrument),),
-        (_orders_row(resting, instrument),),
+        (orders_row(resting, instrument),),
         len(resting),
     )
 
 
-async def _clock_skew_ms(rest: Reads) -> int:
-    """By how much our clock is ahead; looked at when the answer comes, not when all have come."""
-    body = await rest.info({"type": "exchangeStatus"})
-    return wall_clock_ns() // NS_PER_MS - wire_rest.exchange_time_ms(body)
+def clock_limit_ms(config: Config) -> int:
+    """How far our clock may be from the venue's at the start, either way."""
+    least_s = min(config.kill.clock_s, config.gateway.expires_after_s)
+    return round(_CLOCK_SHARE * min(least_s * 1000, CLOCK_SKEW_MS_MAX))
+
+
+async def _clock_skew_ms(rest: Reads, limit_ms: int) -> int:
+    """
+    By how much our clock is ahead; looked at when the answer comes, not when all have come.
+
+    Delivery only ever makes it look further ahead, so one that seems to be is read again.
+    """
+    least_ms = 0
+    for reading in range(_CLOCK_READINGS):
+        body = await rest.info({"type": "exchangeStatus"})
+        skew_ms = wall_clock_ns() // NS_PER_MS - wire_rest.exchange_time_ms(body)
+        least_ms = skew_ms if reading == 0 else min(least_ms, skew_ms)
+        if least_ms <= limit_ms:
+            break
+    return least_ms
 
 
 async def _measured_vol(rest: Reads, coin: str) -> float | None:
@@ -304,80 +307,6 @@ async def _check_reference(config: Config, rest: Reads) -> None:
         near = difflib.get_close_matches(coin.upper(), universe.coins, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else "leave it empty for none"
         raise ConfigError(f"reference.coin = {coin!r}: the venue has no such live perp; {hint}")
-
-
-async def preview(config: Config, rest: Reads, facts: Facts) -> Ladder:
-    """
-    The orders an engine with this configuration would place on the present book.
-
-    Raises:
-        VenueError: There is no two-sided book to price from.
-    """
-    instrument = facts.instrument
-    body = await rest.info({"type": "l2Book", "coin": instrument.coin})
-    try:
-        book = msgspec.json.decode(body, type=WireBook | None, strict=False)
-    except msgspec.DecodeError as error:
-        raise VenueProtocolError(f"/info l2Book: not a book: {error}") from None
-    if book is None or not book.levels[0] or not book.levels[1]:
-        raise VenueError(f"{instrument.coin}: the book has no two sides, nothing can be priced")
-    grid = Grid(instrument)
-    now_ns = wall_clock_ns()
-    engine = Engine(config.engine, instrument, cloid_prefix=1)
-    for event in _opening(
-        facts, grid.level(book.levels[0][0]), grid.level(book.levels[1][0]), now_ns
-    ):
-        engine.apply(event)
-    decision = engine.decide(now_ns)
-    shown = decision.diagnostics
-    if shown is None:
-        raise VenueError(
-            f"{instrument.coin}: nothing would be quoted: " + ", ".join(decision.status.reasons)
-        )
-    fair = instrument.ticks(shown.fair_px)
-    rungs = [
-        LadderRung(
-            side=place.side.name.lower(),
-            px=instrument.px(place.px_ticks),
-            sz=instrument.sz(place.sz_lots),
-            usd=notional_usd(place.px_ticks, place.sz_lots),
-            depth_bps=place.side * (fair - place.px_ticks) / fair * 1e4,
-        )
-        for place in (decision.batch.places if decision.batch is not None else ())
-    ]
-    rungs.sort(key=lambda rung: -rung.px)
-    terms: dict[str, float | None] = {
-        "fee": shown.fee_bps,
-        "adverse selection": shown.adverse_selection_bps,
-        "glft": shown.glft_bps,
-        "least half spread": shown.half_min_bps,
-        "half spread": shown.half_bps,
-        "skew at full position": shown.skew_bps,
-        "reference": shown.reference_bps,
-        "floor of what adds": shown.floor_bps,
-    }
-    return Ladder(shown.fair_px, tuple(rungs), terms)
-
-
-def _opening(facts: Facts, bid: Level, ask: Level, now_ns: int) -> list[Any]:
-    return [
-        LinkUp(recv_ns=now_ns),
-        Snapshot(
-            recv_ns=now_ns,
-            requested_at_ns=now_ns,
-            venue_ms=now_ns // NS_PER_MS,
-            position_lots=facts.position_lots,
-            entry_px=None,
-            equity_usd=facts.equity_usd,
-            mark_px=facts.mark_px,
-            fees=facts.fees,
-            open_orders=(),
-            fills=(),
-            requests_used=facts.requests_used,
-            requests_cap=facts.requests_cap,
-        ),
-        Bbo(recv_ns=now_ns, venue_ms=now_ns // NS_PER_MS, bid=bid, ask=ask),
-    ]
 
 
 def _instrument_row(instrument: Instrument) -> Row:
@@ -465,6 +394,24 @@ def _equity_row(config: Config, equity_usd: float, instrument: Instrument, mark_
     return _fine("equity", text)
 
 
+def _margin_rows(config: Config, instrument: Instrument) -> tuple[Row, ...]:
+    """An isolated position stands alone: how far the price is from the trip when it is opened."""
+    if not instrument.only_isolated:
+        return ()
+    leverage, frac = min(config.risk.leverage, instrument.max_leverage), config.kill.margin_frac
+    share = maintenance_per_usd(instrument.max_leverage) * leverage
+    text = (
+        f"isolated at {leverage}x, of which {share:.0%} is maintenance when it is opened; the "
+        f"venue liquidates a long at {liquidation_move(leverage, instrument.max_leverage, 1):+.1%}"
+    )
+    if share < frac:
+        return (_fine("margin", text),)
+    text += (
+        f": the first fill would trip kill.margin_frac = {frac:g}; lower risk.leverage, or raise it"
+    )
+    return (_bad("margin", text),)
+
+
 def noise_row(
     config: Config, equity_usd: float, instrument: Instrument, measured: float | None
 ) -> tuple[NoiseTrips, Row]:
@@ -508,7 +455,7 @@ def _frac(usd: float, limits: Limits) -> float:
     return usd / limits.capital_usd if limits.capital_usd > 0 else 0.0
 
 
-def _orders_row(resting: Sequence[OrderUpdate], instrument: Instrument) -> Row:
+def orders_row(resting: Sequence[OrderUpdate], instrument: Instrument) -> Row:
     """An order of somebody else would trade against ours, and moves the position beside us."""
     others = [order for order in resting if not is_ours(order.cloid)]
     if not others:
@@ -527,8 +474,8 @@ def _orders_row(resting: Sequence[OrderUpdate], instrument: Instrument) -> Row:
 
 
 def _budget_row(budget: wire_rest.RateLimit) -> Row:
-    left = budget.cap - budget.used
-    text = f"{left} left of {budget.cap}"
+    left = budget.allowed - budget.used
+    text = f"{left} left of {budget.allowed}"
     if left <= 0:
         return _bad("requests", f"{text}: trade by hand to earn some, one per USD")
     if left < _WARN_REQUESTS_LEFT:
@@ -536,10 +483,15 @@ def _budget_row(budget: wire_rest.RateLimit) -> Row:
     return _fine("requests", text)
 
 
-def _clock_row(skew_ms: int) -> Row:
-    if abs(skew_ms) > CLOCK_SKEW_MS_MAX:
-        return _bad("clock", f"{skew_ms:+d} ms against the venue: synchronise it (NTP)")
-    return _fine("clock", f"{skew_ms:+d} ms against the venue, delivery included")
+def _clock_row(skew_ms: int, limit_ms: int) -> Row:
+    text = f"{skew_ms:+d} ms against the venue"
+    if abs(skew_ms) <= limit_ms:
+        return _fine("clock", f"{text}, delivery included")
+    return _bad(
+        "clock",
+        f"{text}, more than {limit_ms} ms (kill.clock_s, gateway.expires_after_s): synchronise it "
+        "(NTP)",
+    )
 
 
 def _dead_man_row(config: Config, budget: wire_rest.RateLimit) -> Row:

@@ -128,6 +128,7 @@ class Truth:
                 position_lots=state.position_lots,
                 equity_usd=state.equity_usd,
                 maintenance_usd=state.maintenance_usd,
+                isolated=state.isolated,
             )
         )
 

@@ -8,7 +8,9 @@ had a part; requests are those of the engine itself, run once at every width tha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import inf
 from pathlib import Path
+from statistics import NormalDist
 from typing import Final
 
 import msgspec
@@ -16,7 +18,7 @@ import msgspec
 from mmbot.core.book import BookParams, BookState
 from mmbot.core.engine import EngineParams
 from mmbot.core.estimators.aggressors import Aggressor, Aggressors
-from mmbot.core.estimators.virtual import DepthRow, VirtualQuotes
+from mmbot.core.estimators.virtual import DEPTHS_BPS, DepthRow, VirtualQuotes
 from mmbot.core.events import Bbo, Book, Trades
 from mmbot.core.ladder import Ladder
 from mmbot.core.quoter import HALF_BPS_LEAST
@@ -29,6 +31,7 @@ _FOR_EVER_S: Final = 1e9
 """Nothing is forgotten: a recording is one sample."""
 _MOVE_BPS_MAX: Final = 1000.0
 _Z95: Final = 1.96
+_TAIL: Final = 0.025
 _BPS: Final = 1e-4
 NO_WIDTH_PAYS: Final = "no width pays on this market at this fee"
 NOTHING_KNOWN: Final = (
@@ -58,7 +61,12 @@ class WidthRow(msgspec.Struct, frozen=True):
 
 
 class Widths(msgspec.Struct, frozen=True):
-    """The table of one market."""
+    """
+    The table of one market.
+
+    `quoted` is the row of the half spread that the engine would quote: chosen before the tape is
+    read, so that its interval is what it says. It is none of the others, unless it is as deep.
+    """
 
     source: str
     coin: str
@@ -66,11 +74,19 @@ class Widths(msgspec.Struct, frozen=True):
     maker_fee_bps: float
     order_usd: float
     rows: tuple[WidthRow, ...]
+    quoted: WidthRow | None = None
 
     @property
     def best(self) -> WidthRow | None:
-        """The width that earns most among those whose interval lies above zero."""
-        paying = [row for row in self.rows if row.net_low_bps is not None and row.net_low_bps > 0]
+        """
+        The width that earns most among those that pay, as surely as one of so many can.
+
+        The best of several looks better than it is: the 95 % are those of all of them together
+        (Bonferroni's inequality), so that the interval of each is wider than the one shown.
+        """
+        looked = sum(row.net_low_bps is not None for row in self.rows)
+        wider = max(1.0, NormalDist().inv_cdf(1 - _TAIL / max(1, looked)) / _Z95)
+        paying = [row for row in self.rows if _low_bps(row, wider) > 0]
         return max(paying, key=lambda row: row.usd_per_day or 0.0, default=None)
 
     @property
@@ -92,14 +108,27 @@ class Widths(msgspec.Struct, frozen=True):
         )
 
 
+def _low_bps(row: WidthRow, wider: float) -> float:
+    """Lower end of its interval, made wider; -inf where there is none."""
+    if row.net_edge_bps is None or row.net_low_bps is None:
+        return -inf
+    return row.net_edge_bps - (row.net_edge_bps - row.net_low_bps) * wider
+
+
 def virtual_table(
-    frames: Iterable[Message], instrument: Instrument, book_params: BookParams
+    frames: Iterable[Message],
+    instrument: Instrument,
+    book_params: BookParams,
+    depths_bps: tuple[float, ...] = DEPTHS_BPS,
 ) -> tuple[DepthRow, ...]:
     """What virtual quotes at fixed depths would have met on these frames."""
     book = BookState(instrument, book_params)
     aggressors = Aggressors()
     quotes = VirtualQuotes(
-        half_life_s=_FOR_EVER_S, own_half_life_events=500.0, move_bps_max=_MOVE_BPS_MAX
+        half_life_s=_FOR_EVER_S,
+        own_half_life_events=500.0,
+        move_bps_max=_MOVE_BPS_MAX,
+        depths_bps=depths_bps,
     )
 
     def count(events: list[Aggressor]) -> None:
@@ -164,6 +193,7 @@ def measure_widths(
     params: BacktestParams | None = None,
     instrument: Instrument | None = None,
     fees: Fees | None = None,
+    quoted_bps: float | None = None,
     has_requests: bool = True,
     on_progress: Callable[[str], None] | None = None,
 ) -> Widths:
@@ -177,6 +207,7 @@ def measure_widths(
         params: As of a backtest.
         instrument: Replaces the listed one, such as what the venue says of it.
         fees: Replace the listed ones, such as those of the account.
+        quoted_bps: Half spread that would be quoted; it is measured beside the others.
         has_requests: Whether the engine is run once at every width to count its requests. What a
             width earns does not depend on it, and a long recording takes minutes.
         on_progress: Told which width is being run.
@@ -192,8 +223,11 @@ def measure_widths(
     ladder = Ladder(engine.ladder, instrument)
     order_usd = ladder.order_fraction(limits.q_max_usd, budget_usd) * limits.q_max_usd
     floor_bps = (fees.maker_bps + engine.adverse.a0_bps) / (1 - engine.adverse.a1)
+    depths_bps: tuple[float, ...] = DEPTHS_BPS
+    if quoted_bps is not None:
+        depths_bps = tuple(sorted({*DEPTHS_BPS, quoted_bps}))
     rows = []
-    for row in virtual_table(read.frames, instrument, engine.book):
+    for row in virtual_table(read.frames, instrument, engine.book, depths_bps):
         requests = None
         if has_requests and row.depth_bps >= max(floor_bps, HALF_BPS_LEAST):
             if on_progress is not None:
@@ -223,7 +257,8 @@ def measure_widths(
         hours=(read.end_ns - read.start_ns) / NS_PER_S / 3600,
         maker_fee_bps=fees.maker_bps,
         order_usd=order_usd,
-        rows=tuple(rows),
+        rows=tuple(row for row in rows if row.depth_bps in DEPTHS_BPS),
+        quoted=next((row for row in rows if row.depth_bps == quoted_bps), None),
     )
 
 
@@ -240,18 +275,22 @@ def lines(widths: Widths) -> list[str]:
         ),
         head,
     ]
-    for row in widths.rows:
+    quoted = widths.quoted
+    shown = widths.rows
+    if quoted is not None and quoted not in shown:
+        shown = tuple(sorted((*shown, quoted), key=lambda row: row.depth_bps))
+    for row in shown:
         interval = (
             "-"
             if row.net_low_bps is None or row.net_high_bps is None
             else f"[{row.net_low_bps:+.2f}, {row.net_high_bps:+.2f}]"
         )
         out.append(
-            f"{row.depth_bps:>5g}{_figure(row.fills_per_h, '.1f'):>9}{row.events:>8.0f}"
+            f"{row.depth_bps:>5.3g}{_figure(row.fills_per_h, '.1f'):>9}{row.events:>8.0f}"
             f"{_figure(row.adverse_5s_bps, '+.2f'):>8}{_figure(row.adverse_30s_bps, '+.2f'):>9}"
             f"{_figure(row.net_edge_bps, '+.2f'):>10}{interval:>18}"
             f"{_figure(row.usd_per_day, '+.3f'):>10}{_figure(row.earned_per_h, '.0f'):>10}"
-            f"{_figure(row.requests_per_h, '.0f'):>8}"
+            f"{_figure(row.requests_per_h, '.0f'):>8}{'  quoted' if row == quoted else ''}"
         )
     if widths.best is None and widths.is_known:
         out.append("no interval of a net edge lies above zero:")

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from mmbot.core.alarms import Alarms, notional_usd
+from mmbot.core.alarms import Alarms
 from mmbot.core.backoff import Backoff
 from mmbot.core.book import BookState
 from mmbot.core.engine.params import EngineParams
@@ -93,7 +93,7 @@ class Intake:
         self.markouts = Markouts()
         self.signals = Signals(params, params.quoter)
         self.risk = Risk(params.risk)
-        self.alarms = Alarms(params.kill, self.risk, instrument)
+        self.alarms = Alarms(params.kill, self.risk, instrument, params.risk.leverage)
         self.premises = Premises(params.premises)
         self._reconciler = Reconciler(params.reconcile)
         self._risk_params = params.risk
@@ -408,7 +408,7 @@ class Intake:
             self.book.disown(self._footprint.at(event.recv_ns))
         self._snapshot_ns = event.recv_ns
         self._value(event.recv_ns)
-        self._weigh(event.equity_usd, event.maintenance_usd, event.recv_ns)
+        self._weigh(event)
 
     def _catch_up(self, event: Snapshot) -> None:
         """
@@ -439,16 +439,15 @@ class Intake:
             ours, theirs = sz(self.position.lots), sz(event.position_lots)
             self._note("position.differs", "warning", ours_sz=ours, venue_sz=theirs)
         self._gap_lots = gap
-        self._weigh(event.equity_usd, event.maintenance_usd, event.recv_ns)
+        self._weigh(event)
 
-    def _weigh(self, equity_usd: float, maintenance_usd: float, now_ns: int) -> None:
+    def _weigh(self, event: Snapshot | AccountRead) -> None:
         """Hold a reading of the account against what the position needs."""
-        self.account_ns = now_ns
+        self.account_ns = event.recv_ns
         px = self._mark_ticks
         if px is not None:
-            ours_usd = notional_usd(self.position.lots, px)
             pnl_usd = self.position.pnl_usd(px)
-            self.alarms.on_account(equity_usd, maintenance_usd, ours_usd, pnl_usd, now_ns)
+            self.alarms.margin.read(event, self.position, px, pnl_usd)
 
     def _on_day(self, event: DayBegan) -> None:
         self.risk.continue_day(Day(event.day, event.base_usd, event.pnl_usd))
@@ -485,8 +484,7 @@ class Intake:
         if mid is not None and mid != mark:
             pnl = min(pnl, self.position.pnl_usd(mid))
         self.risk.observe(pnl, now_ns)
-        if self.alarms.is_weighed:
-            self.alarms.value(notional_usd(self.position.lots, mark), marked, now_ns)
+        self.alarms.margin.value(self.position, mark, marked, now_ns)
 
     def _note(self, event: str, level: str, **facts: int | float | str | bool | None) -> None:
         self._notes.append(Note(event, level, facts))

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import msgspec
 
-from mmbot.core.alarms import notional_usd
 from mmbot.core.engine.watch import Watch
 from mmbot.core.premises import Shut
 from mmbot.core.triggers import Reach
-from mmbot.core.types import BUY, NS_PER_S, REDUCING, SELL, Side
+from mmbot.core.types import BUY, NS_PER_S, REDUCING, SELL, Side, notional_usd
 
 _DROPPED_NS = 60 * NS_PER_S
 """How long it is worth telling that the gate dropped an order."""
@@ -47,19 +46,18 @@ class Shown(Watch):
     def reaches(self, now_ns: int) -> tuple[Reach, ...]:
         """Every trigger of the kill switch that has a figure, beside its limit."""
         limits, mark = self.risk.limits, self._mark_ticks or self.book.last_mid_ticks
-        ours_usd = pnl_usd = x = 0.0
+        share, x = None, 0.0
         if mark is not None and self.position.is_started:
-            ours_usd = notional_usd(self.position.lots, mark)
-            pnl_usd = self.position.pnl_usd(mark)
-        if limits is not None and limits.q_max_usd > 0:
-            x = ours_usd / limits.q_max_usd
+            position = self.position
+            share = self.alarms.margin.share(position, mark, position.pnl_usd(mark))
+            if limits is not None and limits.q_max_usd > 0:
+                x = notional_usd(mark, abs(position.lots)) / limits.q_max_usd
         left = self._reconciler.requests.left if self._snapshot_ns is not None else None
         return (
             *self.risk.reaches(x, self.book.touch_age_ns(now_ns)),
             *self.alarms.reaches(
                 now_ns,
-                ours_usd=ours_usd,
-                pnl_usd=pnl_usd,
+                margin_share=share,
                 offset_ns=self.book.offset_ns,
                 requests_left=left,
                 mark_ns=self.ctx_ns,

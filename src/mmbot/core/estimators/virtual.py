@@ -17,7 +17,7 @@ from mmbot.core.estimators.blocks import BlockMean
 from mmbot.core.types import NS_PER_S, Side
 
 DEPTHS_BPS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
-"""Depths of the virtual quotes from the mid."""
+"""Depths of the virtual quotes from the mid, nearest first, where no others are asked for."""
 
 HORIZONS_S = (5, 30, 60)
 
@@ -82,6 +82,7 @@ class VirtualQuotes:
     __slots__ = (
         "_clocked_ns",
         "_counts",
+        "_depths_bps",
         "_due",
         "_half_life_s",
         "_means",
@@ -100,18 +101,24 @@ class VirtualQuotes:
     )
 
     def __init__(
-        self, *, half_life_s: float, own_half_life_events: float, move_bps_max: float
+        self,
+        *,
+        half_life_s: float,
+        own_half_life_events: float,
+        move_bps_max: float,
+        depths_bps: tuple[float, ...] = DEPTHS_BPS,
     ) -> None:
+        self._depths_bps = depths_bps
         self._half_life_s = half_life_s
         self._own_keep = 2.0 ** (-1.0 / own_half_life_events)
         self._move_max = move_bps_max
         self._due: tuple[deque[_Pending], ...] = tuple(deque() for _ in HORIZONS_S)
-        self._means = tuple(tuple(BlockMean() for _ in DEPTHS_BPS) for _ in HORIZONS_S)
+        self._means = tuple(tuple(BlockMean() for _ in depths_bps) for _ in HORIZONS_S)
         self.own = [0.0] * (2 + len(HORIZONS_S))
         """Sums over own events: weight, depth, then the move at each horizon."""
         self.joined = 0
         """Events that have joined the evidence since the start, own ones included."""
-        self._counts = [0.0] * len(DEPTHS_BPS)
+        self._counts = [0.0] * len(depths_bps)
         self._watched_s = 0.0
         self._unit = 1.0
         """Weight of an event now: the past is forgotten by weighing what follows more."""
@@ -143,11 +150,11 @@ class VirtualQuotes:
             self.ignored += 1
             return
         self._watch(recv_ns)
-        for i, depth_bps in enumerate(DEPTHS_BPS):
+        for i, depth_bps in enumerate(self._depths_bps):
             if reach_bps < depth_bps:
                 break
             self._counts[i] += 1.0
-        if reach_bps >= DEPTHS_BPS[0]:
+        if reach_bps >= self._depths_bps[0]:
             self._pend(_Pending(recv_ns, int(side), reach_bps, mid, is_own=False))
 
     def on_own_event(self, recv_ns: int, side: Side, depth_bps: float, mid: float) -> None:
@@ -188,22 +195,22 @@ class VirtualQuotes:
         self._clocked_ns = None
 
     def events(self, horizon: int, depth: int) -> float:
-        """Fills behind a mean after forgetting, by places in `HORIZONS_S` and `DEPTHS_BPS`."""
+        """Fills behind a mean after forgetting, by places in `HORIZONS_S` and the depths."""
         return self._means[horizon][depth].weight / self._unit_now()
 
     def mean_bps(self, horizon: int, depth: int) -> float | None:
-        """Mean adverse move, by places in `HORIZONS_S` and `DEPTHS_BPS`; None without evidence."""
+        """Mean adverse move, by places in `HORIZONS_S` and the depths; None without evidence."""
         return self._means[horizon][depth].mean
 
     def rows(self) -> tuple[DepthRow, ...]:
         """The table, nearest depth first."""
-        return tuple(self._row(i) for i in range(len(DEPTHS_BPS)))
+        return tuple(self._row(i) for i in range(len(self._depths_bps)))
 
     def _row(self, i: int) -> DepthRow:
         near, hold, far = (means[i] for means in self._means)
         hours = self._watched_s / 3600.0
         return DepthRow(
-            depth_bps=DEPTHS_BPS[i],
+            depth_bps=self._depths_bps[i],
             fills_per_h=self._counts[i] / hours if hours > 0.0 else None,
             events=hold.weight / self._unit_now(),
             adverse_5s_bps=near.mean,
@@ -292,7 +299,7 @@ class VirtualQuotes:
             self._unit = 1.0
         for horizon_s, means, move in zip(HORIZONS_S, self._means, event.moves_bps, strict=True):
             block = event.at_ns // (horizon_s * NS_PER_S)
-            for depth_bps, mean in zip(DEPTHS_BPS, means, strict=True):
+            for depth_bps, mean in zip(self._depths_bps, means, strict=True):
                 if event.depth_bps < depth_bps:
                     break
                 mean.add(block, move, self._unit)

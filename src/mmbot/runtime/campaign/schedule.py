@@ -312,7 +312,7 @@ def fault_of(chance: Random, pace: Pace, kind: Kind, at_s: float) -> Fault:
         channel = chance.choice(("", "", "", *_OFTEN))
         size = chance.uniform(0.1, 0.6)
     elif kind is Kind.CLOCK:
-        span_s, size = 0.0, chance.choice((-2.0, -0.5, 0.15, 0.4, 0.8))
+        span_s, size = 0.0, chance.choice((-2.0, -0.5, 0.15, 0.3, 0.5))
     elif kind is Kind.SNAPSHOT_RACE:
         size = chance.uniform(*(pace.race_s if chance.random() < 0.9 else pace.too_late_s))
     elif kind in (Kind.SLOW_ANSWERS, Kind.LATE_EVENTS, Kind.UNKNOWN_OID):

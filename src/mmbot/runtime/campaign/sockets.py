@@ -52,6 +52,7 @@ SETS: Final = (
     "link.backoff_max_s=0.6",
     "gateway.post_timeout_s=2",
     "gateway.expires_after_s=2",
+    "kill.clock_s=1.5",
     "kill.check_s=2",
     "risk.stale_kill_s=15",
     "kill.mark_s=19",
