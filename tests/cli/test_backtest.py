@@ -28,6 +28,7 @@ OF_OTHER_COMMANDS = {
     "apprise",
     "asyncio",
     "hypothesis",
+    "multiprocessing",
     "prometheus_client",
     "rich",
     "ssl",
