@@ -8,7 +8,8 @@ that differ in the journal alone, in turn within each round. One records the rea
 time of the decision and its outcome; its writer's thread packs and writes them to a file at the
 same time. A quiet frame is one that changes no order: it is short, so the same cost is more of it,
 and no target holds for it. Times are CPU time of the loop's thread, and beside it the wall clock,
-in which the thread's share of the interpreter shows. The ratio is that of the medians.
+in which the thread's share of the interpreter shows. The cost is the median of the differences of
+neighbouring steps, to the median without; its interval is of 1000 draws of whole rounds.
 
 Size: a run over the pipe in simulated time, by the files it left, per hour of market. It is then
 replayed, which gives the speed of a replay on the same line.
@@ -21,6 +22,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import random
 import sys
 import tempfile
 from pathlib import Path
@@ -44,6 +46,7 @@ from runtime.pipe_rig import PipeRun
 TARGET: Final = 0.03
 """Share of the frame-to-batch time that the journal may cost."""
 STEPS: Final = 60
+DRAWS: Final = 1000
 SCENARIOS: Final = ("hype", "demo")
 
 
@@ -105,6 +108,20 @@ def _mid_step(number: int) -> int:
     return 21_300 + abs(number % 80 - 40)
 
 
+def _share(without: list[int], recorded: list[int]) -> tuple[float, float, float]:
+    """Cost of the journal as a share, with its 95 % interval; steps of one index are neighbours."""
+    pairs = list(zip(without, recorded, strict=True))
+    rounds = [pairs[n : n + STEPS] for n in range(0, len(pairs), STEPS)]
+
+    def share(chosen: list[list[tuple[int, int]]]) -> float:
+        steps = [step for one_round in chosen for step in one_round]
+        return median(after - before for before, after in steps) / median(b for b, _ in steps)
+
+    chance = random.Random(1)
+    drawn = sorted(share(chance.choices(rounds, k=len(rounds))) for _ in range(DRAWS))
+    return share(rounds), drawn[DRAWS // 40], drawn[-DRAWS // 40]
+
+
 def cost(rounds: int, folder: Path) -> dict[str, float]:
     """Medians with and without, and their ratios."""
     writer = Writer(folder, JournalParams(lag_ms_max=60_000))
@@ -130,19 +147,25 @@ def cost(rounds: int, folder: Path) -> dict[str, float]:
     for name, rig in rigs.items():
         rig.settle(frames[name].at(here, rig.now_ns))
     for number in range(rounds * STEPS):
-        for name in rigs if number % 2 else reversed(rigs):
-            used_ns = quiet(rigs[name], frames[name].at(here, rigs[name].now_ns))
-            if used_ns is not None:
+        both = {
+            name: quiet(rigs[name], frames[name].at(here, rigs[name].now_ns))
+            for name in (rigs if number % 2 else reversed(rigs))
+        }
+        if None not in both.values():
+            for name, used_ns in both.items():
+                assert used_ns is not None
                 still[name].append(used_ns)
     gc.enable()
     writer.close(Ended(at_ns=0, reason="measured", exit_code=0))
     figures: dict[str, float] = {}
     for what, times in (("cpu", cpu), ("wall", wall), ("quiet", still)):
-        plain, recorded = median(times["without"]), median(times["with"])
+        frac, low, high = _share(times["without"], times["with"])
         figures |= {
-            f"{what}_without_us": plain / 1e3,
-            f"{what}_with_us": recorded / 1e3,
-            f"{what}_cost_frac": recorded / plain - 1,
+            f"{what}_without_us": median(times["without"]) / 1e3,
+            f"{what}_with_us": median(times["with"]) / 1e3,
+            f"{what}_cost_frac": frac,
+            f"{what}_cost_low": low,
+            f"{what}_cost_high": high,
         }
     return figures
 
@@ -191,6 +214,7 @@ def main() -> int:
         print(
             f"{name:20s}  without {costs[f'{what}_without_us']:7.1f} us"
             f"  with {costs[f'{what}_with_us']:7.1f} us  {costs[f'{what}_cost_frac']:+.1%}"
+            f" [{costs[f'{what}_cost_low']:+.1%}, {costs[f'{what}_cost_high']:+.1%}]"
         )
     for scenario, row in sizes.items():
         print(

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -43,13 +44,13 @@ def find_python(asked: str | None) -> str:
     )
 
 
-def install(place: Path, python: str) -> Path:
-    """The environment's interpreter, with the release in it."""
+def install(place: Path, python: str, releases: Sequence[str] = (RELEASE,)) -> Path:
+    """The environment's interpreter, with the releases in it."""
     inside = place / "bin" / "python"
     if not inside.exists():
         subprocess.run([python, "-m", "venv", str(place)], check=True)
     command = [str(inside), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    command += ["--only-binary", "nautilus_trader", RELEASE]
+    command += ["--only-binary", "nautilus_trader", *releases]
     try:
         said = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=INSTALL_S
@@ -59,8 +60,8 @@ def install(place: Path, python: str) -> Path:
     if said.returncode != 0:
         lines = [line for line in said.stderr.splitlines() if line.startswith("ERROR")]
         raise CannotRunError(
-            f"pip could not install {RELEASE}: {' '.join(lines) or 'no reason given'}; it takes a "
-            "package registry that has the wheel (about 200 MB; Linux with glibc 2.35 or newer, or "
-            "macOS on ARM); or name an environment that has it with --venv DIR"
+            f"pip could not install {' '.join(releases)}: {' '.join(lines) or 'no reason given'}; "
+            "it takes a package registry that has the wheel (about 200 MB; Linux with glibc 2.35 "
+            "or newer, or macOS on ARM); or name an environment that has it with --venv DIR"
         )
     return inside

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -160,4 +161,48 @@ def test_blocks_are_flushed_without_being_closed(tmp_path: Path) -> None:
     assert kinds == [Kind.BUILD, Kind.LINK_UP, Kind.DECIDE]
     assert journal.state is State.CUT
     assert "not closed" in journal.why
+    writer.close(END)
+
+
+def test_a_record_that_is_held_is_completed_later_and_keeps_its_place(tmp_path: Path) -> None:
+    """What is worked out after a batch has left still comes before all that followed it."""
+    writer = Writer(tmp_path, JournalParams(), has_thread=False)
+    made: list[str] = []
+
+    def held(name: str, at: int) -> Callable[[], int]:
+        def make() -> int:
+            made.append(name)
+            return at
+
+        return make
+
+    writer.put(LinkUp(1))
+    writer.hold(held("before a put", 2))
+    assert made == []
+    writer.read(3, [b"frame"])
+    writer.hold(held("when asked", 4))
+    writer.settle()
+    writer.settle()
+    writer.hold(held("before another", 5))
+    writer.hold(held("at the end", 6))
+    writer.close(END)
+    assert made == ["before a put", "when asked", "before another", "at the end"]
+    records, _ = written(tmp_path)
+    assert records[1:] == [LinkUp(1), 2, Read(3, (b"frame",)), 4, 5, 6, END]
+
+
+def test_nothing_is_written_past_a_record_that_is_held(tmp_path: Path) -> None:
+    """And while it is not complete, it is part of the lag."""
+    now = [0]
+    writer = Writer(tmp_path, JournalParams(), steady=lambda: now[0], has_thread=False)
+    writer.put(LinkUp(1))
+    writer.hold(lambda: 2)
+    now[0] = NS_PER_S
+    writer.drain()
+    assert writer.lag_ns() == NS_PER_S
+    assert written(tmp_path)[0][1:] == [LinkUp(1)]
+    writer.settle()
+    writer.drain()
+    assert writer.lag_ns() == 0
+    assert written(tmp_path)[0][1:] == [LinkUp(1), 2]
     writer.close(END)

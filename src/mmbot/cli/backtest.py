@@ -9,15 +9,11 @@ from typing import Annotated
 import msgspec
 import typer
 
-from mmbot.cli.lab import Switch
-from mmbot.cli.options import AsJson, ConfigFile, Overrides, echo
+from mmbot.cli.options import AsJson, ConfigFile, Overrides, Switch, echo
 from mmbot.config import load
 from mmbot.errors import ConfigError
 from mmbot.logs import stderr_line
 from mmbot.runtime.backtest import render, run_backtest
-from mmbot.runtime.lab.measure import to_json
-from mmbot.runtime.lab.recorded import compare
-from mmbot.runtime.lab.render import lines as render_variants
 from mmbot.runtime.lab.variants import NAMES, select
 from mmbot.runtime.widths import lines, measure_widths
 
@@ -64,6 +60,11 @@ def backtest(
         echo(msgspec.json.encode(told).decode() if as_json else "\n".join(lines(table)))
         return
     if is_comparison:
+        # The laboratory is a part of the start that a plain backtest has no use for.
+        from mmbot.runtime.lab.measure import to_json  # noqa: PLC0415
+        from mmbot.runtime.lab.recorded import compare  # noqa: PLC0415
+        from mmbot.runtime.lab.render import lines as render_variants  # noqa: PLC0415
+
         report = compare(
             recording,
             name,

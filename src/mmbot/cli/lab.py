@@ -6,7 +6,6 @@ import difflib
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from enum import Enum
 from pathlib import Path
 from time import monotonic
 from typing import Annotated, Final
@@ -14,7 +13,7 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from mmbot.cli.options import AsJson, Overrides, echo
+from mmbot.cli.options import AsJson, Overrides, Switch, echo
 from mmbot.config import load
 from mmbot.emulator.scenarios import SCENARIOS, scenario_params
 from mmbot.errors import CheckError, ConfigError
@@ -30,13 +29,6 @@ _PATHS: Final = 20_000
 _SEEDS: Final = 20
 _LINE_S: Final = 30.0
 """Without a terminal, progress is a line this often."""
-
-
-class Switch(Enum):
-    """On or off."""
-
-    ON = "on"
-    OFF = "off"
 
 
 def lab(

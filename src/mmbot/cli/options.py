@@ -6,6 +6,7 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -42,6 +43,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program."
 
 _SPAN_S_MAX: Final = 366 * 86_400.0
 _SECONDS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+class Switch(Enum):
+    """On or off."""
+
+    ON = "on"
+    OFF = "off"
 
 
 def folder(text: str | None, option: str) -> Path | None:

@@ -14,11 +14,11 @@ Source: Hyperliquid docs, "Signing", and the official Python SDK (`sign_l1_actio
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
 import msgspec
 from coincurve import PrivateKey
-from Crypto.Hash import keccak as _pycryptodome
 
 from mmbot.errors import ConfigError
 
@@ -26,9 +26,18 @@ Keccak = Callable[[bytes], bytes]
 """Keccak-256 (not NIST SHA3-256): any bytes to 32 bytes."""
 
 
+@cache
+def _pycryptodome() -> Any:
+    # Loaded only where it hashes: it brings a parser of C along, a part of every start.
+    from Crypto.Hash import keccak  # noqa: PLC0415
+
+    return keccak
+
+
 def keccak_pycryptodome(data: bytes) -> bytes:
     """Keccak-256 over pycryptodome, which has a wheel for every platform."""
-    return _pycryptodome.new(data=data, digest_bits=256).digest()
+    digest: bytes = _pycryptodome().new(data=data, digest_bits=256).digest()
+    return digest
 
 
 def _pick() -> tuple[str, Keccak]:

@@ -60,6 +60,16 @@ class JournalParams(BaseModel):
     )
 
 
+class _Held:
+    """A record in its place in the queue, of which a part is still to be worked out."""
+
+    __slots__ = ("item", "make")
+
+    def __init__(self, make: Callable[[], Item]) -> None:
+        self.make = make
+        self.item: Item | None = None
+
+
 class Writer:
     """
     Writes the journal of one run into a folder, after those of earlier runs there.
@@ -93,7 +103,8 @@ class Writer:
         self.lag_ns_max = 0
         self._folder = folder
         self._steady = steady
-        self._queue: deque[Item] = deque()
+        self._queue: deque[Item | _Held] = deque()
+        self._held: _Held | None = None
         self._lost = 0
         self._run = os.urandom(RUN_BYTES)
         self._part = 0
@@ -124,8 +135,10 @@ class Writer:
 
     # -- the loop's side ------------------------------------------------------------------------
 
-    def put(self, item: Item) -> None:
+    def put(self, item: Item | _Held) -> None:
         """Queue one record, or count it where the disk is far behind; returns at once."""
+        if self._held is not None:
+            self.settle()
         queue = self._queue
         if len(queue) >= QUEUED_MAX:
             self._lost += 1
@@ -134,6 +147,23 @@ class Writer:
             queue.append(Lost(self._lost, "the disk did not keep up"))
             self._lost = 0
         queue.append(item)
+
+    def hold(self, make: Callable[[], Item]) -> None:
+        """
+        Queue a record that is completed by `settle`, or before whatever is put after it.
+
+        It has its place at once, and nothing is written past it until it is complete. For what
+        costs time to work out that something else needs first.
+        """
+        held = _Held(make)
+        self.put(held)
+        self._held = held
+
+    def settle(self) -> None:
+        """Complete the record that is held, if there is one."""
+        held, self._held = self._held, None
+        if held is not None:
+            held.item = held.make()
 
     def read(self, recv_ns: int, frames: Sequence[bytes]) -> None:
         """Queue the messages of one read of the socket."""
@@ -158,6 +188,7 @@ class Writer:
         """
         if self._stopping.is_set():
             return
+        self.settle()
         if ended is not None:
             self.put(ended)
         self._stopping.set()
@@ -188,12 +219,18 @@ class Writer:
             rows: list[tuple[int, bytes]] = []
             raw_bytes = 0
             while queue and raw_bytes < _BLOCK_BYTES:
-                row = _encoded(queue.popleft())
+                item = queue[0]
+                if isinstance(item, _Held):
+                    if item.item is None:
+                        break
+                    item = item.item
+                queue.popleft()
+                row = _encoded(item)
                 rows.append(row)
                 raw_bytes += len(row[1])
                 if len(rows) % _YIELD_EVERY == 0:
                     sleep(0)  # lets the loop have the interpreter, if it waits for it
-            if not self._add(rows):
+            if not rows or not self._add(rows):
                 return
         self._written_ns = began_ns
 

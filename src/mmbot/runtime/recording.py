@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import partial
 from typing import Final
 
 from mmbot.config import Config
@@ -79,11 +80,18 @@ class RecordedEngine(Engine):
         except Exception as error:
             put(Broke(broke_text(error)))
             raise
-        put(outcome(self, decision))
+        # It is in the journal before the batch leaves; the next wake-up is worked out after that.
+        self._journal.hold(partial(outcome, self, decision))
         if decision.capture is not None:
             self._unjudged.append((self._decisions, decision))
         self._decisions += 1
         return decision
+
+    def wake_at_ns(self) -> int | None:
+        """Asked for when what was decided has left: then its record is completed."""
+        wake_ns = super().wake_at_ns()
+        self._journal.settle()
+        return wake_ns
 
     def judge(self, decision: Decision) -> None:
         """Record which decision is looked at, and when: what is found counts from then on."""
@@ -108,7 +116,8 @@ class RecordedEngine(Engine):
 def outcome(engine: Engine, decision: Decision) -> Outcome:
     """A decision just made, with what the journal holds of the engine beside it."""
     book, position, risk = engine.book, engine.position, engine.risk
-    return decision, engine.wake_at_ns(), book.fair_ticks, position.lots, risk.equity_usd
+    # Not the recorded engine's own, which would ask for this record again.
+    return decision, Engine.wake_at_ns(engine), book.fair_ticks, position.lots, risk.equity_usd
 
 
 def broke_text(error: Exception) -> str:
