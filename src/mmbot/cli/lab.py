@@ -121,7 +121,8 @@ def lab_setup(
     Raises:
         ConfigError: A file, key or value that cannot be used.
     """
-    settings = load(config, overrides, has_factors=True)
+    # A factor of the market is one of this scenario's figures.
+    settings = load(config, [f"emulator.scenario={scenario}", *overrides], has_factors=True)
     return Setup(
         scenario=scenario,
         coin=settings.instrument.wire_coin,
