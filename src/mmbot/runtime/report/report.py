@@ -24,6 +24,7 @@ from mmbot.runtime.report.measures import (
 )
 from mmbot.runtime.report.split import HORIZON_S, Split, split
 from mmbot.runtime.report.timeline import Moment, timeline
+from mmbot.runtime.whatif.flips import CHANGE, with_positions
 
 VERSION = 1
 """Of the layout of `report.json`."""
@@ -84,6 +85,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     latencies: list[Percentiles]
     violations: list[Violation]
     flips: list[Flip]
+    flips_change: str
+    """What is changed in the positions after a flip."""
     markout_horizons_s: tuple[int, ...]
     markouts: list[Markout]
     sweeps: list[Sweep]
@@ -95,7 +98,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 def read(run_dir: Path) -> tuple[Facts, Report]:
     """The facts of a run and the report on them."""
     facts = without_secrets(gather(run_dir))
-    return facts, report(facts)
+    found = report(facts)
+    flips = with_positions(run_dir, facts, found.flips)
+    return facts, msgspec.structs.replace(found, flips=flips)
 
 
 def report(facts: Facts) -> Report:
@@ -122,6 +127,7 @@ def report(facts: Facts) -> Report:
         latencies=measures.latencies(facts),
         violations=measures.violations(facts),
         flips=measures.flips(facts),
+        flips_change=CHANGE,
         markout_horizons_s=HORIZONS_S,
         markouts=marked,
         sweeps=swept,

@@ -58,7 +58,7 @@ from mmbot.runtime.whatif.own import (
 )
 
 _HOUR_MS: Final = 3_600_000
-_SKIPPED: Final = frozenset({int(Kind.READ), int(Kind.JUDGED), int(Kind.BUILD)})
+SKIPPED: Final = frozenset({int(Kind.READ), int(Kind.JUDGED), int(Kind.BUILD)})
 _AS_IS: Final = (
     AssetCtx,
     ReferencePx,
@@ -114,7 +114,7 @@ class MarketFold:
         Raises:
             JournalError: Not a journal of a run, or of another version.
         """
-        for entry in journal.entries(skip=_SKIPPED):
+        for entry in journal.entries(skip=SKIPPED):
             self._on(entry)
         if journal.state is not State.WHOLE:
             self.warnings.append(
