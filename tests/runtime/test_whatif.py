@@ -36,7 +36,7 @@ from mmbot.emulator.tape import RecordedVenueParams
 from mmbot.errors import ConfigError
 from mmbot.journal.blocks import Packer, file_head, row_bytes
 from mmbot.journal.reader import Journal
-from mmbot.journal.records import Kind, Output
+from mmbot.journal.records import Kind, Output, decode
 from mmbot.runtime.replay import replay
 from mmbot.runtime.whatif import figures
 from mmbot.runtime.whatif.compare import MECHANISMS, Counterfactual, Questions
@@ -124,6 +124,31 @@ def test_our_orders_are_known_as_the_engine_of_the_run_knew_them(
 
     assert seen == by_engine
     assert sum(bool(levels) for _, levels in seen) > 500
+
+
+def test_the_market_of_a_run_is_its_own_less_what_was_ours(busy: Path) -> None:
+    """Every book of the journal is there, with nothing added and what we rested taken out."""
+    market = read_market(Journal.of(busy))
+    shown = [
+        decode(entry.kind, entry.payload)
+        for entry in Journal.of(busy).entries()
+        if entry.kind == Kind.BOOK
+    ]
+    left = [frame for frame in market.recording.frames if isinstance(frame, Book)]
+    smaller = gone = 0
+    for raw, frame in zip(shown, left, strict=False):
+        assert isinstance(raw, Book)
+        assert raw.recv_ns == frame.recv_ns
+        for before, after in ((raw.bids, frame.bids), (raw.asks, frame.asks)):
+            sizes = {level.px_ticks: level.sz_lots for level in before}
+            kept = {level.px_ticks: level.sz_lots for level in after}
+            assert kept.keys() <= sizes.keys()
+            assert all(lots <= sizes[px] for px, lots in kept.items())
+            smaller += sum(lots < sizes[px] for px, lots in kept.items())
+            gone += len(sizes) - len(kept)
+    assert len(left) > 1000
+    assert len(shown) - len(left) < 20  # those after the stop
+    assert smaller + gone > 30
 
 
 COIN = Instrument(coin="HYPE", asset_id=0, sz_decimals=2, max_leverage=10)
