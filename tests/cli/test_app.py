@@ -198,6 +198,11 @@ def test_offline_names_the_address_of_the_key_and_not_the_key(
             ("check", f"--config={CONFIG}", "--set=risk.max_position_usd=600"),
             "max_position_usd = 600: must be at most 5 x risk.capital_usd",
         ),
+        (
+            ("check", f"--config={CONFIG}", "--set=quoter.gamma_per_bp=2x"),
+            "for replay and lab alone; write the value, such as quoter.gamma_per_bp=0.004",
+        ),
+        (("run", f"--config={CONFIG}", "--set=risk.leverage=0.5x"), "for replay and lab alone"),
         (("run", f"--config={CONFIG}", "--for=later"), "--for later"),
         (("exchange", "--scenario=moon"), f"use one of: {', '.join(sorted(SCENARIOS))}\n"),
         (("exchange", "--coin=NOPE"), "NOPE"),

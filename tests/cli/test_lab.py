@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from mmbot.cli import app
-from mmbot.emulator.scenarios import SCENARIOS
+from mmbot.config import load
+from mmbot.emulator.scenarios import SCENARIOS, scenario_params
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
 SHORT = (f"--config={CONFIG}", "--seeds=2", "--minutes=1", "--variants=all")
@@ -87,6 +88,8 @@ def test_what_is_set_changes_what_is_measured(mmbot: Run, option: str) -> None:
         ("--set=market.k=1", "market.k"),
         ("--variants=base,best", "'best': is not a variant"),
         ("--set=instrument.coin=NOPE", "NOPE"),
+        ("--set=emulator.queue=2x", "emulator.queue = 'on' is not a number"),
+        ("--set=market.k=2x", "market.k"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(mmbot: Run, option: str, words: str) -> None:
@@ -94,6 +97,24 @@ def test_what_cannot_be_is_refused_by_name(mmbot: Run, option: str, words: str) 
     code, out, err = mmbot("lab", "two-sided", *SHORT, option)
     assert (code, out) == (2, "")
     assert words in err
+
+
+@pytest.mark.parametrize(
+    ("key", "factor"),
+    [("market.a_per_s", "2x"), ("quoter.half_spread_bps_min", "0.5x"), ("ladder.rungs", "2x")],
+)
+def test_a_factor_is_the_number_it_stands_for(mmbot: Run, key: str, factor: str) -> None:
+    """Of the scenario's market, of the file, and of what is set nowhere."""
+    run = ("lab", "two-sided", *SHORT, "--json")
+    settings = load(CONFIG)
+    section, _, name = key.partition(".")
+    known = scenario_params("two-sided", {}) if section == "market" else getattr(settings, section)
+    product = float(factor[:-1]) * getattr(known, name)
+    number = int(product) if isinstance(getattr(known, name), int) else product
+    told = [mmbot(*run, f"--set={key}={value}") for value in (factor, number)]
+    assert told[0][0] == 0, told[0][2]
+    assert told[0] == told[1]
+    assert told[0][1] != mmbot(*run)[1]
 
 
 @pytest.mark.parametrize("key", ["ablate", "engine.ablate", "quoter.ablate", "risk.ablate"])

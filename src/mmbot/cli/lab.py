@@ -108,12 +108,13 @@ def lab_setup(
     is_kill_on: bool = False,
 ) -> Setup:
     """
-    What a run of the laboratory is set up with, `--set` included.
+    What a run of the laboratory is set up with, `--set` included, factors such as `2x` too.
 
     Raises:
         ConfigError: A file, key or value that cannot be used.
     """
-    settings = load(config, overrides)
+    # A factor of the market is one of this scenario's figures.
+    settings = load(config, [f"emulator.scenario={scenario}", *overrides], has_factors=True)
     return Setup(
         scenario=scenario,
         coin=settings.instrument.wire_coin,

@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from mmbot.config.factors import is_factor, multiply
 from mmbot.config.paths import KeyPath, UsablePath
 from mmbot.config.telemetry import AlertParams, MetricsParams
 from mmbot.config.toml import dump, override, read_text, read_toml
@@ -76,6 +77,7 @@ __all__ = [
     "dump_toml",
     "load",
     "market_overrides",
+    "overridden",
     "parse",
     "show",
 ]
@@ -503,9 +505,15 @@ def _numbers(tree: object, key: str = "") -> Iterator[tuple[str, float]]:
             yield from _numbers(value, key)
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Config:
+def load(path: Path, overrides: Sequence[str] = (), *, has_factors: bool = False) -> Config:
     """
     Read the configuration file, apply `KEY=VALUE` overrides and check the result.
+
+    Args:
+        path: The file.
+        overrides: `section.key=value` texts.
+        has_factors: Whether `2x` multiplies the value of a numeric key (`config.factors`). Whoever
+            trades writes the number.
 
     Raises:
         ConfigError: With the file, each key, its value, the bound and the remedy.
@@ -514,9 +522,29 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
         tree = read_toml(read_text(path), str(path))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    return overridden(tree, overrides, str(path), has_factors=has_factors)
+
+
+def overridden(
+    tree: dict[str, Any], overrides: Sequence[str], source: str, *, has_factors: bool = False
+) -> Config:
+    """
+    Apply overrides to a parsed configuration, in their order, and check the result.
+
+    Raises:
+        ConfigError: As of `load`; `source` names the configuration.
+    """
     for item in overrides:
-        override(tree, item)
-    return parse(tree, str(path))
+        if is_factor(item):
+            multiply(tree, item, _plain(parse(tree, source)), has_factors=has_factors)
+        else:
+            override(tree, item)
+    return parse(tree, source)
+
+
+def _plain(config: Config) -> dict[str, Any]:
+    """Every value in force, those of the market of the scenario included."""
+    return {**config.model_dump(mode="json"), "market": config.market_params.model_dump()}
 
 
 def parse(tree: Mapping[str, Any], source: str) -> Config:

@@ -41,6 +41,7 @@ _APART_MAX_S: Final = 366 * 86_400.0
 _LATEST_S: Final = 4_102_444_800.0
 """The year 2100, s since the epoch; and how far a time may be from the middle one of its column."""
 _TRADE, _BBO, _BOOK = 0, 1, 2
+_KINDS: Final = {Trade: _TRADE, Bbo: _BBO, Book: _BOOK}
 """Order of frames that bear the same times: the trade is what changed the touch."""
 
 _PRICES: Final = ("timestamp", "price", "size", "side", "exchange_timestamp")
@@ -142,6 +143,27 @@ def _message(rows: list[Trade]) -> Trades:
     )
 
 
+def in_venue_order(frames: Sequence[Frame]) -> tuple[Frame, ...]:
+    """Frames as they happened: by the venue's time, then trades, touch, book, then as received."""
+    recv, venue, kind = _columns(frames)
+    return tuple([frames[i] for i in np.lexsort((recv, kind, venue)).tolist()])
+
+
+def lead_ns(frames: Sequence[Frame]) -> int:
+    """By how much the venue's clock ran ahead of ours at worst (`Recording.lead_ns`)."""
+    recv, venue, _ = _columns(frames)
+    return max(0, int((venue * NS_PER_MS - recv).max())) if len(frames) else 0
+
+
+def _columns(frames: Sequence[Frame]) -> tuple[_Ints, _Ints, _Ints]:
+    """Times of receipt (ns) and of the venue (ms), and what each frame is."""
+    count = len(frames)
+    recv = np.fromiter((frame.recv_ns for frame in frames), np.int64, count)
+    venue = np.fromiter((frame.venue_ms for frame in frames), np.int64, count)
+    kind = np.fromiter((_KINDS[type(frame)] for frame in frames), np.int64, count)
+    return recv, venue, kind
+
+
 def read_recording(folder: Path, instrument: Instrument) -> Recording:
     """
     Read all frames of one coin.
@@ -170,16 +192,13 @@ def read_recording(folder: Path, instrument: Instrument) -> Recording:
     first_ms = min(book.venue_ms for book in books)
     kept = [trade for trade in trades if trade.venue_ms >= first_ms]
     frames: list[Frame] = [*kept, *touches, *books]
-    recv = np.fromiter((frame.recv_ns for frame in frames), np.int64, len(frames))
-    venue = np.fromiter((frame.venue_ms for frame in frames), np.int64, len(frames))
-    kind = np.repeat((_TRADE, _BBO, _BOOK), (len(kept), len(touches), len(books)))
+    recv, venue, kind = _columns(frames)
     by_recv = np.lexsort((kind, venue, recv)).tolist()
-    by_venue = np.lexsort((recv, kind, venue)).tolist()
     return Recording(
         coin=instrument.coin,
         frames=messages([frames[i] for i in by_recv]),
-        happened=tuple([frames[i] for i in by_venue]),
-        lead_ns=max(0, int((venue * NS_PER_MS - recv).max())),
+        happened=in_venue_order(frames),
+        lead_ns=lead_ns(frames),
         duplicate_trades=duplicates,
         replayed_trades=len(trades) - len(kept),
         read_s=read_s,

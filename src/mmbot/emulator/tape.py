@@ -133,6 +133,10 @@ class RecordedVenue:
 
     # --- our side ---------------------------------------------------------------------------------
 
+    def inherit(self, position_lots: int, entry_ticks: float) -> None:
+        """Begin with a position, or let one be changed by hand, long positive."""
+        self.position_lots, self._entry_ticks = position_lots, entry_ticks
+
     def send(
         self,
         now_ns: int,
@@ -188,6 +192,16 @@ class RecordedVenue:
         """Earliest time at which a request arrives or an outcome reaches us."""
         heads = [heap[0][0] for heap in (self._arrivals, self._outcomes) if heap]
         return min(heads) if heads else None
+
+    def open_orders(self, recv_ns: int) -> tuple[OrderUpdate, ...]:
+        """Orders of ours in the book, as a reading of the account tells of them."""
+        venue_ms = self._ms(recv_ns)
+        return tuple(
+            [
+                _update(order, OrderState.OPEN, "open", recv_ns, venue_ms)
+                for order in self._orders.values()
+            ]
+        )
 
     @property
     def resting(self) -> int:
@@ -399,18 +413,7 @@ class RecordedVenue:
     def _report(
         self, order: TapeOrder, state: OrderState, status: str, recv_ns: int, venue_ms: int
     ) -> None:
-        update = OrderUpdate(
-            recv_ns=recv_ns,
-            venue_ms=venue_ms,
-            oid=order.oid,
-            cloid=order.cloid,
-            side=order.side,
-            px_ticks=order.px_ticks,
-            sz_lots=order.left_lots,
-            orig_sz_lots=order.sz_lots,
-            state=state,
-            status=status,
-        )
+        update = _update(order, state, status, recv_ns, venue_ms)
         if state is not OrderState.OPEN and order.cloid not in self._orders:
             self._known[order.cloid] = update
         self._tell(recv_ns, update)
@@ -425,3 +428,20 @@ class RecordedVenue:
 
     def _ms(self, at_ns: int) -> int:
         return (at_ns + self._lead_ns) // NS_PER_MS
+
+
+def _update(
+    order: TapeOrder, state: OrderState, status: str, recv_ns: int, venue_ms: int
+) -> OrderUpdate:
+    return OrderUpdate(
+        recv_ns=recv_ns,
+        venue_ms=venue_ms,
+        oid=order.oid,
+        cloid=order.cloid,
+        side=order.side,
+        px_ticks=order.px_ticks,
+        sz_lots=order.left_lots,
+        orig_sz_lots=order.sz_lots,
+        state=state,
+        status=status,
+    )

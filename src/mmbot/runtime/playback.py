@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from mmbot.core.engine import Decision, Engine, Summary
 from mmbot.core.events import (
@@ -28,7 +28,7 @@ from mmbot.core.events import (
 )
 from mmbot.core.intents import KillReason
 from mmbot.core.types import NS_PER_MS, NS_PER_S, Fees, Instrument, notional_usd
-from mmbot.emulator.recordings import Message, Recording
+from mmbot.emulator.recordings import Recording
 from mmbot.emulator.tape import RecordedVenue, RecordedVenueParams
 from mmbot.errors import ConfigError, InvariantError
 
@@ -40,6 +40,14 @@ _CLOSING_NS: Final = 30 * NS_PER_S
 _CLOSING_TRIPS: Final = 3
 """The last placement, a cancel after its verdict, and a question about it."""
 _PROGRESS_STEPS: Final = 100
+
+
+class Timed(Protocol):
+    """What comes in at a time of ours: a message of the market, or whatever a subclass folds."""
+
+    @property
+    def recv_ns(self) -> int:
+        """When it came."""
 
 
 class EngineLike(Protocol):
@@ -145,7 +153,7 @@ class Playback:
             gc.unfreeze()
 
     def _play(self, on_progress: Callable[[float], None] | None) -> None:
-        frames = self.recording.frames
+        frames = self._inputs()
         end = len(frames)
         stride = max(1, end // _PROGRESS_STEPS)
         due_frame = 0
@@ -188,6 +196,14 @@ class Playback:
                 break
         self.frames = at
 
+    def _inputs(self) -> Sequence[Timed]:
+        """Everything that comes in, in order: the frames of the recording."""
+        return self.recording.frames
+
+    def _fold(self, item: Timed) -> None:
+        """Give one of the inputs to the engine."""
+        self.engine.apply(cast("Event", item))
+
     def _begin(self, now_ns: int) -> None:
         """What a connection would bring before the first frame: the account, fresh and flat."""
         first = self.recording.frames[0]
@@ -209,7 +225,7 @@ class Playback:
             )
         )
 
-    def _next_ns(self, frames: tuple[Message, ...], at: int, wake_ns: int | None) -> int:
+    def _next_ns(self, frames: Sequence[Timed], at: int, wake_ns: int | None) -> int:
         due_ns = self.venue.next_due_ns()
         times = [frames[at].recv_ns] if at < len(frames) else []
         times += [t for t in (due_ns, wake_ns) if t is not None]
@@ -218,7 +234,7 @@ class Playback:
             raise InvariantError(msg)
         return min(times)
 
-    def _step(self, read: tuple[Message, ...], now_ns: int, wake_ns: int | None) -> Decision | None:
+    def _step(self, read: Sequence[Timed], now_ns: int, wake_ns: int | None) -> Decision | None:
         """One read: fold what came, decide once, send once."""
         venue, engine = self.venue, self.engine
         t0 = perf_counter()
@@ -235,7 +251,7 @@ class Playback:
             elif isinstance(event, Fill):
                 self._earned_usd += notional_usd(event.px_ticks, event.sz_lots)
         for frame in read:
-            engine.apply(frame)
+            self._fold(frame)
         t2 = perf_counter()
         decision = engine.decide(now_ns)
         t3 = perf_counter()
@@ -254,9 +270,12 @@ class Playback:
             venue.send(now_ns, queries=decision.queries)
         self.venue_s += perf_counter() - t3
         if batch is not None:
-            used = sum(self.sent.values())
-            engine.apply(RequestsLeft(now_ns, used, self._requests_cap + int(self._earned_usd)))
+            engine.apply(RequestsLeft(now_ns, *self._requests()))
         return decision
+
+    def _requests(self) -> tuple[int, int]:
+        """Requests that the address has used, and how many it may use."""
+        return sum(self.sent.values()), self._requests_cap + int(self._earned_usd)
 
 
 def _first_mid_ticks(recording: Recording) -> float:

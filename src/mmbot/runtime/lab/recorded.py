@@ -14,14 +14,14 @@ from typing import Final
 from mmbot.core.engine import Decision, Engine, EngineParams
 from mmbot.core.risk import RiskParams
 from mmbot.core.types import NS_PER_S, Fees, Instrument
-from mmbot.emulator.recordings import Message, Recording, read_recording
+from mmbot.emulator.recordings import Recording, read_recording
 from mmbot.emulator.tape import BacktestParams
 from mmbot.runtime.backtest import resolve
 from mmbot.runtime.lab.measure import REFERENCE, LabReport, Outcome, summarise
 from mmbot.runtime.lab.predecessor import PredecessorEngine
 from mmbot.runtime.lab.runner import solve_width
 from mmbot.runtime.lab.variants import CONTROL, Variant, build, control, endless
-from mmbot.runtime.playback import EngineAdapter, Playback
+from mmbot.runtime.playback import EngineAdapter, Playback, Timed
 
 _CLOID_PREFIX: Final = 0x6D6D_0000_BAC2_0001
 _CALM_X: Final = 0.2
@@ -69,7 +69,7 @@ class RecordedSession(Playback):
         self._bid_ns = self._ask_ns = self._opposed_ns = 0
         self._calm_ns = self._calm_quoted_ns = 0
 
-    def _step(self, read: tuple[Message, ...], now_ns: int, wake_ns: int | None) -> Decision | None:
+    def _step(self, read: Sequence[Timed], now_ns: int, wake_ns: int | None) -> Decision | None:
         self._count_time(now_ns)
         decision = super()._step(read, now_ns, wake_ns)
         if now_ns <= self.ended_ns:

@@ -231,6 +231,12 @@ class Flip(msgspec.Struct, frozen=True, kw_only=True):
     ask_pulled: str | None
     reached_sz: float
     reached_frac: float
+    later_ns: int | None = None
+    """Three minutes after the beginning, or the end of the run; None where none was played."""
+    later_sz: float | None = None
+    """Position then; `unchanged_sz` and `changed_sz` are those of `runtime.whatif.flips`."""
+    unchanged_sz: float | None = None
+    changed_sz: float | None = None
 
 
 def flips(facts: Facts) -> list[Flip]:

@@ -25,6 +25,7 @@ from mmbot.runtime.report.measures import (
 from mmbot.runtime.report.split import HORIZON_S, Split, split
 from mmbot.runtime.report.stretches import Interval, drawdown_usd, worst
 from mmbot.runtime.report.timeline import Moment, timeline
+from mmbot.runtime.whatif.flips import CHANGE, with_positions
 
 VERSION = 1
 """Of the layout of `report.json`."""
@@ -85,6 +86,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     latencies: list[Percentiles]
     violations: list[Violation]
     flips: list[Flip]
+    flips_change: str
+    """What is changed in the positions after a flip."""
     markout_horizons_s: tuple[int, ...]
     markouts: list[Markout]
     sweeps: list[Sweep]
@@ -106,7 +109,9 @@ def read(run_dir: Path) -> tuple[Facts, Report]:
             f"{str(run_dir)!r}: no run lies there: neither a journal nor log.jsonl that could be "
             "read; name the folder of a run, or `latest`"
         )
-    return facts, report(facts)
+    found = report(facts)
+    flips = with_positions(run_dir, facts, found.flips)
+    return facts, msgspec.structs.replace(found, flips=flips)
 
 
 def report(facts: Facts) -> Report:
@@ -133,6 +138,7 @@ def report(facts: Facts) -> Report:
         latencies=latencies(facts),
         violations=measures.violations(facts),
         flips=measures.flips(facts),
+        flips_change=CHANGE,
         markout_horizons_s=HORIZONS_S,
         markouts=marked,
         sweeps=swept,

@@ -155,7 +155,8 @@ def _violations(report: Report) -> str:
 def _flips(report: Report) -> str:
     note = (
         '<p class="note">The position fell under a tenth of its limit and was above three tenths '
-        "within three minutes; both quotes are those of the first of these moments.</p>"
+        "within three minutes; both quotes are those of the first of these moments. "
+        f"{_played(report)}</p>"
     )
     if not report.flips:
         return f"<p>None.</p>{note}"
@@ -168,8 +169,31 @@ def _flips(report: Report) -> str:
             words.price(each.ask_px) if each.ask_px else each.ask_pulled or "–",
             words.clock(each.until_ns),
             f"{words.size(each.reached_sz)} ({each.reached_frac:+.0%})".replace("-", "−"),
+            *(
+                "–" if sz is None else words.size(sz)
+                for sz in (each.later_sz, each.unchanged_sz, each.changed_sz)
+            ),
         )
         for each in report.flips
     ]
-    head = ("UTC", "position", "bid", "mid", "ask", "until", "position then")
+    head = (
+        "UTC", "position", "bid", "mid", "ask", "until", "position then",
+        "after 3 min", "played again", f"with {report.flips_change}",
+    )  # fmt: skip
     return note + table(head, rows)
+
+
+def _played(report: Report) -> str:
+    """How the positions after a flip were found, and of how many flips they were not."""
+    left_out = sum(each.later_sz is None for each in report.flips)
+    if not report.flips or left_out == len(report.flips):
+        return ""
+    told = (
+        "The last three columns are the position three minutes after that moment (or where the run "
+        "ended): the real one, the one of a new engine that plays these minutes over the recorded "
+        f"market, and the one of the same with {report.flips_change}. What lies between the first "
+        "two is the error of such a play."
+    )
+    if left_out:
+        told += f" The first {len(report.flips) - left_out} flips are played, {left_out} are not."
+    return told

@@ -1,0 +1,151 @@
+"""What a question came to, as tables for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from mmbot.runtime.report import words
+from mmbot.runtime.whatif.compare import Ablation, Asked, Counterfactual
+from mmbot.runtime.whatif.figures import Figures
+
+
+class _Row(NamedTuple):
+    """A figure: what it is called, how it is written, and whether a sign says something."""
+
+    name: str
+    text: str
+    spec: str
+    is_signed: bool = False
+    scale: float = 1.0
+
+
+_ROWS: Final = (
+    _Row("pnl_usd", "profit, USD", ".4f", is_signed=True),
+    _Row("capture_usd", "  spread capture", ".4f", is_signed=True),
+    _Row("adverse_usd", "  adverse selection (cost)", ".4f", is_signed=True),
+    _Row("inventory_usd", "  inventory", ".4f", is_signed=True),
+    _Row("fees_usd", "  fees (cost)", ".4f", is_signed=True),
+    _Row("funding_usd", "  funding", ".4f", is_signed=True),
+    _Row("fills", "fills", ".0f"),
+    _Row("volume_usd", "traded, USD", ".0f"),
+    _Row("position_mean_sz", "position, mean size", ".4g"),
+    _Row("position_max_sz", "position, most", ".4g"),
+    _Row("position_end_sz", "position at the end", ".4g", is_signed=True),
+    _Row("two_sided_frac", "two-sided, %", ".1f", scale=100.0),
+    _Row("requests", "requests", ".0f"),
+)
+_NAME: Final = 26
+_WIDTH: Final = 12
+_ABLATED: Final = (
+    ("pnl_usd", "profit", 11),
+    ("adverse_usd", "adverse", 11),
+    ("fills", "fills", 8),
+    ("position_mean_sz", "mean size", 11),
+    ("position_max_sz", "most", 9),
+    ("two_sided_frac", "two-sided", 11),
+    ("requests", "requests", 10),
+)
+_DUST: Final = 9
+_BY_NAME: Final = {row.name: row for row in _ROWS}
+
+
+def lines(found: Counterfactual | Ablation) -> list[str]:
+    """The answer to one question."""
+    out = _head(found)
+    out.extend(_changed(found) if isinstance(found, Counterfactual) else _ablated(found))
+    out.append("")
+    out.append(_weighed(found))
+    return out
+
+
+def _head(found: Asked) -> list[str]:
+    model = found.model
+    simulated = (
+        f"a verdict takes {model.order_latency_ms:g} ms ({model.latency_from}), queue "
+        f"x{model.queue_factor:g}, maker fee {model.maker_bps:g} bps; the market is the recorded "
+        "one without our orders"
+    )
+    out = [
+        f"run        {found.run}: {found.market}, {words.span(found.span_s)}",
+        f"simulated  {simulated}",
+    ]
+    if isinstance(found, Counterfactual):
+        out.extend(f"change     {each.key} = {each.old} -> {each.new}" for each in found.change)
+    out.extend(f"warning    {text}" for text in found.warnings)
+    out.append("")
+    return out
+
+
+def _changed(found: Counterfactual) -> list[str]:
+    heads = ("real", "baseline", "changed", "effect", "sim. error")
+    out = [f"{'':<{_NAME}}" + "".join(f"{head:>{_WIDTH}}" for head in heads)]
+    for row in _ROWS:
+        columns = [getattr(each, row.name) for each in (found.real, found.baseline, found.changed)]
+        cells = [_number(row, value) for value in columns]
+        cells += [
+            _number(row, each[row.name], is_signed=True) for each in (found.effect, found.error)
+        ]
+        out.append(f"{row.text:<{_NAME}}" + "".join(f"{cell:>{_WIDTH}}" for cell in cells))
+    out.append("effect: changed less baseline; sim. error: baseline less real")
+    for name, each in (
+        ("real", found.real),
+        ("baseline", found.baseline),
+        ("changed", found.changed),
+    ):
+        if each.kill is not None:
+            out.append(f"{name}: KILLED, {each.kill}")
+    return out
+
+
+def _ablated(found: Ablation) -> list[str]:
+    out = [f"{'':<{_NAME}}" + "".join(f"{head:>{width}}" for _, head, width in _ABLATED)]
+
+    def told(name: str, cell_of: Callable[[str], str]) -> None:
+        cells = "".join(f"{cell_of(key):>{width}}" for key, _, width in _ABLATED)
+        out.append(f"{name:<{_NAME}}{cells}".rstrip())
+
+    def plain(each: Figures) -> Callable[[str], str]:
+        return lambda key: _number(_BY_NAME[key], getattr(each, key))
+
+    def less(each: dict[str, float]) -> Callable[[str], str]:
+        return lambda key: _number(_BY_NAME[key], each[key], is_signed=True)
+
+    told("real", plain(found.real))
+    told("baseline", plain(found.baseline))
+    told("  sim. error", less(found.error))
+    for name, each in found.mechanisms.items():
+        killed = "" if each.figures.kill is None else " (KILLED)"
+        told(f"without {name}{killed}", plain(each.figures))
+        told("  effect", less(each.effect))
+    out.append("effect: without it less baseline; sim. error: baseline less real")
+    return out
+
+
+def _number(row: _Row, value: float, *, is_signed: bool = False) -> str:
+    # Sums of floats leave dust, and a negative zero is one to nobody.
+    shown = float(format(round(value * row.scale, _DUST), row.spec)) + 0.0
+    return format(shown, ("+" if is_signed or row.is_signed else "") + row.spec)
+
+
+def _weighed(found: Counterfactual | Ablation) -> str:
+    """What the effect on the profit is worth beside the error."""
+    error = abs(found.error["pnl_usd"])
+    if isinstance(found, Counterfactual):
+        effect = found.effect["pnl_usd"]
+        if abs(effect) <= error:
+            return (
+                f"The effect on the profit, {effect:+.4f} USD, is within the error of the "
+                f"simulation, {error:.4f} USD: it says nothing."
+            )
+        return (
+            f"The effect on the profit, {effect:+.4f} USD, is more than the error of the "
+            f"simulation, {error:.4f} USD."
+        )
+    beyond = [
+        name for name, each in found.mechanisms.items() if abs(each.effect["pnl_usd"]) > error
+    ]
+    return (
+        f"Effects on the profit beyond the error of the simulation, {error:.4f} USD: "
+        f"{', '.join(beyond) if beyond else 'none'}."
+    )
