@@ -39,7 +39,8 @@ def run(
     span_s = duration_s(span) if span is not None else None
     chosen = folder(run_dir, "--run-dir")
     is_colour = sys.stdout.isatty()
-    writer = LogWriter(None, sys.stdout, Screen(is_colour=is_colour).render)
+    tag = "PAPER" if settings.is_paper else ""
+    writer = LogWriter(None, sys.stdout, Screen(is_colour=is_colour, tag=tag).render)
     for line in banner(settings, is_colour=is_colour, account=_account(settings, key)):
         writer.say(line)
     # The exchange loads at the same time as the rest of the daemon does.

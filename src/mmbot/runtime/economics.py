@@ -57,6 +57,18 @@ def judge_edge(config: Config, widths: Widths | None) -> EdgeVerdict:
     )
 
 
+def edge_line(config: Config, instrument: Instrument, fees: Fees) -> str:
+    """
+    What `judge_edge` says, for a run that needs no permission: a warning where live needs one.
+
+    Raises:
+        ConfigError: The recording cannot be used; the key is named.
+    """
+    verdict = judge_edge(config, measure_own(config, instrument, fees, has_requests=False))
+    is_fine = verdict.is_allowed and not verdict.is_measurement
+    return f"edge     {'' if is_fine else 'WARNING: '}{verdict.text}"
+
+
 def measure_at_account(
     config: Config,
     recording: Path,

@@ -36,15 +36,20 @@ from mmbot.errors import (
     VenueError,
 )
 from mmbot.hyperliquid.nonce import Nonces
-from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.journal.writer import Writer
 from mmbot.logs import LogWriter, Threshold, make_logger, stderr_line
 from mmbot.runtime import control, killreport
-from mmbot.runtime.aio import AioDialer, AioScheduler, aside, steady_clock_ns, wall_clock_ns
+from mmbot.runtime.aio import AioScheduler, aside, steady_clock_ns, wall_clock_ns
 from mmbot.runtime.child import Child
 from mmbot.runtime.desk import Desk
-from mmbot.runtime.economics import EdgeVerdict, judge_edge, measure_own, refuse_without_edge
+from mmbot.runtime.economics import (
+    EdgeVerdict,
+    edge_line,
+    judge_edge,
+    measure_own,
+    refuse_without_edge,
+)
 from mmbot.runtime.ending import CLOID_MAGIC, Ending
 from mmbot.runtime.explaining import HTML, Explainer
 from mmbot.runtime.heart import Beat, Heart, beat_path
@@ -70,6 +75,7 @@ from mmbot.runtime.sweep import Sweep
 from mmbot.runtime.trader import Ports, Trader
 from mmbot.runtime.venues import (
     RESET_HINT,
+    Line,
     Venue,
     market_lock,
     open_venue,
@@ -310,11 +316,11 @@ class _Run:
         state = state_path(config, run_dir, user)
         lock = stack.enter_context(market_lock(config, state, user, _SECOND_DAEMON))
         nonces = nonces_of(state)
-        rest = await stack.enter_async_context(Rest(venue.url))
+        rest = await stack.enter_async_context(venue.line())
         metered = Metered(rest, wall_clock_ns)
         reads = PatientRest(metered, venue.url, retry_s=config.start.retry_s, on_wait=self._on_wait)
         reads.orders_may_rest = lock.may_rest
-        self._is_in_doubt = lock.may_rest and not config.is_embedded
+        self._is_in_doubt = lock.may_rest and not config.is_passing
         instrument = await read_instrument(config, reads)
         await self._clear(reads, metered, instrument, signer, user, nonces)
         if lock.problem is not None:
@@ -335,6 +341,8 @@ class _Run:
             self.writer.say(line)
         if config.mode == "live":
             self.edge = await self._prove(facts)
+        elif config.is_paper:
+            self.writer.say(await aside(lambda: edge_line(config, facts.instrument, facts.fees)))
         if self.options.run_dir is None:
             point_latest(run_dir)
         if config.journal.enabled:
@@ -391,8 +399,8 @@ class _Run:
         user: str,
         nonces: Nonces,
     ) -> None:
-        if self.config.is_embedded:
-            return  # its account is as new as the exchange
+        if self.config.is_passing:
+            return  # its account is as new as the run
         self._leftovers = Sweep(
             rest,
             instrument,
@@ -447,7 +455,7 @@ class _Run:
         facts: Facts,
         venue: Venue,
         signer: Signer,
-        rest: Rest,
+        rest: Line,
         run_dir: Path,
         nonces: Nonces,
     ) -> Trader:
@@ -471,7 +479,11 @@ class _Run:
             signer=signer,
             user=facts.user,
             ports=Ports(
-                wall_clock_ns, AioScheduler(self.loop), AioDialer(self.loop), rest, steady_clock_ns
+                wall_clock_ns,
+                AioScheduler(self.loop),
+                venue.dialer(self.loop),
+                rest,
+                steady_clock_ns,
             ),
             url=venue.ws_url,
             cloid_prefix=new_cloid_prefix(),
@@ -578,6 +590,7 @@ class _Run:
             trader,
             ending,
             span_s,
+            mode=self.config.mode,
             on_exit=self.config.on_exit,
             is_measurement=is_measurement,
         )
@@ -623,6 +636,7 @@ class _Run:
             coin=trader.instrument.coin,
             command=self.options.flatten_command,
             is_embedded=self.config.is_embedded,
+            is_paper=self.config.is_paper,
         )
         if last is not None:
             self.writer.say(last)
