@@ -25,7 +25,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 
 from mmbot.core.events import AssetCtx, Bbo, Book, Event, Trade, Trades
-from mmbot.core.types import NS_PER_MS, Instrument, Side, Tif
+from mmbot.core.types import Instrument, Side, Tif
 from mmbot.emulator.assets import DEX_ID_BASE, DEX_ID_STEP
 from mmbot.emulator.fees import GROWTH_FACTOR
 from mmbot.emulator.flights import Approach, behind_own, hits, set_out
@@ -84,13 +84,15 @@ class PaperBook(MatchBook):
 
     Args:
         queue_factor: Multiplies every size that stands ahead of an order.
-        flight_ns: How long an action has been on its way when it comes in.
+        flight_ms: How long an action has been on its way when it comes in.
+        clock_ms: The venue's time.
         stranger: An order of somebody else, by side, price and size, that trades with ours.
     """
 
     __slots__ = (
+        "_clock_ms",
         "_earlier",
-        "_flight_ns",
+        "_flight_ms",
         "_passed",
         "_stranger",
         "_taken",
@@ -100,7 +102,12 @@ class PaperBook(MatchBook):
     )
 
     def __init__(
-        self, queue_factor: float, flight_ns: int, stranger: Callable[[Side, int, int], Order]
+        self,
+        queue_factor: float,
+        flight_ms: int,
+        *,
+        clock_ms: Callable[[], int],
+        stranger: Callable[[Side, int, int], Order],
     ) -> None:
         super().__init__()
         self.market = RecordedBook(queue_factor)
@@ -111,16 +118,17 @@ class PaperBook(MatchBook):
         """The market as it was when what comes in now was sent."""
         self._passed: deque[tuple[int, Bbo | Book | Trade]] = deque()
         """What was heard since then, with the time it was."""
-        self._flight_ns = flight_ns
+        self._flight_ms = flight_ms
+        self._clock_ms = clock_ms
         self._stranger = stranger
         self._taken: Counter[tuple[Side, int]] = Counter()
 
     # -- the market -------------------------------------------------------------------------------
 
-    def hear(self, frame: Bbo | Book | Trade, now_ns: int) -> None:
+    def hear(self, frame: Bbo | Book | Trade) -> None:
         """Take the next frame of the market in."""
-        self.look(now_ns)
-        self._passed.append((now_ns, frame))
+        self._forget()
+        self._passed.append((self._clock_ms(), frame))
         self.newest_ms = max(self.newest_ms, frame.venue_ms)
         if isinstance(frame, Trade):
             return
@@ -128,11 +136,11 @@ class PaperBook(MatchBook):
         if isinstance(frame, Book):
             self._taken.clear()
 
-    def look(self, now_ns: int) -> None:
-        """It is now so late: what was heard before anything on its way left is forgotten."""
-        since_ns = now_ns - self._flight_ns
+    def _forget(self) -> None:
+        """What was heard before anything on its way has left is one book, and no longer a film."""
+        since_ms = self._clock_ms() - self._flight_ms
         passed = self._passed
-        while passed and passed[0][0] < since_ns:
+        while passed and passed[0][0] < since_ms:
             frame = passed.popleft()[1]
             if not isinstance(frame, Trade):
                 self._earlier.apply(frame)
@@ -153,6 +161,7 @@ class PaperBook(MatchBook):
         return [one for one in self.waiting.values() if self.market.crosses(one.side, one.px_ticks)]
 
     def _approach(self, side: Side, px_ticks: int) -> Approach:
+        self._forget()
         book = self._earlier.copy()
         approach = set_out(book, side, px_ticks)
         for _, frame in self._passed:
@@ -243,22 +252,27 @@ class PaperMarket:
         venue: Holds our account; its book of this perp is replaced.
         asset_id: The perp.
         queue_factor: Of `PaperParams`.
-        flight_ns: How long an action has been on its way when it comes in.
+        flight_ms: How long an action has been on its way when it comes in.
     """
 
-    def __init__(self, venue: Venue, asset_id: int, *, queue_factor: float, flight_ns: int) -> None:
+    def __init__(self, venue: Venue, asset_id: int, *, queue_factor: float, flight_ms: int) -> None:
         self._venue = venue
         self._asset = venue.asset(asset_id)
         self._house = open_account(venue.state, STRANGERS, is_house=True).slot(self._asset, 1)
-        self.book = self._asset.book = PaperBook(queue_factor, flight_ns, self._order)
+        self.book = self._asset.book = PaperBook(
+            queue_factor,
+            flight_ms,
+            clock_ms=lambda: venue.state.now_ms,
+            stranger=self._order,
+        )
         self._tids: dict[int, None] = {}
         self._is_blind = False
 
-    def see(self, event: Event, now_ns: int) -> None:
-        """Take one event of the public streams in; the venue is at `now_ns`."""
+    def see(self, event: Event) -> None:
+        """Take one event of the public streams in; the venue is at the present."""
         match event:
             case Bbo() | Book():
-                self.book.hear(event, now_ns)
+                self.book.hear(event)
                 if self._is_blind:
                     self._is_blind = False
                     for one in self.book.passed_over():
@@ -267,7 +281,7 @@ class PaperMarket:
                 for trade in _rows(event):
                     if trade.tid not in self._tids:
                         self._remember(trade.tid)
-                        self._trade(trade, now_ns)
+                        self._trade(trade)
             case AssetCtx():
                 asset_id = self._asset.asset_id
                 self._venue.set_oracle(asset_id, event.oracle_px)
@@ -285,8 +299,8 @@ class PaperMarket:
         if len(self._tids) > TIDS_KEPT:
             del self._tids[next(iter(self._tids))]
 
-    def _trade(self, trade: Trade, now_ns: int) -> None:
-        self.book.hear(trade, now_ns)
+    def _trade(self, trade: Trade) -> None:
+        self.book.hear(trade)
         met = self.book.met(trade)
         if not met:
             return
@@ -390,7 +404,7 @@ def paper_exchange(
         venue,
         place,
         queue_factor=params.queue_factor,
-        flight_ns=(latency_ms + manners.block_ms) * NS_PER_MS,
+        flight_ms=latency_ms + manners.block_ms,
     )
     exchange = Exchange(venue, params=manners, now_ms=now_ms)
     exchange.gate.identities.approve_agent(user, agent, "", now_ms)

@@ -115,7 +115,6 @@ class PaperVenue:
     def hear(self, messages: list[bytes], decoder: Decoder) -> None:
         """Let what the market said in one read have its effect on the account."""
         self.driver.catch_up()
-        now_ns = self.exchange.now_ms * NS_PER_MS
         for message in messages:
             try:
                 events = decoder.decode(message, self.time.clock())
@@ -123,7 +122,7 @@ class PaperVenue:
                 continue  # the trader cannot read it either, and drops the link for it
             for event in events:
                 if isinstance(event, Bbo | Book | Trades | AssetCtx):
-                    self.market.see(event, now_ns)
+                    self.market.see(event)
         self.exchange.collect()
         self.driver.settle()
 

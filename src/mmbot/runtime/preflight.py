@@ -525,6 +525,8 @@ def _clock_row(skew_ms: int) -> Row:
 
 
 def _dead_man_row(config: Config, budget: wire_rest.RateLimit) -> Row:
+    if config.is_paper:
+        return _fine("dead man", "none is needed: orders on paper end with the daemon")
     if budget.cum_vlm_usd >= SCHEDULE_CANCEL_USD:
         text = "the venue's own (scheduleCancel): this account is eligible"
         if config.gateway.schedule_cancel_s == 0:
