@@ -14,6 +14,8 @@ from mmbot.emulator.scenarios import build_venue
 from mmbot.emulator.wire import Exchange, ExchangeParams
 from mmbot.errors import Exit
 from mmbot.hyperliquid.wire import Decoder
+from mmbot.journal.reader import Journal
+from mmbot.journal.records import Started, decode
 from mmbot.journal.writer import JournalParams, Writer
 from mmbot.runtime.replay import replay
 from mmbot.runtime.trader import subscriptions
@@ -101,6 +103,25 @@ def test_a_lost_line_pulls_the_quotes_and_they_come_back() -> None:
     assert {row["side"] for row in run.resting()} == {"A", "B"}
 
 
+def test_bids_that_the_market_falls_through_while_the_line_is_down_are_filled() -> None:
+    """Nobody saw a trade; a real bid would have been the first to go."""
+    sets = ("paper.order_latency_ms=1200", "link.backoff_first_s=0.05")
+    run = PaperRun(market=STILL, sets=sets)
+    run.start()
+    run.run(15)
+    bids = sum(float(row["sz"]) for row in run.resting() if row["side"] == "B")
+    assert bids > 0
+    assert not run.fills()
+
+    run.line.cut()
+    run.market.force_px(26.0)
+    run.run(1)
+
+    assert run.log.named("link.opened")[1:]
+    assert sum(float(fill["sz"]) for fill in run.fills()) == pytest.approx(bids)
+    assert {fill["side"] for fill in run.fills()} == {"B"}
+
+
 def test_a_quote_is_late_by_the_latency_of_an_order() -> None:
     """Paper that answers at once would quote where the market no longer is."""
     firsts = {}
@@ -132,18 +153,9 @@ def test_a_paper_run_replays_exactly(tmp_path: Path) -> None:
 
     assert result.decisions > 100
     assert result.difference is None
-
-
-def test_paper_takes_no_size_at_its_price_for_its_own() -> None:
-    """The real book holds none of it: taken out, it would make a level of others disappear."""
-    run = PaperRun(market=STILL)
-    run.start()
-    run.run(10)
-    rows = run.resting()
-    assert rows
-    engine = run.trader.engine
-    assert engine.book.bid is not None
-    assert engine.book.others_bid == engine.book.bid
+    records = (decode(it.kind, it.payload) for it in Journal.of(tmp_path).entries())
+    began = next(record for record in records if isinstance(record, Started))
+    assert began.own_in_book is False
 
 
 # -- against an account that really trades -------------------------------------------------------
