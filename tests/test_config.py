@@ -368,7 +368,7 @@ def test_what_is_no_configuration_file_is_named(tmp_path: Path, kind: str, said:
     ("item", "said"),
     [
         ("risk=3", "is a section; set one of its keys, as risk.capital_usd"),
-        ("mode='papre'", "must be 'emulator', 'testnet' or 'live'; choose one"),
+        ("mode='papre'", "must be 'emulator', 'paper', 'testnet' or 'live'; choose one"),
         ("account.address='0x12'", "write 0x and 40 hex digits"),
         ("emulator.url='ftp://x'", "write http://HOST:PORT"),
         ("risk.capital_usd=" + "9" * 5000, "holds a number of thousands of digits"),

@@ -8,6 +8,7 @@ from knobs import core_scenarios as core
 from knobs import journal_scenarios as journal
 from knobs import lean_scenarios as lean
 from knobs import notice_scenarios as notices
+from knobs import paper_scenarios as paper
 from knobs import program_scenarios as program
 from knobs import start_scenarios as begin
 from knobs import venue_scenarios as venue
@@ -73,6 +74,7 @@ LATCHED: Final[Values] = (
     ("account.address", program.ADDRESS),
     ("state_dir", f"{HERE}/{program.STATE_DIR}"),
 )
+ON_PAPER: Final[Values] = (*PATIENT, ("mode", "paper"))
 TAPED: Final[Values] = (("instrument.coin", "WLFI"),)
 """The coin of the recorded market."""
 SIGNED: Final[Values] = (("mode", "testnet"),)
@@ -355,6 +357,11 @@ TABLE: Final[dict[str, Knob]] = {
     "market.oracle_ms": Knob(1000, venue.market_alone, EVENTFUL),
     "market.oracle_noise_bps": Knob(3, venue.market_alone, EVENTFUL),
     "market.basis_s": Knob(5, venue.market_alone, EVENTFUL),
+    "paper.source": Knob("testnet", paper.source, ON_PAPER),
+    "paper.order_latency_ms": Knob(900, paper.account, ON_PAPER),
+    "paper.reply_latency_ms": Knob(900, paper.account, ON_PAPER),
+    "paper.feed_lag_ms": Knob(900, paper.account, ON_PAPER),
+    "paper.queue_factor": Knob(0, paper.account, (*DEEP, ("mode", "paper"))),
     "backtest.order_latency_ms": Knob(2000, program.backtest),
     "backtest.reply_latency_ms": Knob(2000, program.backtest),
     "backtest.queue_factor": Knob(0, program.backtest),

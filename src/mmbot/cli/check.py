@@ -19,7 +19,6 @@ from mmbot.cli.options import AsJson, Overrides, echo
 from mmbot.config import Config, dump_toml, load
 from mmbot.core.risk import day_number
 from mmbot.errors import ConfigError, Exit, VenueError
-from mmbot.hyperliquid.rest import Rest
 from mmbot.logs import stderr_line
 from mmbot.runtime.drill import Drill, drill
 from mmbot.runtime.drill import lines as drill_lines
@@ -92,10 +91,13 @@ def check(
     burnt = _drill(settings, facts) if kill else None
     table = _widths(settings, facts, widths, coin)
     edge = None
-    if table is not None or settings.mode == "live":
+    if table is not None or settings.mode in ("live", "paper"):
         edge = judge_edge(settings, table)
         is_ok = edge.is_allowed or settings.mode != "live"
-        facts = msgspec.structs.replace(facts, rows=(*facts.rows, Row("edge", is_ok, edge.text)))
+        text = edge.text
+        if settings.is_paper and (edge.is_measurement or not edge.is_allowed):
+            text = f"WARNING: {text}"
+        facts = msgspec.structs.replace(facts, rows=(*facts.rows, Row("edge", is_ok, text)))
     if as_json:
         off = switched_off(settings)
         told = {
@@ -139,7 +141,7 @@ def _widths(
 
 async def _look(settings: Config, key: bytes | None) -> tuple[Facts, Ladder | None]:
     """What the venue says, and the ladder on its book unless something keeps it from resting."""
-    async with open_venue(settings, key) as venue, Rest(venue.url) as rest:
+    async with open_venue(settings, key) as venue, venue.line() as rest:
         facts = await read_facts(settings, rest, signer_of(settings, venue.key))
         try:
             return facts, await preview(settings, rest, facts)
@@ -209,6 +211,8 @@ def _require_fit(burnt: Drill | None, ways: list[Row]) -> None:
 
 
 def _show(settings: Config, facts: Facts, ladder: Ladder | None) -> None:
+    if settings.is_paper:
+        echo(f"PAPER: the market of {settings.paper.source}, an account of this program alone")
     for row in facts.rows:
         echo(f"{'ok  ' if row.is_ok else 'FAIL'}  {row.name:<12}  {row.text}")
     for term, why in switched_off(settings).items():

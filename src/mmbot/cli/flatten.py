@@ -63,6 +63,11 @@ def flatten(
             'mode = "emulator": the embedded exchange ended with its run, and the position with '
             "it; name one that runs (mmbot exchange) with --set emulator.url=http://..."
         )
+    if settings.is_paper:
+        raise ConfigError(
+            'mode = "paper": the account ended with its run, and the position with it; a run that '
+            "trades closes it with mmbot stop --flatten, or mmbot kill --flatten"
+        )
     try:
         told = asyncio.run(_flatten(settings, as_json=as_json))
     except KeyboardInterrupt:

@@ -15,9 +15,11 @@ def find_key(config: Config, environment: Mapping[str, str]) -> bytes | None:
     The key of this configuration, or None where none is needed.
 
     The embedded exchange generates worthless accounts of its own; a running emulated one is traded
-    with our key when there is one.
+    with our key when there is one. On paper nothing is signed for anybody, so none is read.
     """
     account = config.account
+    if config.is_paper:
+        return None
     is_given = bool(environment.get(account.key_env, "").strip()) or account.key_file is not None
     if config.mode == "emulator" and (not config.emulator.url or not is_given):
         return None

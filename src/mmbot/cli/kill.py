@@ -74,12 +74,13 @@ async def _kill(
         except (BrokenPipeError, MmbotError) as error:
             unsaid = error
 
-    if settings.is_embedded:
-        path = state_path(settings, chosen, "")
+    if settings.is_passing:
+        user = settings.account_address
+        path = state_path(settings, chosen, user)
         if not path.exists():
             raise StateError(f"no safety state at {path}: nothing has run there")
         done = await trip(
-            settings, path, "", None, time.time_ns(), log=log, tell=tell, is_flatten=is_flatten
+            settings, path, user, None, time.time_ns(), log=log, tell=tell, is_flatten=is_flatten
         )
         return unsaid, done
     async with open_venue(settings, find_key(settings, os.environ)) as venue:

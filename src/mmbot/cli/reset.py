@@ -71,8 +71,8 @@ def _user(settings: Config) -> str:
     """The account whose state it is, as `run` names it."""
     if settings.is_embedded:
         return ""
-    if settings.account.address:
-        return settings.account.address.lower()
+    if settings.account_address:
+        return settings.account_address.lower()
     return asyncio.run(_address(settings))
 
 

@@ -41,7 +41,8 @@ def run(
     chosen = folder(run_dir, "--run-dir")
     alerts = find_alerts(settings, os.environ)
     is_colour = sys.stdout.isatty()
-    writer = LogWriter(None, sys.stdout, Screen(is_colour=is_colour).render)
+    tag = "PAPER" if settings.is_paper else ""
+    writer = LogWriter(None, sys.stdout, Screen(is_colour=is_colour, tag=tag).render)
     for line in banner(settings, is_colour=is_colour, account=_account(settings, key)):
         writer.say(line)
     # The exchange loads at the same time as the rest of the daemon does.

@@ -45,6 +45,11 @@ def watchdog(
     about to cancel and the venue has not confirmed that nothing rests.
     """
     settings = load(config, overrides or ())
+    if settings.is_paper:
+        raise ConfigError(
+            'mode = "paper": orders on paper die with their daemon, there is nothing to cancel; '
+            "watch a run with another mode"
+        )
     key = find_watchdog_key(settings, os.environ)
     if key is None and once:
         # The daemon has ended: nobody else uses up the nonces of its key.

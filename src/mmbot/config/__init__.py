@@ -50,6 +50,7 @@ from mmbot.core.risk import KillParams, RiskParams
 from mmbot.core.stance import StanceParams
 from mmbot.core.types import NS_PER_S
 from mmbot.emulator.market import MarketParams
+from mmbot.emulator.papering import PaperParams
 from mmbot.emulator.scenarios import SCENARIOS
 from mmbot.emulator.tape import BacktestParams
 from mmbot.errors import ConfigError
@@ -70,6 +71,7 @@ __all__ = [
     "LiveParams",
     "LogParams",
     "MetricsParams",
+    "PaperParams",
     "ReferenceParams",
     "ReportParams",
     "StartParams",
@@ -82,7 +84,10 @@ __all__ = [
     "show",
 ]
 
-Mode = Literal["emulator", "testnet", "live"]
+Mode = Literal["emulator", "paper", "testnet", "live"]
+
+PAPER_ADDRESS: Final = "0x" + b"paper".hex().ljust(40, "0")
+"""The account of every paper run. It is nobody's, and no venue is ever asked about it."""
 
 _FROZEN: Final = ConfigDict(frozen=True, extra="forbid")
 
@@ -315,7 +320,8 @@ class Config(BaseModel):
 
     mode: Mode = Field(
         "emulator",
-        description="emulator: no key, no network; testnet: test money; live: real money.",
+        description="emulator: no key, no network; paper: a real market, orders answered in this "
+        "process alone, no key; testnet: test money; live: real money.",
     )
     on_exit: Literal["hold", "flatten"] = Field(
         "hold",
@@ -352,6 +358,7 @@ class Config(BaseModel):
     flatten: FlattenParams = FlattenParams()
     live: LiveParams = LiveParams()
     emulator: EmulatorParams = EmulatorParams()
+    paper: PaperParams = PaperParams()
     market: dict[str, Any] = Field(
         default_factory=dict, description="Figures of the synthetic market that differ."
     )
@@ -367,6 +374,21 @@ class Config(BaseModel):
     def is_embedded(self) -> bool:
         """Whether the exchange begins and ends with the run."""
         return self.mode == "emulator" and not self.emulator.url.strip("/")
+
+    @property
+    def is_paper(self) -> bool:
+        """Whether orders are answered on paper."""
+        return self.mode == "paper"
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the account begins with the run and ends with it, orders and position as well."""
+        return self.is_embedded or self.is_paper
+
+    @property
+    def account_address(self) -> str:
+        """Address of the account traded; empty where the key says it."""
+        return PAPER_ADDRESS if self.is_paper else self.account.address
 
     @property
     def engine(self) -> EngineParams:
@@ -473,6 +495,17 @@ class Config(BaseModel):
                 self.reference.coin,
                 "is the perp that is traded, which cannot lead itself",
                 "name another market, or leave it empty for none",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _paper_has_one_market(self) -> Self:
+        if self.is_paper and self.emulator.url.strip("/"):
+            refuse(
+                "emulator.url",
+                self.emulator.url,
+                'is not read with mode = "paper"',
+                "name the exchange in paper.source, or leave emulator.url out",
             )
         return self
 

@@ -97,6 +97,8 @@ class AssetState:
         self.day_lots = 0
         self.premium_sum = 0.0
         self.premium_samples = 0
+        # Set where a rate is known from elsewhere; else it follows from the premium.
+        self.funding_per_h: float | None = None
         self.funding_rows: list[tuple[int, float, float]] = []
 
     @property

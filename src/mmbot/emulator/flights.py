@@ -1,14 +1,18 @@
 """
-Orders of ours at a recorded market: on their way, resting, and why one is refused on arrival.
+Orders of ours at a market that does not know them: on their way, in the queue, met by a trade.
 
-Source: Hyperliquid docs, "Error responses"; `tape` says how they fill.
+A recording (`tape`, which says how they fill) and a live tape (`paper`) are such markets. Why an
+order is refused on arrival is here as well. Source: Hyperliquid docs, "Error responses".
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
+
 import msgspec
 
-from mmbot.core.events import Rejection
+from mmbot.core.events import Rejection, Trade
 from mmbot.core.intents import Move, Place
 from mmbot.core.types import Instrument, Side, Tif, notional_usd
 from mmbot.emulator.queueing import RecordedBook
@@ -31,12 +35,116 @@ class TapeOrder(msgspec.Struct):
     is_crossed: bool = False
 
 
-class Flight(msgspec.Struct):
-    """A placement or move on its way; `is_refused` once it would have met the other side."""
+class Approach(msgspec.Struct):
+    """
+    A price on its way to the venue: what will stand ahead of it, and whether it is refused.
 
-    intent: Place | Move
+    Attributes:
+        ahead_lots: Largest size that rested at the price so far, less what traded there since.
+        is_refused: It would have met the other side at some moment.
+        since_ms: Venue's time of the book that `ahead_lots` was read from. Trades up to it are in
+            that book already, in whatever order the two became known.
+    """
+
+    side: Side
+    px_ticks: int
     ahead_lots: int
     is_refused: bool
+    since_ms: int
+
+    def meet(self, book: RecordedBook) -> None:
+        """The book has changed while we are on our way."""
+        ahead_lots = book.queue_lots(self.side, self.px_ticks)
+        if ahead_lots > self.ahead_lots:
+            self.ahead_lots, self.since_ms = ahead_lots, book.venue_ms
+        self.is_refused = self.is_refused or book.crosses(self.side, self.px_ticks)
+
+    def pass_by(self, trade: Trade) -> None:
+        """Somebody traded while we are on our way."""
+        if trade.side is self.side or trade.venue_ms <= self.since_ms:
+            return
+        through = (self.px_ticks - trade.px_ticks) * self.side
+        if through > 0:
+            self.ahead_lots = 0
+        elif through == 0:
+            self.ahead_lots = max(0, self.ahead_lots - trade.sz_lots)
+
+
+def set_out(book: RecordedBook, side: Side, px_ticks: int) -> Approach:
+    """A price that leaves for the venue now."""
+    ahead_lots = book.queue_lots(side, px_ticks)
+    return Approach(side, px_ticks, ahead_lots, book.crosses(side, px_ticks), book.venue_ms)
+
+
+class Waiting(Protocol):
+    """An order of ours in the book, as a trade finds it."""
+
+    ahead_lots: int
+
+    @property
+    def oid(self) -> int:
+        """Its number; the lower came first."""
+
+    @property
+    def side(self) -> Side:
+        """Its side."""
+
+    @property
+    def px_ticks(self) -> int:
+        """Its price."""
+
+    @property
+    def left_lots(self) -> int:
+        """What is not filled yet."""
+
+    @property
+    def is_reduce_only(self) -> bool:
+        """Whether it only makes the position smaller."""
+
+
+W = TypeVar("W", bound=Waiting)
+
+
+def behind_own(ahead_lots: int, side: Side, px_ticks: int, others: Iterable[Waiting]) -> int:
+    """Lots ahead of an order that joins a price, our own orders there included."""
+    for other in others:
+        if other.side is side and other.px_ticks == px_ticks:
+            ahead_lots = max(ahead_lots, other.ahead_lots + other.left_lots)
+    return ahead_lots
+
+
+def hits(
+    orders: Iterable[W], trade: Trade, position_lots: Callable[[], int]
+) -> Iterator[tuple[W, int]]:
+    """
+    Give what a trade fills of our orders, best price first, and shorten the queues before them.
+
+    At its price it fills what exceeds the queue, beyond it the rest; all our orders together get no
+    more than its size. Each fill has to be booked before the next is asked for: `position_lots`
+    bounds what only reduces.
+    """
+    side = trade.side.opposite
+    left = sz_lots = trade.sz_lots
+    hit = [order for order in orders if order.side is side]
+    hit.sort(key=lambda order: (-order.px_ticks * side, order.oid))
+    for order in hit:
+        through = (order.px_ticks - trade.px_ticks) * side
+        if through < 0:
+            break
+        beyond = sz_lots if through else max(0, sz_lots - order.ahead_lots)
+        order.ahead_lots = 0 if through else max(0, order.ahead_lots - sz_lots)
+        lots = min(order.left_lots, beyond, left)
+        if order.is_reduce_only:
+            lots = min(lots, max(0, -position_lots() * side))
+        if lots > 0:
+            left -= lots
+            yield order, lots
+
+
+class Flight(Approach):
+    """A placement or move on its way."""
+
+    intent: Place | Move
 
 
 def refusal_of(

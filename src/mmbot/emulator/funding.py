@@ -57,8 +57,11 @@ def rate_per_h(asset: AssetState, premium: float) -> float:
     """
     Funding per hour: `mult * (P + clamp(i - P, -c, c)) / 8`, within 4 % per hour.
 
-    The clamp is wider on the main dex (0.05 %) than on builder dexes (0.03 %).
+    The clamp is wider on the main dex (0.05 %) than on builder dexes (0.03 %). A rate that was set
+    from outside stands for all of it.
     """
+    if asset.funding_per_h is not None:
+        return asset.funding_per_h
     spec = asset.spec
     interest = INTEREST_8H if spec.funding_interest_8h is None else spec.funding_interest_8h
     clamp = CLAMP_BUILDER_8H if asset.is_builder_dex else CLAMP_MAIN_8H

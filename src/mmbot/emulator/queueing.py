@@ -14,21 +14,49 @@ class RecordedBook:
 
     Args:
         queue_factor: Multiplies every size that stands ahead of an order.
+
+    Attributes:
+        touch: Newest best price and size of each side, None without one.
+        venue_ms: Venue's time of the newest frame; 0 before the first.
     """
 
     def __init__(self, queue_factor: float) -> None:
         self.touch: dict[Side, Level | None] = {Side.BUY: None, Side.SELL: None}
         self._levels: dict[Side, tuple[Level, ...]] = {Side.BUY: (), Side.SELL: ()}
         self._queue_factor = queue_factor
+        self.venue_ms = 0
 
     def apply(self, frame: Bbo | Book) -> None:
-        """Take the next frame."""
+        """Take the next frame. A book that is older than the touch only tells what lies behind."""
+        is_older = frame.venue_ms < self.venue_ms
+        self.venue_ms = max(self.venue_ms, frame.venue_ms)
         if isinstance(frame, Bbo):
+            if is_older:
+                return
             self.touch[Side.BUY], self.touch[Side.SELL] = frame.bid, frame.ask
             return
         self._levels[Side.BUY], self._levels[Side.SELL] = frame.bids, frame.asks
+        if is_older:
+            return
         self.touch[Side.BUY] = frame.bids[0] if frame.bids else None
         self.touch[Side.SELL] = frame.asks[0] if frame.asks else None
+
+    def copy(self) -> RecordedBook:
+        """The same book, to go on by itself."""
+        made = RecordedBook(self._queue_factor)
+        made.touch, made.venue_ms = dict(self.touch), self.venue_ms
+        made._levels = dict(self._levels)
+        return made
+
+    def visible(self, side: Side) -> list[Level]:
+        """What is known to rest on a side, best first: the touch, and the levels behind it."""
+        touch = self.touch[side]
+        if touch is None:
+            return []
+        behind = (
+            level for level in self._levels[side] if (touch.px_ticks - level.px_ticks) * side > 0
+        )
+        return [touch, *behind]
 
     def crosses(self, side: Side, px_ticks: int) -> bool:
         """Whether an order at `px_ticks` would meet the touch of the other side."""

@@ -46,7 +46,7 @@ from mmbot.core.events import (
 )
 from mmbot.core.intents import Cancel, Move, Place, Query
 from mmbot.core.types import NS_PER_MS, USD_PER_TICK_LOT, Fees, Instrument, Side, notional_usd
-from mmbot.emulator.flights import Flight, TapeOrder, refusal_of
+from mmbot.emulator.flights import Flight, TapeOrder, behind_own, hits, refusal_of, set_out
 from mmbot.emulator.queueing import RecordedBook
 
 
@@ -162,10 +162,8 @@ class RecordedVenue:
             self._push(arrival_ns, cancel)
         intents: list[Move | Place] = [*moves, *places]
         for intent in intents:
-            side, px_ticks = intent.side, intent.px_ticks
-            flight = Flight(
-                intent, self._book.queue_lots(side, px_ticks), self._book.crosses(side, px_ticks)
-            )
+            begun = set_out(self._book, intent.side, intent.px_ticks)
+            flight = Flight(**msgspec.structs.asdict(begun), intent=intent)
             self._flights.append(flight)
             self._push(arrival_ns, flight)
         for query in queries:
@@ -235,9 +233,7 @@ class RecordedVenue:
     def _quote(self, frame: Bbo | Book) -> None:
         self._book.apply(frame)
         for flight in self._flights:
-            side, px_ticks = flight.intent.side, flight.intent.px_ticks
-            flight.ahead_lots = max(flight.ahead_lots, self._book.queue_lots(side, px_ticks))
-            flight.is_refused = flight.is_refused or self._book.crosses(side, px_ticks)
+            flight.meet(self._book)
         for side in (Side.BUY, Side.SELL):
             best = self._best[side]
             if best is not None and self._book.crosses(side, best):
@@ -247,32 +243,13 @@ class RecordedVenue:
 
     def _trade(self, trade: Trade) -> None:
         side = trade.side.opposite
-        px_ticks, sz_lots = trade.px_ticks, trade.sz_lots
         for flight in self._flights:
-            if flight.intent.side is side:
-                through = (flight.intent.px_ticks - px_ticks) * side
-                if through > 0:
-                    flight.ahead_lots = 0
-                elif through == 0:
-                    flight.ahead_lots = max(0, flight.ahead_lots - sz_lots)
+            flight.pass_by(trade)
         best = self._best[side]
-        if best is None or (best - px_ticks) * side < 0:
+        if best is None or (best - trade.px_ticks) * side < 0:
             return
-        hit = [o for o in self._orders.values() if o.side is side]
-        hit.sort(key=lambda order: (-order.px_ticks * side, order.oid))
-        left = sz_lots
-        for order in hit:
-            through = (order.px_ticks - px_ticks) * side
-            if through < 0:
-                break
-            beyond = sz_lots if through else max(0, sz_lots - order.ahead_lots)
-            order.ahead_lots = 0 if through else max(0, order.ahead_lots - sz_lots)
-            lots = min(order.left_lots, beyond, left)
-            if order.is_reduce_only:
-                lots = min(lots, max(0, -self.position_lots * side))
-            if lots > 0:
-                left -= lots
-                self._fill(order, lots, trade)
+        for order, lots in hits(self._orders.values(), trade, lambda: self.position_lots):
+            self._fill(order, lots, trade)
 
     def _fill(self, order: TapeOrder, lots: int, trade: Trade) -> None:
         value_usd = notional_usd(order.px_ticks, lots)
@@ -381,11 +358,10 @@ class RecordedVenue:
             sz_lots=intent.sz_lots,
             left_lots=intent.sz_lots,
             is_reduce_only=intent.is_reduce_only,
-            ahead_lots=flight.ahead_lots,
+            ahead_lots=behind_own(
+                flight.ahead_lots, intent.side, intent.px_ticks, self._orders.values()
+            ),
         )
-        for other in self._orders.values():
-            if other.side is order.side and other.px_ticks == order.px_ticks:
-                order.ahead_lots = max(order.ahead_lots, other.ahead_lots + other.left_lots)
         self._orders[order.cloid] = order
         self._find_best(order.side)
         self._tell(recv_ns, Acked(recv_ns, kind, order.cloid, order.oid))

@@ -156,6 +156,10 @@ class Venue(Queries):
         if asset.holders:
             liquidation.check(self.state, self.desk, asset)
 
+    def set_funding(self, asset_id: int, per_h: float) -> None:
+        """Rate of the next funding, a fraction an hour, in place of what the premium gives."""
+        self.asset(asset_id).funding_per_h = per_h
+
     # -- markets ----------------------------------------------------------------------------------
 
     def halt(self, asset_id: int) -> None:

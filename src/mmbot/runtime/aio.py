@@ -99,6 +99,10 @@ class AioScheduler:
         self._loop = loop
         self._clock = clock
 
+    def clock(self) -> int:
+        """Now, by the clock that the timers go by."""
+        return self._clock()
+
     def call_at(self, when_ns: int, fn: Callable[[], None]) -> Handle:
         """Call `fn` at `when_ns`, or at the loop's next turn if that is past."""
         return self._loop.call_later(max(0.0, (when_ns - self._clock()) / NS_PER_S), fn)

@@ -106,8 +106,8 @@ def find(run: str | None, config: Path | None, overrides: Sequence[str]) -> Path
 
 def _by_state(settings: Config) -> Path | None:
     """The run that the safety state of this market names: one that answers, else the newest."""
-    model = run_pointer(state_path(settings, None, settings.account.address or _NOBODY))
-    if settings.account.address:
+    model = run_pointer(state_path(settings, None, settings.account_address or _NOBODY))
+    if settings.account_address:
         pointers = [model]
     else:
         # The account is that of the key, which is not read for a question.

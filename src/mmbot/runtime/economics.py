@@ -82,6 +82,21 @@ def _wider(best: WidthRow) -> str:
     )
 
 
+def edge_line(config: Config, instrument: Instrument, fees: Fees, quoted_bps: float | None) -> str:
+    """
+    What `judge_edge` says, for a run that needs no permission: a warning where live needs one.
+
+    Raises:
+        ConfigError: The recording cannot be used; the key is named.
+    """
+    verdict = judge_edge(
+        config,
+        measure_own(config, instrument, fees, quoted_bps=quoted_bps, has_requests=False),
+    )
+    is_fine = verdict.is_allowed and not verdict.is_measurement
+    return f"edge     {'' if is_fine else 'WARNING: '}{verdict.text}"
+
+
 def measure_at_account(
     config: Config,
     recording: Path,

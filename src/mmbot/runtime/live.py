@@ -36,16 +36,21 @@ from mmbot.errors import (
     VenueError,
 )
 from mmbot.hyperliquid.nonce import Nonces
-from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.journal.writer import Writer
 from mmbot.logs import LogWriter, Threshold, make_logger, stderr_line
 from mmbot.runtime import control, killreport, scraped
-from mmbot.runtime.aio import AioDialer, AioScheduler, aside, steady_clock_ns, wall_clock_ns
+from mmbot.runtime.aio import AioScheduler, aside, steady_clock_ns, wall_clock_ns
 from mmbot.runtime.alerts import Alerts
 from mmbot.runtime.child import Child
 from mmbot.runtime.desk import Desk
-from mmbot.runtime.economics import EdgeVerdict, judge_edge, measure_own, refuse_without_edge
+from mmbot.runtime.economics import (
+    EdgeVerdict,
+    edge_line,
+    judge_edge,
+    measure_own,
+    refuse_without_edge,
+)
 from mmbot.runtime.ending import CLOID_MAGIC, Ending
 from mmbot.runtime.explaining import HTML, Explainer
 from mmbot.runtime.foreign import Overheard
@@ -75,6 +80,7 @@ from mmbot.runtime.tally import Tally
 from mmbot.runtime.trader import Ports, Trader
 from mmbot.runtime.venues import (
     RESET_HINT,
+    Line,
     Venue,
     market_lock,
     open_venue,
@@ -330,11 +336,11 @@ class _Run:
         lock = stack.enter_context(market_lock(config, state, user, _SECOND_DAEMON))
         stack.callback(self._latch_order, state)
         nonces = nonces_of(state)
-        rest = await stack.enter_async_context(Rest(venue.url))
+        rest = await stack.enter_async_context(venue.line())
         metered = Metered(rest, wall_clock_ns)
         reads = PatientRest(metered, venue.url, retry_s=config.start.retry_s, on_wait=self._on_wait)
         reads.orders_may_rest = lock.may_rest
-        self._is_in_doubt = lock.may_rest and not config.is_embedded
+        self._is_in_doubt = lock.may_rest and not config.is_passing
         heard = Overheard(reads)
         universe = await read_universe(config, reads)
         may_come_ns = quiet_at_ns(state, config.gateway.expires_after_s, wall_clock_ns())
@@ -374,6 +380,13 @@ class _Run:
         if config.mode == "live":
             self.edge = await self._prove(facts)
             refuse_if_latched(store)  # that took minutes
+        elif config.is_paper:
+            half_bps = quoted_half_bps(config, facts)
+            self.writer.say(
+                await aside(
+                    functools.partial(edge_line, config, facts.instrument, facts.fees, half_bps)
+                )
+            )
         if self.options.run_dir is None:
             point_latest(run_dir)
         if config.journal.enabled:
@@ -431,8 +444,8 @@ class _Run:
         return verdict
 
     async def _clear(self, leftovers: Sweep, may_come_ns: int) -> None:
-        if self.config.is_embedded:
-            return  # its account is as new as the exchange
+        if self.config.is_passing:
+            return  # its account is as new as the run
         self._leftovers = leftovers
         await leftovers.run(may_come_ns, patience_s=self.config.start.retry_s)
         self._is_in_doubt = False
@@ -478,7 +491,7 @@ class _Run:
         facts: Facts,
         venue: Venue,
         signer: Signer,
-        rest: Rest,
+        rest: Line,
         run_dir: Path,
         nonces: Nonces,
     ) -> Trader:
@@ -504,7 +517,11 @@ class _Run:
             signer=signer,
             user=facts.user,
             ports=Ports(
-                wall_clock_ns, AioScheduler(self.loop), AioDialer(self.loop), rest, steady_clock_ns
+                wall_clock_ns,
+                AioScheduler(self.loop),
+                venue.dialer(self.loop),
+                rest,
+                steady_clock_ns,
             ),
             url=venue.ws_url,
             cloid_prefix=new_cloid_prefix(),
@@ -615,6 +632,7 @@ class _Run:
             trader,
             ending,
             span_s,
+            mode=self.config.mode,
             on_exit=self.config.on_exit,
             is_measurement=is_measurement,
         )
@@ -660,6 +678,7 @@ class _Run:
             coin=trader.instrument.coin,
             command=self.options.flatten_command,
             is_embedded=self.config.is_embedded,
+            is_paper=self.config.is_paper,
         )
         if last is not None:
             self.writer.say(last)

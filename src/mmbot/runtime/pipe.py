@@ -18,9 +18,9 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from mmbot.core.types import NS_PER_MS, NS_PER_S
-from mmbot.hyperliquid.ports import HttpReply, StreamProtocol
+from mmbot.hyperliquid.ports import Handle, HttpReply, StreamProtocol
 from mmbot.runtime.network import Network
-from mmbot.runtime.simulation import SimHandle, SimLoop
+from mmbot.runtime.simulation import SimLoop
 
 __all__ = ["Driver", "Latency", "PipeDialer", "PipeHttp", "SimLoop", "Tamper"]
 
@@ -90,14 +90,34 @@ class ExchangeLike(Protocol):
         """Open a WebSocket."""
 
 
+class Time(Protocol):
+    """Clock and scheduler in one: the simulation, or a loop of real time."""
+
+    def clock(self) -> int:
+        """Now, ns since the epoch."""
+
+    def call_at(self, when_ns: int, fn: Callable[[], None]) -> Handle:
+        """Call `fn` then."""
+
+
+class Near(Protocol):
+    """The client's end of a connection, as the far end reaches it."""
+
+    def deliver(self, data: bytes) -> None:
+        """From the exchange, one read."""
+
+    def end(self) -> None:
+        """The exchange closed the stream."""
+
+
 class Driver:
     """Advances one exchange whenever something is due there or arrives, and sends what it says."""
 
-    def __init__(self, sim: SimLoop, exchange: ExchangeLike) -> None:
+    def __init__(self, sim: Time, exchange: ExchangeLike) -> None:
         self.sim = sim
         self.exchange = exchange
         self.ends: list[FarEnd] = []
-        self._timer: SimHandle | None = None
+        self._timer: Handle | None = None
         self._due_ms: int | None = None
         self.settle()
 
@@ -302,8 +322,8 @@ class FarEnd:
         self,
         driver: Driver,
         session: SessionLike,
-        near: PipeTransport,
-        tamper: Tamper | None,
+        near: Near,
+        tamper: Tamper | None = None,
     ) -> None:
         self._driver = driver
         self._session = session

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
@@ -23,7 +23,7 @@ from mmbot.core.types import NS_PER_MS, Instrument
 from mmbot.emulator.wire import Exchange
 from mmbot.errors import VenueError
 from mmbot.hyperliquid import wire_rest
-from mmbot.hyperliquid.ports import Clock, HttpReply, Scheduler
+from mmbot.hyperliquid.ports import Clock, Http, HttpReply, Scheduler
 from mmbot.hyperliquid.signing import Signer
 from mmbot.hyperliquid.snapshot import Known
 from mmbot.hyperliquid.universe import Universe, fees
@@ -32,6 +32,9 @@ from mmbot.logs import LogWriter, make_logger, spread
 from mmbot.runtime.ending import CLOID_MAGIC, Ending
 from mmbot.runtime.pipe import Driver, PipeDialer, PipeHttp, SimLoop
 from mmbot.runtime.trader import Ports, Trader
+
+if TYPE_CHECKING:
+    from mmbot.runtime.paper import PaperVenue
 
 WORTHLESS_KEY: Final = b"\x07" * 32
 """The accounts it signs for exist in memory alone."""
@@ -90,6 +93,7 @@ class Piped:
         scheduler: Its timers; those of `sim` by default.
         journal: See `Trader`, as are `memory` and `day`.
         records: Where the log goes; a list in memory by default.
+        paper: Stands between the program and the exchange; its account is the one traded.
 
     Attributes:
         driver: Brings the exchange to the present, and lets it speak.
@@ -121,6 +125,7 @@ class Piped:
         memory: CascadeMemory | None = None,
         day: Day | None = None,
         records: Records | None = None,
+        paper: PaperVenue | None = None,
     ) -> None:
         self.config = config
         self.exchange = exchange
@@ -131,6 +136,7 @@ class Piped:
         self.driver = Driver.of(sim, exchange)
         self.dialer = PipeDialer(sim, exchange, latency_ns)
         self.http = PipeHttp(sim, exchange, latency_ns)
+        self._venue: Http = self.http if paper is None else paper
         self.log = Records() if records is None else records
         self.latched: list[KillReason] = []
         self.days: list[Day] = []
@@ -143,7 +149,7 @@ class Piped:
             self.instrument,
             signer=signer,
             user=user,
-            ports=Ports(self.clock, scheduler or sim, self.dialer, self.http, sim.clock),
+            ports=Ports(self.clock, scheduler or sim, paper or self.dialer, self._venue, sim.clock),
             url=_URL,
             cloid_prefix=CLOID_MAGIC << 48 | run,
             log=make_logger(cast("LogWriter", self.log), self.clock, level),
@@ -193,7 +199,7 @@ class Piped:
         ):
             before = len(replies)
             body = msgspec.json.encode(payload)
-            self.http.post("/info", body, replies.append, _TIMEOUT_S)
+            self._venue.post("/info", body, replies.append, _TIMEOUT_S)
             self.sim.run_till(partial(_is_more, replies, before), _TIMEOUT_S)
         rates, budget, markets = (reply.body for reply in replies)
         limit = wire_rest.user_rate_limit(budget)

@@ -251,7 +251,7 @@ async def _measured_vol(rest: Reads, coin: str) -> float | None:
 
 def account_of(config: Config, signer: Signer) -> str:
     """Address of the account traded: the key's own, unless the key is an agent's."""
-    return (config.account.address or signer.address).lower()
+    return (config.account_address or signer.address).lower()
 
 
 def failures(facts: Facts) -> list[Row]:
@@ -447,7 +447,7 @@ def noise_row(
         f"{floor(noise.position_usd_max):g} or less, or raise risk.loss_limit_frac and "
         "risk.drawdown_limit_frac"
     )
-    is_money = config.mode != "emulator"
+    is_money = config.mode not in ("emulator", "paper")
     return noise, Row("noise", not is_money, text if is_money else f"WARNING: {text}")
 
 
@@ -495,6 +495,8 @@ def _clock_row(skew_ms: int, limit_ms: int) -> Row:
 
 
 def _dead_man_row(config: Config, budget: wire_rest.RateLimit) -> Row:
+    if config.is_paper:
+        return _fine("dead man", "none is needed: orders on paper end with the daemon")
     if budget.cum_vlm_usd >= SCHEDULE_CANCEL_USD:
         text = "the venue's own (scheduleCancel): this account is eligible"
         if config.gateway.schedule_cancel_s == 0:

@@ -39,9 +39,15 @@ class RecordedEngine(Engine):
     """The engine, with every call of it in a journal before it is carried out."""
 
     def __init__(
-        self, params: EngineParams, instrument: Instrument, *, cloid_prefix: int, journal: Writer
+        self,
+        params: EngineParams,
+        instrument: Instrument,
+        *,
+        cloid_prefix: int,
+        journal: Writer,
+        own_in_book: bool = True,
     ) -> None:
-        super().__init__(params, instrument, cloid_prefix=cloid_prefix)
+        super().__init__(params, instrument, cloid_prefix=cloid_prefix, own_in_book=own_in_book)
         self._journal = journal
         self._put = journal.put
         self._lag_ns_max = round(journal.params.lag_ms_max * NS_PER_MS)
@@ -136,9 +142,11 @@ def new_engine(
 ) -> Engine:
     """The engine of a run, recorded where there is a journal."""
     params = config.engine
+    # The real market knows nothing of orders on paper: what stands at their price is not ours.
+    own_in_book = not config.is_paper
     engine: Engine
     if journal is None:
-        engine = Engine(params, instrument, cloid_prefix=cloid_prefix)
+        engine = Engine(params, instrument, cloid_prefix=cloid_prefix, own_in_book=own_in_book)
     else:
         journal.put(
             Started(
@@ -148,9 +156,16 @@ def new_engine(
                 instrument=instrument,
                 cloid_prefix=cloid_prefix,
                 settle_ns=settle_ns,
+                own_in_book=own_in_book,
             )
         )
-        engine = RecordedEngine(params, instrument, cloid_prefix=cloid_prefix, journal=journal)
+        engine = RecordedEngine(
+            params,
+            instrument,
+            cloid_prefix=cloid_prefix,
+            own_in_book=own_in_book,
+            journal=journal,
+        )
     engine.orders.settle_ns = settle_ns
     return engine
 

@@ -82,7 +82,8 @@ def _unwritable(path: Path, error: OSError | ValueError) -> ConfigError:
 def _fresh(config: Config, now_ns: int) -> Path:
     at = datetime.fromtimestamp(now_ns / 1e9, tz=UTC)
     market = config.instrument.wire_coin.replace(":", "-")
-    stem = config.log.dir / f"{market}-{at:%Y%m%dT%H%M%SZ}"
+    kind = "-paper" if config.is_paper else ""
+    stem = config.log.dir / f"{market}{kind}-{at:%Y%m%dT%H%M%SZ}"
     stem.parent.mkdir(parents=True, exist_ok=True)
     path, number = stem, 2
     while True:

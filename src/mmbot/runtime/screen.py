@@ -27,10 +27,15 @@ PLAIN_LINE_EVERY_S: Final = 5
 
 
 class Screen:
-    """Render log records as lines for a person; keeps back quote moves that come too fast."""
+    """
+    Render log records as lines for a person; keeps back quote moves that come too fast.
 
-    def __init__(self, *, is_colour: bool) -> None:
+    `tag` stands in every line, for a run that nobody may take for another.
+    """
+
+    def __init__(self, *, is_colour: bool, tag: str = "") -> None:
         self._is_colour = is_colour
+        self._tag = f"{tag}  " if tag else ""
         self._quoted_at = ""
         self._plain_at: dict[str, tuple[int, int]] = {}
         """Of each event that may come in masses: when shown, and how many were not since."""
@@ -102,7 +107,7 @@ class Screen:
             body = None
         if body is None:
             return None
-        return self._paint(f"{record['at'][11:19]}  {body}", record["level"])
+        return self._paint(f"{record['at'][11:19]}  {self._tag}{body}", record["level"])
 
     def _left_over(self, record: Record) -> str | None:
         """Cancels are repeated several times a second at first; the number is what matters."""
@@ -181,11 +186,17 @@ def banner(config: Config, *, is_colour: bool, account: str = "") -> list[str]:
             title = f" EMULATOR  {coin} on an emulated exchange: no key, no network, no money "
             if config.emulator.scenario == "demo" and not config.emulator.url:
                 title = f" EMULATOR  {coin}, scenario demo (livelier than HYPE): no money at risk "
+        case "paper":
+            title = (
+                f" PAPER  {coin} of {config.paper.source}: real prices, orders answered by this "
+                "program alone, no money "
+            )
         case "testnet":
             title = f" TESTNET  {coin}: test money "
         case "live":
             title = f" LIVE  REAL MONEY  {coin} on Hyperliquid mainnet, account {account} "
-    rule = "=" * len(title)
+    rule = ("PAPER " if config.is_paper else "=") * len(title)
+    rule = rule[: len(title)]
     if is_colour:
         style = _RED if config.mode == "live" else _BOLD
         title = f"{style}{title}{_RESET}"
@@ -212,8 +223,9 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     def usd(key: str) -> str:
         return f"{summary[key] + 0.0:+.4f} USD"
 
+    paper = "PAPER, " if summary.get("mode") == "paper" else ""
     rows = [
-        ("run", f"{summary['duration_s']:.1f} s, ended by {summary['end_reason']}"),
+        ("run", f"{paper}{summary['duration_s']:.1f} s, ended by {summary['end_reason']}"),
         (
             "fills",
             f"{summary['fills']}: bought {summary['bought_sz']:g}, sold {summary['sold_sz']:g}",
@@ -247,12 +259,19 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
 
 
 def last_line(
-    summary: dict[str, Any], closed: Closed | None, *, coin: str, command: str, is_embedded: bool
+    summary: dict[str, Any],
+    closed: Closed | None,
+    *,
+    coin: str,
+    command: str,
+    is_embedded: bool,
+    is_paper: bool = False,
 ) -> str | None:
     """
     What a person must know of the position when the run is over; None where nothing is held.
 
-    `command` closes it. With the embedded exchange there is nothing left to close it on.
+    `command` closes it. With the embedded exchange there is nothing left to close it on, on paper
+    there never was anything.
     """
     said = None if closed is None else closed_line(closed, coin)
     held_sz = summary["position_sz"]
@@ -268,6 +287,8 @@ def last_line(
         known = "no liquidation price"
     where = "; the embedded exchange has ended, elsewhere" if is_embedded else "; it is"
     text = f"holding {held_sz:+g} {coin}, {known}{where} closed by: {command}"
+    if is_paper:
+        text = f"holding {held_sz:+g} {coin} on PAPER; the account has ended with its run"
     return text if said is None else f"{said}; {text}"
 
 

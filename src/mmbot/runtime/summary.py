@@ -46,6 +46,7 @@ def summarise(
     ending: Ending,
     duration_s: float,
     *,
+    mode: str = "emulator",
     on_exit: str = "hold",
     is_measurement: bool = False,
 ) -> dict[str, Any]:
@@ -54,9 +55,9 @@ def summarise(
 
     `ledger_gap_usd` is the change of the venue's equity less the sum of the ledger at the same
     mark; it is None when the venue could not be asked. `position_sz` is None when it never could,
-    so that nobody reads a position of 0. `on_exit` is what was to become of the
-    position, `closed` what became of it where it was to be closed. `is_measurement` is true of a
-    live run without a width that is known to pay.
+    so that nobody reads a position of 0. `mode` says whose money it was. `on_exit` is what was to
+    become of the position, `closed` what became of it where it was to be closed. `is_measurement`
+    is true of a live run without a width that is known to pay.
     """
     engine = trader.engine
     figures = msgspec.structs.asdict(engine.summary())
@@ -69,6 +70,7 @@ def summarise(
         ledger_usd = engine.position.pnl_usd(trader.instrument.ticks(final.mark_px))
         gap_usd = final.equity_usd - trader.start_equity_usd - ledger_usd
     return {
+        "mode": mode,
         "duration_s": round(duration_s, 3),
         "is_measurement": is_measurement,
         **figures,

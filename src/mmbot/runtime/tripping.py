@@ -201,10 +201,16 @@ async def _clear(
     """Have the venue confirm that nothing rests, cancelling what does; then close the position."""
     if venue is None:
         if lock is not None or beat is None:
-            lines = ["orders    ended with the embedded exchange of their run"]
+            ended = "paper account" if config.is_paper else "embedded exchange"
+            lines = [f"orders    ended with the {ended} of their run"]
             if is_flatten:
-                lines.append(f"position  ended with it; {state.parent / 'summary.json'} says how")
+                where = "the summary" if config.is_paper else state.parent / "summary.json"
+                lines.append(f"position  ended with it; {where} says how")
             return lines, None
+        if config.is_paper:
+            raise VenueError(
+                f"orders on paper are known to process {beat.pid} alone, and end with it"
+            )
         user = beat.user
         venue = Venue(beat.url, await lent_key(config, beat.url, None))
     signer = signer_of(config, venue.key)

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
 
 from mmbot.config import Config
 from mmbot.errors import CheckError, ConfigError, LinkError
+from mmbot.hyperliquid.ports import Dialer, Http
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
+from mmbot.runtime.aio import AioDialer
 from mmbot.runtime.child import Child, ExchangeInfo, embedded_exchange
-from mmbot.runtime.patience import OnWait, PatientRest
+from mmbot.runtime.patience import OnWait, PatientRest, Reads, Requests
 from mmbot.runtime.preflight import Row
 from mmbot.runtime.rundir import LATEST
 from mmbot.state.ledger import LedgerTotals
 from mmbot.state.lock import RunLock
 from mmbot.state.store import Store, store_path
+
+if TYPE_CHECKING:
+    from mmbot.runtime.paper import PaperVenue
 
 RESET_HINT: Final = (
     "see why with mmbot reset --show, clear it with mmbot reset, both with the --config and --set "
@@ -37,11 +43,16 @@ MAINNET_URL: Final = "https://api.hyperliquid.xyz"
 """Real money. No key of the configuration names another venue for a live run."""
 
 
+class Line(Http, Requests, Reads, Protocol):
+    """What is asked over HTTP, before a run and in it."""
+
+
 class Venue(msgspec.Struct, frozen=True):
-    """Where the venue is and with which key it is traded."""
+    """Where the venue is and with which key it is traded; `paper` answers orders, where set."""
 
     url: str
     key: bytes
+    paper: PaperVenue | None = None
 
     def __repr__(self) -> str:
         """All but the key."""
@@ -51,6 +62,19 @@ class Venue(msgspec.Struct, frozen=True):
     def ws_url(self) -> str:
         """Address of the socket."""
         return "ws" + self.url.removeprefix("http") + "/ws"
+
+    @asynccontextmanager
+    async def line(self) -> AsyncIterator[Line]:
+        """What is asked over HTTP."""
+        if self.paper is not None:
+            yield self.paper
+            return
+        async with Rest(self.url) as rest:
+            yield rest
+
+    def dialer(self, loop: asyncio.AbstractEventLoop) -> Dialer:
+        """What connects to the socket."""
+        return AioDialer(loop) if self.paper is None else self.paper
 
 
 def venue_url(config: Config) -> str:
@@ -62,13 +86,17 @@ def venue_url(config: Config) -> str:
             return TESTNET_URL
         case "emulator":
             return config.emulator.url.rstrip("/")
+        case "paper":
+            source = config.paper.source.rstrip("/")
+            return {"mainnet": MAINNET_URL, "testnet": TESTNET_URL}.get(source, source)
 
 
 def signer_of(config: Config, key: bytes) -> Signer:
     """
     Who signs for the venue of this mode.
 
-    A signature is good for one network alone: mainnet's where money is real, and only there.
+    A signature is good for one network alone: mainnet's where money is real, and only there. One
+    made on paper is good for neither: its key is known to no venue.
     """
     return Signer(key, is_mainnet=config.mode == "live")
 
@@ -93,6 +121,12 @@ async def open_venue(
         ConfigError: No key where one is needed.
         VenueError: The exchange did not start or did not answer.
     """
+    if config.is_paper:
+        from mmbot.runtime.paper import open_paper  # noqa: PLC0415 - loads the emulated venue
+
+        async with open_paper(config, venue_url(config), on_wait) as venue:
+            yield venue
+        return
     if config.mode != "emulator":
         if key is None:
             raise ConfigError(
@@ -138,7 +172,9 @@ def state_path(config: Config, run_dir: Path | None, user: str) -> Path:
         return (run_dir or config.log.dir / LATEST) / "state.sqlite"
     coin = config.instrument.wire_coin
     # An emulated exchange elsewhere is another account, whatever its address.
-    network = config.mode if config.mode != "emulator" else f"emulator-{environment(config)}"
+    network = (
+        f"emulator-{environment(config)}" if config.mode == "emulator" else environment(config)
+    )
     return store_path(config.state_dir.expanduser(), network, user, coin)
 
 
@@ -147,7 +183,7 @@ def standing(config: Config, user: str) -> list[Row]:
     if config.is_embedded:
         return []  # its state begins with the run
     path = state_path(config, None, user)
-    rows = [_watchdog_row(path)]
+    rows = [] if config.is_paper else [_watchdog_row(path)]
     try:
         market_lock(config, path, user, "stop that one first (kill {pid})").release()
         rows.append(Row("other daemon", is_ok=True, text="none trades this account and market"))
@@ -222,10 +258,22 @@ def lock_path(state: Path) -> Path:
 
 
 def environment(config: Config) -> str:
-    """Name of the venue; of an emulated one its address, in one spelling for each host."""
-    if config.mode != "emulator":
+    """
+    Name of the venue; of an emulated one its address, in one spelling for each host.
+
+    What is on paper is never called as what is not: no state, lock or pointer is shared.
+    """
+    if config.mode not in ("emulator", "paper"):
         return config.mode
-    parts = urlsplit(config.emulator.url)
+    if config.is_paper:
+        source = config.paper.source
+        return f"paper-{source if '/' not in source else _host_of(source)}"
+    return _host_of(config.emulator.url)
+
+
+def _host_of(url: str) -> str:
+    """Host and port, in one spelling for each host."""
+    parts = urlsplit(url)
     host = parts.hostname or ""
     if host in ("localhost", "::1", "::", "0.0.0.0"):  # noqa: S104 - as it is dialled
         host = "127.0.0.1"

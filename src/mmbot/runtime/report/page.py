@@ -24,7 +24,8 @@ _LINES_MAX: Final = 400
 def page(facts: Facts, report: Report) -> str:
     """The whole page."""
     over = report.overview
-    title = f"{over.market} {words.instant(over.started_ns)}"
+    paper = "PAPER " if over.mode == "paper" else ""
+    title = f"{paper}{over.market} {words.instant(over.started_ns)}"
     body = [
         *_head(report),
         *_causes(report.causes),
@@ -62,6 +63,11 @@ def _tone(value: float | None) -> str:
     return "good" if value > 0 else "bad"
 
 
+def _mode(mode: str) -> str:
+    """What a run traded with, loud where it could be taken for more than it was."""
+    return "PAPER: no order left the program" if mode == "paper" else mode
+
+
 def _head(report: Report) -> list[str]:
     over, whole = report.overview, report.split
     total = whole.change_usd if whole.change_usd is not None else whole.total_usd
@@ -84,7 +90,8 @@ def _head(report: Report) -> list[str]:
     )
     parts = [
         (
-            f"<header><h1>{escape(over.market or 'a run')} <small>{escape(over.mode)}</small></h1>"
+            f"<header><h1>{escape(over.market or 'a run')} "
+            f"<small>{escape(_mode(over.mode))}</small></h1>"
             f'<p class="soft">{words.instant(over.started_ns)}, run {escape(over.run)}</p>'
             f'<p class="verdict">{escape(report.verdict)}</p>'
         )

@@ -1,0 +1,337 @@
+"""An account on paper: what the told market does to its orders, by the venue's own word."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmbot.core.events import AssetCtx, Bbo, Book, Level, Trades
+from mmbot.core.types import NS_PER_MS, Instrument, Side, Tif
+from mmbot.emulator.funding import HOUR_MS, due_after
+from mmbot.emulator.paper import PaperMarket, paper_exchange
+from mmbot.emulator.papering import PaperParams
+from mmbot.emulator.specs import NewOrder, OrderResult
+from mmbot.emulator.wire import Exchange
+
+USER = "0x" + "ab" * 20
+START_MS = 497_635 * HOUR_MS
+COIN = Instrument(coin="WLFI", asset_id=3, sz_decimals=0, max_leverage=5)
+BID, ASK, STEP = 186_400, 186_500, 10
+LOTS = 1000
+
+
+class Table:
+    """An exchange on paper, and the market as a test tells it, a frame at a time."""
+
+    def __init__(
+        self, *, coin: Instrument = COIN, queue_factor: float = 1.0, usd: float = 100_000.0
+    ) -> None:
+        made = paper_exchange(
+            coin,
+            PaperParams(
+                order_latency_ms=100, feed_lag_ms=100, reply_latency_ms=0, queue_factor=queue_factor
+            ),
+            user=USER,
+            agent="0x" + "cd" * 20,
+            equity_usd=usd,
+            mark_px=coin.px(BID),
+            oracle_px=coin.px(BID),
+            now_ms=START_MS,
+        )
+        self.exchange: Exchange = made[0]
+        self.market: PaperMarket = made[1]
+        self.coin = coin
+        self.ms = START_MS
+        self._tid = 0
+
+    @property
+    def venue(self) -> Any:
+        """Its books."""
+        return self.exchange.venue
+
+    def at(self, ms: int) -> Table:
+        """Go to so many ms after the start."""
+        self.ms = START_MS + ms
+        self.exchange.advance(self.ms)
+        return self
+
+    def book(
+        self, *, bid: int = BID, ask: int = ASK, lots: int = 500, dated: int | None = None
+    ) -> Table:
+        """Three levels a side; dated now unless told otherwise."""
+        bids, asks = (
+            tuple(Level(px - sign * STEP * i, lots * (i + 1)) for i in range(3))
+            for px, sign in ((bid, 1), (ask, -1))
+        )
+        when = self.ms if dated is None else START_MS + dated
+        self._see(Book(self.ms * NS_PER_MS, when, bids, asks, is_fast=True))
+        return self
+
+    def touch(self, bid: int, ask: int, lots: int = 500) -> Table:
+        """Best prices."""
+        self._see(Bbo(self.ms * NS_PER_MS, self.ms, Level(bid, lots), Level(ask, lots)))
+        return self
+
+    def trade(
+        self, side: Side, px: int, lots: int, *, dated: int | None = None, tid: int | None = None
+    ) -> Table:
+        """A trade of others."""
+        self._tid += 1
+        when = self.ms if dated is None else START_MS + dated
+        row = (when,), (side,), (px,), (lots,), (self._tid if tid is None else tid,)
+        self._see(Trades(self.ms * NS_PER_MS, when, *row))
+        return self
+
+    def place(
+        self, side: Side, px: int, lots: int = LOTS, tif: Tif = Tif.ALO, *, reduce: bool = False
+    ) -> OrderResult:
+        """An order that comes in now."""
+        order = NewOrder(self.coin.asset_id, side, px, lots, tif, reduce)
+        result: OrderResult = self.venue.submit(USER, order)
+        return result
+
+    def filled(self) -> int:
+        """Lots of all fills."""
+        rows = self.venue.user_fills(USER, aggregate=False)
+        return sum(round(float(row["sz"])) for row in rows)
+
+    def _see(self, event: Any) -> None:
+        self.exchange.advance(self.ms)
+        self.market.see(event)
+
+
+# -- the queue -----------------------------------------------------------------------------------
+
+
+def test_an_order_is_filled_by_what_exceeds_the_queue_before_it() -> None:
+    """Who comes last at a price is served last."""
+    table = Table().at(0).book().at(1000)
+    assert table.place(Side.BUY, BID).is_ok
+
+    table.at(2000).trade(Side.SELL, BID, 400)
+    assert table.filled() == 0
+    table.at(2100).trade(Side.SELL, BID, 300)
+    assert table.filled() == 200
+    table.at(2200).trade(Side.SELL, BID - STEP, 5000)
+    assert table.filled() == LOTS
+
+
+def test_the_largest_size_while_it_was_on_its_way_stands_before_it() -> None:
+    """What a book shows for a moment may be what the venue had when the order came in."""
+    table = Table().at(0).book().at(1000).book(lots=3000).at(1050).book(lots=500).at(1100)
+    table.place(Side.BUY, BID)
+
+    table.at(2000).trade(Side.SELL, BID, 3000)
+    assert table.filled() == 0
+    table.at(2100).trade(Side.SELL, BID, 100)
+    assert table.filled() == 100
+
+
+def test_a_trade_that_a_known_book_holds_already_shortens_no_queue() -> None:
+    """Streams overtake each other: the book with the trade in it may come before the trade."""
+    table = Table().at(0).book().at(1000).book(lots=500)
+    table.place(Side.BUY, BID)
+
+    table.at(1100).trade(Side.SELL, BID, 5000, dated=990)
+    table.at(1200).trade(Side.SELL, BID - STEP, 5000, dated=1000)
+    assert table.filled() == 0
+    table.at(1300).trade(Side.SELL, BID, 600, dated=1001)
+    assert table.filled() == 100
+
+
+def test_one_trade_fills_no_more_than_its_size() -> None:
+    """Three rungs and one taker of 1,500."""
+    table = Table().at(0).book().at(1000)
+    for rung in range(3):
+        table.place(Side.SELL, ASK - STEP * (rung + 1))
+
+    table.at(2000).trade(Side.BUY, ASK + STEP, 1500)
+    assert table.filled() == 1500
+
+
+def test_nothing_ahead_is_forgotten_when_it_is_multiplied() -> None:
+    """`queue_factor` is how a person says that a market hides size."""
+    table = Table(queue_factor=3.0).at(0).book().at(1000)
+    table.place(Side.BUY, BID)
+
+    table.at(2000).trade(Side.SELL, BID, 1500)
+    assert table.filled() == 0
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 900), min_size=1, max_size=12),
+    shown=st.lists(st.integers(1, 2000), min_size=1, max_size=4),
+    rungs=st.integers(1, 3),
+)
+def test_no_lot_is_filled_before_all_that_was_ahead_has_traded(
+    sizes: list[int], shown: list[int], rungs: int
+) -> None:
+    """Whatever the books did on the way: the largest of them, then what we have there ourselves."""
+    table = Table().at(0).book(lots=shown[0])
+    for n, lots in enumerate(shown):
+        table.at(1000 + 10 * n).book(lots=lots)
+    for _ in range(rungs):
+        table.place(Side.BUY, BID)
+    traded = 0
+    for n, lots in enumerate(sizes):
+        traded += lots
+        table.at(2000 + 10 * n).trade(Side.SELL, BID, lots)
+
+    assert table.filled() == min(rungs * LOTS, max(0, traded - max(shown)))
+    assert table.venue.imbalance_u("USDC") == 0
+
+
+# -- coming in -----------------------------------------------------------------------------------
+
+
+def test_post_only_is_refused_if_the_market_was_there_on_its_way() -> None:
+    """It came back before the order arrived, or after: nobody knows."""
+    table = Table().at(0).book().at(1000).touch(BID - 90, BID - STEP).at(1060).touch(BID, ASK)
+
+    result = table.at(1100).place(Side.BUY, BID)
+
+    assert result.error is not None
+    assert result.error.startswith("Post only order would have immediately matched, bbo was")
+    assert table.at(3000).place(Side.BUY, BID).is_ok
+
+
+def test_margin_and_leverage_hold_on_paper() -> None:
+    """100 USD at 5x carry 500 USD, and no more."""
+    table = Table(usd=100.0).at(0).book().at(1000)
+    body = {"type": "updateLeverage", "asset": 3, "isCross": True, "leverage": 5}
+    table.venue.execute(USER, body, signer=USER, is_agent=False)
+    assert table.place(Side.BUY, BID, 2600).is_ok
+
+    result = table.place(Side.BUY, BID, 200)
+    assert result.error is not None
+    assert result.error.startswith("Insufficient margin")
+
+
+def test_a_taker_gets_what_is_visible_and_gets_it_once() -> None:
+    """Size that we took is still in the next touch, because nobody took it there."""
+    table = Table().at(0).book(lots=500).at(1000)
+
+    first = table.place(Side.BUY, ASK + STEP, 5000, Tif.IOC)
+    assert (first.filled_lots, first.avg_px_ticks) == (1500, (500 * ASK + 1000 * (ASK + 10)) / 1500)
+    table.at(1100).touch(BID, ASK)
+    assert not table.place(Side.BUY, ASK + STEP, 5000, Tif.IOC).is_ok
+    table.at(1200).book(lots=500)
+    assert table.place(Side.BUY, ASK, 5000, Tif.IOC).filled_lots == 500
+
+
+# -- a hole --------------------------------------------------------------------------------------
+
+
+def test_an_order_that_the_market_has_passed_unseen_is_filled() -> None:
+    """Otherwise a line that breaks in every fall would make paper rich."""
+    table = Table().at(0).book().at(1000)
+    table.place(Side.BUY, BID)
+    table.place(Side.BUY, BID - 5 * STEP)
+
+    table.market.lose_sight()
+    table.at(9000).book(bid=BID - 4 * STEP, ask=BID - 2 * STEP)
+
+    assert table.filled() == LOTS
+
+
+def test_a_market_that_is_seen_to_pass_without_a_trade_fills_nothing() -> None:
+    """As in a recording: only trades fill while they are seen."""
+    table = Table().at(0).book().at(1000)
+    table.place(Side.BUY, BID)
+
+    table.at(2000).book(bid=BID - 4 * STEP, ask=BID - 2 * STEP)
+
+    assert table.filled() == 0
+
+
+def test_trades_that_a_new_subscription_repeats_count_once() -> None:
+    """The venue sends those of the last 20 seconds again."""
+    table = Table().at(0).book().at(1000)
+    table.place(Side.BUY, BID)
+    table.at(2000).trade(Side.SELL, BID, 600, tid=7)
+    table.market.lose_sight()
+
+    table.at(4000).trade(Side.SELL, BID, 600, tid=7, dated=2000)
+    assert table.filled() == 100
+    table.trade(Side.SELL, BID, 50, tid=8, dated=3000)
+    assert table.filled() == 150
+
+
+# -- money ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("per_h", [0.0004, -0.0001])
+def test_funding_is_paid_at_the_rate_that_was_told_last(per_h: float) -> None:
+    """The premium of a book that only we are in would be nonsense."""
+    table = Table().at(0).book().at(1000)
+    px = COIN.px(BID)
+    table.market.see(AssetCtx(0, px, px, per_h, 0.0))
+    table.place(Side.BUY, BID)
+    table.at(2000).trade(Side.SELL, BID - STEP, 5000)
+
+    table.at(due_after(table.ms) - START_MS)
+
+    (row,) = table.venue.user_funding(USER, 0, 2**53)
+    assert float(row["delta"]["usdc"]) == pytest.approx(-per_h * px * LOTS, abs=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("scale", "multiplier", "growth"), [(0.0, 1.0, False), (0.5, 0.15, True), (1.5, 3.0, False)]
+)
+def test_a_new_account_pays_the_base_rate_times_what_the_dex_adds(
+    scale: float, multiplier: float, growth: bool
+) -> None:
+    """1.5 bps, the dex's own share and growth mode, by the ids of the real lists."""
+    coin = Instrument(
+        coin="xyz:ABC",
+        dex="xyz",
+        asset_id=120_003,
+        sz_decimals=0,
+        max_leverage=5,
+        fee_multiplier=multiplier,
+        growth_mode=growth,
+    )
+    table = Table(coin=coin).at(0).book().at(1000)
+    table.place(Side.BUY, BID)
+    table.at(2000).trade(Side.SELL, BID - STEP, 5000)
+
+    (row,) = table.venue.user_fills(USER, aggregate=False)
+    factor = (1 + scale if scale < 1 else 2 * scale) * (0.1 if growth else 1)
+    assert float(row["fee"]) == pytest.approx(coin.px(BID) * LOTS * 1.5e-4 * factor, abs=2e-6)
+    assert row["coin"] == "xyz:ABC"
+
+
+def test_a_fall_liquidates_on_paper_as_well() -> None:
+    """Into the visible book, at its prices, with the mark it was told."""
+    table = Table(usd=60.0).at(0).book().at(1000)
+    body = {"type": "updateLeverage", "asset": 3, "isCross": True, "leverage": 5}
+    table.venue.execute(USER, body, signer=USER, is_agent=False)
+    assert table.place(Side.BUY, BID).is_ok
+    table.at(2000).trade(Side.SELL, BID - STEP, 5000)
+    assert table.filled() == LOTS
+
+    table.at(3000).book(bid=140_000, ask=140_100)
+    table.market.see(AssetCtx(0, 0.14, 0.14, 0.0, 0.0))
+
+    state = table.venue.clearinghouse_state(USER, "")
+    assert all(float(p["position"]["szi"]) == 0 for p in state["assetPositions"])
+    assert table.venue.imbalance_u("USDC") == 0
+
+
+def test_only_the_key_of_the_run_is_taken_and_only_for_the_test_network() -> None:
+    """A signature made on paper is good nowhere, and none made elsewhere is good here."""
+    table = Table()
+    body = {
+        "action": {"type": "scheduleCancel"},
+        "nonce": START_MS,
+        "signature": {"r": "0x1", "s": "0x1", "v": 27},
+    }
+    answer = table.exchange.http("POST", "/exchange", "application/json", msgspec.json.encode(body))
+    assert b'"status":"err"' in answer.body
+    assert table.exchange.params.network == "b"
+    assert table.exchange.params.is_network_strict
