@@ -165,7 +165,7 @@ def lab(config: Config, here: Path) -> list[object]:
     """`mmbot lab` over minutes of a market, in this process; the configuration is read already."""
     arguments = ("lab", "two-sided", "--seeds=1", "--minutes=4", "--variants=base", "--json")
     with (
-        patch("mmbot.cli.lab.load", lambda *_: config),
+        patch("mmbot.cli.lab.load", lambda *_, **__: config),
         patch("mmbot.runtime.lab.runner.cores", lambda: 1),
     ):
         return _command(config, here, *arguments, env={})

@@ -65,13 +65,14 @@ def copied(folder: Path, target: Path) -> Path:
     return target
 
 
-def falling(run: PipeRun) -> None:
-    """The market falls until the switch trips, and the position is closed as a taker."""
+def against(run: PipeRun) -> None:
+    """The market goes against the position until the switch trips, and it is closed as a taker."""
     px, _ = run.touch()
+    way = 1 if run.trader.engine.position.lots > 0 else -1
     for _ in range(200):
         if run.endings or run.trader.closing:
             break
-        px *= 0.997
+        px *= 1 - 0.003 * way
         run.market.force_px(px)
         run.sim.run_for(1)
 
@@ -90,7 +91,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "another market": {"scenario": "hype", "seed": 2, "span_s": 400.0},
     "inherited long": {"scenario": "demo", "seed": 3, "prepare": inherit(Side.BUY, 250.0)},
     "inherited short": {"scenario": "demo", "seed": 4, "prepare": inherit(Side.SELL, 330.0)},
-    "a kill that closes": {"scenario": "demo", "seed": 1, "sets": CLOSE, "acts": ((0.3, falling),)},
+    "a kill that closes": {"scenario": "demo", "seed": 1, "sets": CLOSE, "acts": ((0.3, against),)},
     "closed at the end": {"scenario": "demo", "seed": 6, "sets": (*WIDE, "on_exit=flatten")},
     "lost connections": {"scenario": "demo", "seed": 7, "acts": ((0.3, cut), (0.6, cut))},
     "no answers": {

@@ -71,7 +71,7 @@ def test_a_window_shows_the_market_that_the_whole_run_shows(turning: Path) -> No
     whole = read_market(Journal.of(turning))
     found = list(flips.Windows(Journal.of(turning), moments))
     assert len(found) == len(moments) > 1
-    assert found[-1].start_ns - whole.start_ns > 400 * NS_PER_S
+    assert found[-1].start_ns - whole.start_ns > 300 * NS_PER_S
     for window, moment_ns in zip(found, moments, strict=True):
         market = window.market()
         assert window.moment_ns == moment_ns

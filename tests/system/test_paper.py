@@ -46,6 +46,7 @@ def sets(venue: Exchange, here: Path, *more: str) -> list[str]:
         f"state_dir={here / 'state'}",
         f"log.dir={here / 'logs'}",
         "gateway.expires_after_s=2",
+        "kill.clock_s=1.5",
         *more,
     ]
 

@@ -49,7 +49,7 @@ EVENTS: Final[dict[str, Told]] = {
     "run.ended": Told(
         "info",
         "The sum of the run, as in summary.json.",
-        f"duration_s:num is_measurement:bool {_REQUESTS} ledger_gap_usd:num? on_exit:str "
+        f"duration_s:num mode:str is_measurement:bool {_REQUESTS} ledger_gap_usd:num? on_exit:str "
         "liquidation_px:num? closed:dict? kill:dict? end_reason:str equity_usd:num? "
         "position_sz:num?",
         (Summary,),
@@ -182,12 +182,14 @@ EVENTS: Final[dict[str, Told]] = {
     "market.shut": Told(
         "warning",
         "What must hold at the venue does not: nothing is added.",
-        "reason:str? before:str? oracle_age_s:num? mark_off_oracle_bps:num?",
+        "reason:str? before:str? oracle_age_s:num? oracle_stood_s:num? moved_since_bps:num? "
+        "mark_off_oracle_bps:num?",
     ),
     "market.opened": Told(
         "info",
         "It holds again.",
-        "reason:str? before:str? oracle_age_s:num? mark_off_oracle_bps:num?",
+        "reason:str? before:str? oracle_age_s:num? oracle_stood_s:num? moved_since_bps:num? "
+        "mark_off_oracle_bps:num?",
     ),
     "listing.unread": Told("warning", "The listing could not be read.", "error:str"),
     # -- what must not be -----------------------------------------------------------------------
