@@ -230,6 +230,30 @@ async def test_one_slow_answer_is_no_skew() -> None:
     assert len(asked) == 2
 
 
+async def test_a_slow_machine_is_no_skew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every answer takes 1.8 s: our clock may be right, and nothing says that it is not."""
+    late_ns = [0]
+    monkeypatch.setattr(
+        "mmbot.runtime.preflight.wall_clock_ns", lambda: wall_clock_ns() + late_ns[0]
+    )
+
+    class Late:
+        def __init__(self, rest: Rest) -> None:
+            self.rest = rest
+
+        async def info(self, payload: Mapping[str, Any]) -> bytes:
+            body = await self.rest.info(payload)
+            if payload["type"] == "exchangeStatus":
+                told = json.loads(body)
+                body = json.dumps({**told, "time": told["time"] + late_ns[0] // 10**6}).encode()
+                late_ns[0] += 1800 * 10**6
+            return body
+
+    async with venue_with() as (_, rest):
+        facts = await read_facts(load(CONFIG), Late(rest), SIGNER)
+    assert failed(facts) == []
+
+
 async def test_waiting_for_a_busy_venue_is_no_skew(monkeypatch: pytest.MonkeyPatch) -> None:
     """One read waits a minute for its turn while the clock was read at once: no fault of NTP."""
     waited_ns = [0]

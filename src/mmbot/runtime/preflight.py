@@ -229,16 +229,21 @@ async def _clock_skew_ms(rest: Reads, limit_ms: int) -> int:
     """
     By how much our clock is ahead; looked at when the answer comes, not when all have come.
 
-    Delivery only ever makes it look further ahead, so one that seems to be is read again.
+    Delivery only ever makes it look further ahead, by no more than the question and its answer
+    took: one that seems to be too far is read again, and what remains is what is certain.
     """
-    least_ms = 0
+    least_ms = most_ms = 0
     for reading in range(_CLOCK_READINGS):
+        asked_ms = wall_clock_ns() // NS_PER_MS
         body = await rest.info({"type": "exchangeStatus"})
-        skew_ms = wall_clock_ns() // NS_PER_MS - wire_rest.exchange_time_ms(body)
-        least_ms = skew_ms if reading == 0 else min(least_ms, skew_ms)
-        if least_ms <= limit_ms:
-            break
-    return least_ms
+        now_ms = wall_clock_ns() // NS_PER_MS
+        skew_ms = now_ms - wire_rest.exchange_time_ms(body)
+        certain_ms = skew_ms - (now_ms - asked_ms)
+        most_ms = skew_ms if reading == 0 else min(most_ms, skew_ms)
+        least_ms = certain_ms if reading == 0 else max(least_ms, certain_ms)
+        if most_ms <= limit_ms:
+            return most_ms
+    return max(0, least_ms)
 
 
 async def _measured_vol(rest: Reads, coin: str) -> float | None:
