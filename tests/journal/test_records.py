@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmbot.core.estimators.cascade import CascadeMemory
-from mmbot.core.events import Event, Fill, Level, OrderState, OrderUpdate, Snapshot, Trades
+from mmbot.core.events import (
+    Event,
+    Fill,
+    Isolated,
+    Level,
+    OrderState,
+    OrderUpdate,
+    Snapshot,
+    Trades,
+)
 from mmbot.core.types import Fees, Side
 from mmbot.journal.records import (
     EVENT_KINDS,
@@ -122,10 +131,14 @@ def _made(cls: type) -> st.SearchStrategy[Any]:
             parts[field.name] = st.integers(-(2**53), 2**53)
         elif field.type == Level | None:
             parts[field.name] = st.none() | _LEVELS
+        elif field.type == Isolated | None:
+            parts[field.name] = st.none() | _made(Isolated)
         elif field.type == int | None:
             parts[field.name] = st.none() | st.integers(0, 2**63)
         else:
             parts[field.name] = st.from_type(field.type)
-        if field.type in (float, float | None):
+        if field.type is float:
             parts[field.name] = st.floats(allow_nan=False)
+        elif field.type == float | None:
+            parts[field.name] = st.none() | st.floats(allow_nan=False)
     return st.builds(cls, **parts)

@@ -19,7 +19,7 @@ from runtime.corpus import PARSERS, Corpus, collect
 from runtime.damaging import damage
 from runtime.fuzzing import Life, Tally, program
 
-LIVES = 20
+LIVES = 40
 PROGRAMS = 3
 
 

@@ -97,13 +97,14 @@ def with_a_kill(run: PipeRun) -> None:
 
 
 def with_a_loss(run: PipeRun) -> None:
-    """The market trips it, by falling and falling."""
+    """The market trips it, by going on and on against the position."""
     run.run(20)
     px, _ = run.touch()
+    way = 1 if run.trader.engine.position.lots > 0 else -1
     for _ in range(200):
         if run.endings or run.trader.closing:
             break
-        px *= 0.997
+        px *= 1 - 0.003 * way
         run.market.force_px(px)
         run.run(1)
     run.ended()

@@ -103,6 +103,20 @@ def test_a_damaged_file_of_ours_is_refused(tmp_path: Path) -> None:
         store.latched()
 
 
+def test_damaged_text_is_damage_too(tmp_path: Path) -> None:
+    """The library quotes it in a message that cannot be decoded, and raises for that instead."""
+    path = tmp_path / "state.sqlite"
+    with Store(path) as store:
+        store.latch(LOSS)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"CHECK (only_row", content.index(b"CREATE TABLE kill_latch"))
+    content[at + 11] = 0xFC
+    path.write_bytes(content)
+
+    with pytest.raises(StateError, match="cannot use the safety state"), Store(path) as store:
+        store.latched()
+
+
 def test_a_directory_in_its_place_is_reported(tmp_path: Path) -> None:
     """The message names the path."""
     (tmp_path / "state.sqlite").mkdir()

@@ -34,6 +34,9 @@ from mmbot.state.ledger import (
     held_after,
 )
 
+_FAULTS: Final = (sqlite3.Error, UnicodeError)
+"""What the library raises where a file is not as it should be: it quotes damaged text in its
+messages, which then cannot be decoded."""
 _APPLICATION_ID: Final = 0x6D6D6274  # "mmbt": SQLite's own place for a program to mark its files
 _SCHEMA_VERSION: Final = 6
 _CASCADE_TABLE: Final = """
@@ -135,11 +138,11 @@ class Store:
                 path, timeout=5, isolation_level=None, check_same_thread=False
             )
             found = _identity(path)
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, *_FAULTS) as error:
             raise StateError(_unusable(path, str(error))) from error
         try:
             self._verify()
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             self._db.close()
             raise StateError(_unusable(path, str(error))) from error
         except StateError:
@@ -179,7 +182,7 @@ class Store:
         try:
             with self._lock:
                 row = self._db.execute("SELECT reason FROM kill_latch").fetchone()
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             raise StateError(_unusable(self.path, str(error))) from error
         if row is None:
             return None
@@ -272,7 +275,7 @@ class Store:
             with self._lock:
                 row = self._db.execute("SELECT memory FROM cascade_memory").fetchone()
             return None if row is None else msgspec.json.decode(row[0], type=CascadeMemory)
-        except (msgspec.DecodeError, sqlite3.Error, TypeError) as error:
+        except (msgspec.DecodeError, TypeError, *_FAULTS) as error:
             text = f"the memory of sweeps cannot be read: {error}"
             raise StateError(_unusable(self.path, text)) from error
 
@@ -303,7 +306,7 @@ class Store:
             with self._lock:
                 row = self._db.execute("SELECT day FROM day_account").fetchone()
             return None if row is None else msgspec.json.decode(row[0], type=Day)
-        except (msgspec.DecodeError, sqlite3.Error, TypeError) as error:
+        except (msgspec.DecodeError, TypeError, *_FAULTS) as error:
             text = f"the account of the day cannot be read: {error}"
             raise StateError(_unusable(self.path, text)) from error
 
@@ -335,7 +338,7 @@ class Store:
         try:
             with self._lock:
                 row = self._db.execute("SELECT nonce_ms FROM nonce_mark").fetchone()
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             raise StateError(_unusable(self.path, str(error))) from error
         return 0 if row is None else int(row[0])
 
@@ -381,7 +384,7 @@ class Store:
                 if not count:
                     return None
                 last = self._db.execute(_LAST_FILLS).fetchall()
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             raise StateError(_unusable(self.path, str(error))) from error
         return LedgerTotals(count, first_ms, last_ms, usd, fees, held_after(last))
 
@@ -404,7 +407,7 @@ class Store:
                 with suppress(sqlite3.Error):  # a database that is closed or lost has none
                     if self._db.in_transaction:
                         self._db.execute("ROLLBACK")
-                if not isinstance(error, sqlite3.Error):
+                if not isinstance(error, _FAULTS):
                     raise
                 raise StateError(_unusable(self.path, str(error))) from error
 
