@@ -140,6 +140,14 @@ def test_live_mode_wants_a_key_before_anything_is_reached(command: str) -> None:
     assert "MMBOT_" in err
 
 
+def test_a_filter_that_no_record_can_pass_is_refused_with_those_that_could() -> None:
+    """The screen says fill, the log fill.booked: nothing was shown, for ever."""
+    code, out, err = mmbot("tail", "--event=fill")
+
+    assert (code, out) == (2, "")
+    assert "--event fill: no record of the log is called so; try fill.booked" in err
+
+
 def test_help_lists_exactly_the_commands_there_are() -> None:
     """What is not finished is absent, not stubbed."""
     code, out, err = mmbot("--help")

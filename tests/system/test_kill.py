@@ -52,6 +52,9 @@ def test_a_falling_price_trips_the_loss_limit_and_a_restart_is_refused(tmp_path:
         assert code == 3
         assert "mmbot reset" in err
         assert venue.open_orders() == []
+        told, _ = start("status", str(tmp_path / "second")).communicate(timeout=60)
+        assert "REFUSED: the run did not begin" in told
+        assert "may rest" not in told, "it never had an order"
 
         reset = start("reset", f"--config={CONFIG}", *(f"--set={item}" for item in sets))
         out, err = reset.communicate(timeout=60)

@@ -18,6 +18,7 @@ from mmbot.runtime.asking import (
     GONE,
     HUNG,
     LIVE,
+    REFUSED,
     Heard,
     Kept,
     ask,
@@ -67,6 +68,8 @@ def stop(
                 f"process {heard.pid} does not answer: mmbot kill cancels its orders, kill -9 "
                 f"{heard.pid} ends it"
             )
+        if kept.state == REFUSED:
+            raise StateError("there is nothing to stop: that run did not begin")
         if kept.state == DIED:
             raise StateError("it had died before: mmbot kill cancels what it may have left")
         raise StateError(f"process {kept.pid} has no control socket: stop it with kill {kept.pid}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -58,6 +60,8 @@ def tail(
         return
     if level not in LEVELS:
         raise ConfigError(f"--level {level}: is none; use one of {', '.join(LEVELS)}")
+    for pattern in events or ():
+        _refuse_unknown(pattern)
     is_fixed = run is not None and run != LATEST
     fixed = find(run, config, overrides or ()) if is_fixed else None
 
@@ -76,6 +80,18 @@ def tail(
         return
     finally:
         reading.close()
+
+
+def _refuse_unknown(pattern: str) -> None:
+    """A filter that nothing can pass shows nothing, and nobody would know why."""
+    from mmbot.runtime.logevents import EVENTS  # noqa: PLC0415 - for it alone
+
+    if any(fnmatchcase(event, pattern) for event in EVENTS):
+        return
+    word = pattern.strip("*.")
+    near = [event for event in EVENTS if word and word in event] or get_close_matches(word, EVENTS)
+    tried = f"try {', '.join(near[:5])}" if near else "docs/log.md names them all"
+    raise ConfigError(f"--event {pattern}: no record of the log is called so; {tried}")
 
 
 def _show(item: Item, *, as_json: bool) -> None:

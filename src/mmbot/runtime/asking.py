@@ -35,6 +35,7 @@ _NOBODY: Final = "0x" + "0" * 40
 _ANSWER_BYTES_MAX: Final = 4 << 20
 
 LIVE, HUNG, MUTE, ENDED, DIED = "live", "hung", "unreachable", "ended", "died"
+REFUSED: Final = "refused"
 EXPLAINING: Final = "explaining"
 
 
@@ -57,9 +58,9 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """
     What the files of a run say of it, as of their last line.
 
-    `state` is ENDED, EXPLAINING (the run is over, its process makes the report), DIED (it did not
-    say that it ended, and nobody is there), HUNG, or MUTE (a process has the log, but no control
-    socket).
+    `state` is ENDED, EXPLAINING (the run is over, its process makes the report), REFUSED (it did
+    not begin), DIED (it did not say that it ended, and nobody is there), HUNG, or MUTE (a process
+    has the log, but no control socket).
     """
 
     state: str
@@ -269,6 +270,7 @@ def read_files(run_dir: Path, heard: Heard) -> Kept:
         last["quote" if event.startswith("quote.") else event] = record
         if event == "run.started":
             last.pop("run.ended", None)
+            last.pop("run.refused", None)
         if record.get("level") in ("warning", "error", "critical"):
             trouble = record
     pid = heard.pid
@@ -276,6 +278,8 @@ def read_files(run_dir: Path, heard: Heard) -> Kept:
         state = HUNG
     elif (holder := _holder(run_dir / "log.jsonl")) is not None:
         state, pid = EXPLAINING if "run.ended" in last else MUTE, holder
+    elif "run.refused" in last and ("run.started" not in last or "run.ended" in last):
+        state = REFUSED
     else:
         state = ENDED if "run.ended" in last else DIED
     return Kept(

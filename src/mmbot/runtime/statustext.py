@@ -215,6 +215,8 @@ def verdict(kept: Kept) -> str:
             return f"process{pid} runs but has no control socket (control.unavailable in its log)"
         case asking.EXPLAINING:
             return f"ENDED: the run is over; process{pid} makes its report"
+        case asking.REFUSED:
+            return "REFUSED: the run did not begin"
         case asking.ENDED:
             return "ENDED: the run is over"
         case _:
