@@ -258,11 +258,17 @@ def daemon(
     shell: str = "",
     program: Sequence[str] = MMBOT,
 ) -> Iterator[Daemon]:
-    """A running daemon; ended if the test leaves it running."""
+    """
+    A running daemon; ended if the test leaves it running.
+
+    It is not explained at its end unless `sets` say so: the report of a run takes as long as most
+    of the runs here.
+    """
     process = start(
         "run",
         f"--config={config}",
         f"--run-dir={run_dir}",
+        "--set=report.at_end=false",
         *(f"--set={item}" for item in sets),
         *arguments,
         env=env,

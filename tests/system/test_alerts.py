@@ -56,6 +56,7 @@ def test_a_trip_reaches_a_person_and_the_address_reaches_nobody(
         monkeypatch.setenv("MMBOT_TEST_DOWN", f"json://127.0.0.1:9/{TOKEN}")
         sets = sets_of(venue, tmp_path)
         sets[-1] = 'alerts.url_env=["MMBOT_TEST_ALERTS","MMBOT_TEST_DOWN"]'
+        sets = [*sets, "report.at_end=true"]
         with daemon(tmp_path / "run", config=CONFIG, sets=sets) as bot:
             rests(venue, bot)
             answers = [str(ask(bot.run_dir, what)) for what in ("status", "why", "all")]

@@ -46,15 +46,18 @@ def asked(*arguments: str | Path) -> dict[str, Any]:
     return found
 
 
+EXPLAINED = "report.at_end=true"
+
+
 @contextmanager
-def trading(tmp_path: Path, config: Path = CONFIG) -> Iterator[tuple[Exchange, Daemon]]:
+def trading(tmp_path: Path, config: Path = CONFIG, *more: str) -> Iterator[tuple[Exchange, Daemon]]:
     """A service with orders resting."""
     with (
         exchange(sets=STILL) as venue,
         daemon(
             tmp_path / "run",
             config=config,
-            sets=sets_for(venue, tmp_path / "state"),
+            sets=[*sets_for(venue, tmp_path / "state"), *more],
             shell=SERVICE,
         ) as bot,
     ):
@@ -186,7 +189,7 @@ def test_a_run_that_has_ended_and_is_being_explained_is_called_ended(tmp_path: P
     folder = tmp_path / "run"
     folder.mkdir()
     os.mkfifo(folder / "kill.json")  # the report waits for whoever writes into it
-    with trading(tmp_path) as (venue, bot):
+    with trading(tmp_path, CONFIG, EXPLAINED) as (venue, bot):
         first = ask("stop", bot.run_dir)
         is_there = bot.process.poll() is None
         resting = venue.open_orders()
@@ -212,7 +215,7 @@ def test_a_run_that_has_ended_and_is_being_explained_is_called_ended(tmp_path: P
 
 def test_a_service_that_is_terminated_leaves_its_report(tmp_path: Path) -> None:
     """SIGTERM is how a service manager ends a run: it is explained as after Ctrl+C."""
-    with trading(tmp_path) as (_, bot):
+    with trading(tmp_path, CONFIG, EXPLAINED) as (_, bot):
         os.kill(int(asked("status", bot.run_dir)["pid"]), signal.SIGTERM)
         code, _, err = bot.end()
 
@@ -230,7 +233,7 @@ def test_a_run_that_was_killed_leaves_a_report_that_names_the_trip(tmp_path: Pat
     config = tmp_path / "mine.toml"
     text = CONFIG.read_text("utf-8")
     config.write_text(text)
-    with trading(tmp_path, config) as (venue, bot):
+    with trading(tmp_path, config, EXPLAINED) as (venue, bot):
         config.write_text(text + "\n[quoter]\nhalf_spread_bps_min = 20\n")
         reloaded = ask("reload", bot.run_dir)
         sets = [f"--set={it}" for it in sets_for(venue, tmp_path / "state")]

@@ -94,7 +94,7 @@ def test_a_paper_run_fills_ends_cleanly_and_sends_the_exchange_nothing(
     venue: Exchange, tmp_path: Path
 ) -> None:
     """The whole way, read at its end: exit, books, journal, and what the exchange got."""
-    with paper(venue, tmp_path, "run", "risk.loss_limit_frac=0.5") as bot:
+    with paper(venue, tmp_path, "run", "risk.loss_limit_frac=0.5", "report.at_end=true") as bot:
         bot.wait_event("fill.booked", 5)
         code, out, err = bot.stop(signal.SIGINT)
     summary = bot.summary()
