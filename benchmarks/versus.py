@@ -11,7 +11,7 @@ time. An engine that is not there is skipped, with the command that installs it.
 What is measured is a process from its start to its end: imports, what is compiled at run time, the
 data in the engine's own format, the run. The recording is converted ahead of that (`frames.py`):
 all have the same levels and trades. Rounds go through all ways in turn, and a ratio is that of two
-processes of one round. "Warm" is a run without start, imports and compilation, the data read again.
+processes of one round. "Warm" is the CPU time of the third run in one process: no start, imports, compilation.
 
 hftbacktest, NautilusTrader and "mmbot's venue" run one small quoter (`versus_side/quoter.py`): a
 GLFT bid and ask with a skew, looked at every 100 ms, with constant latencies and queues that only
@@ -111,7 +111,7 @@ def misses(found: dict[str, Any], engines: list[str]) -> list[str]:
     for other in engines:
         ratio = found["ratios"][f"{other}/{JUDGED}"]["cpu"]["median"]
         if ratio < TARGETS[other]:
-            said.append(f"{other} {ratio:.1f}x, not {TARGETS[other]:.0f}x")
+            said.append(f"{other} {ratio:.2f}x, not {TARGETS[other]:.0f}x")
     return said
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 from benchmarks.versus_side import quoter
@@ -123,9 +123,9 @@ def main() -> None:
     runs_s: list[float] = []
     figures: dict[str, Any] = {}
     for _ in range(int(sys.argv[2])):
-        began = perf_counter()
+        began = process_time()
         figures = run(folder, facts)
-        runs_s.append(perf_counter() - began)
+        runs_s.append(process_time() - began)
     print(json.dumps({**figures, "runs_s": runs_s, "version": __version__}))
 
 

@@ -29,7 +29,8 @@ TITLES: Final = {
     "hftbacktest": "hftbacktest, small quoter",
     "nautilus_trader": "NautilusTrader, small quoter",
 }
-WARM_PARTS: Final = ("read_s", "parse_s", "apply_s", "decide_s", "venue_s", "shell_s", "exact_s")
+WARM_RUNS: Final = 3
+"""Of one process; the last is warm."""
 VERSIONS: Final = """
 import json, sys
 from importlib.metadata import PackageNotFoundError, version
@@ -151,12 +152,13 @@ class Task:
         return timed(self.command(way), environment(self.scratch))
 
     def warm_s(self, way: str) -> float:
-        """A run without start, import and compilation, the data read again."""
-        env = environment(self.scratch)
+        """CPU time of a run without start, import and compilation, the data read again."""
+        command = self.command(way, WARM_RUNS)
         if way in ("command", "one_play"):
-            timing = timed(self.command(way), env).said["timing"]
-            return float(sum(timing[part] for part in WARM_PARTS))
-        return float(timed(self.command(way, 3), env).said["runs_s"][-1])
+            config = str(self.scratch / "backtest.toml")
+            command = [sys.executable, "-m", f"{SIDE}.command_run", str(self.recording), self.coin]
+            command += [config, "1" if way == "command" else "0", str(WARM_RUNS)]
+        return float(timed(command, environment(self.scratch)).said["runs_s"][-1])
 
 
 def figures(said: dict[str, Any]) -> tuple[int, int, int, float]:
