@@ -11,7 +11,8 @@ time. An engine that is not there is skipped, with the command that installs it.
 What is measured is a process from its start to its end: imports, what is compiled at run time, the
 data in the engine's own format, the run. The recording is converted ahead of that (`frames.py`):
 all have the same levels and trades. Rounds go through all ways in turn, and a ratio is that of two
-processes of one round. "Warm" is the CPU time of the third run in one process: no start, imports, compilation.
+processes of one round. "Warm" is the CPU time of the third run in one process: no start, no
+imports, no compilation.
 
 hftbacktest, NautilusTrader and "mmbot's venue" run one small quoter (`versus_side/quoter.py`): a
 GLFT bid and ask with a skew, looked at every 100 ms, with constant latencies and queues that only
