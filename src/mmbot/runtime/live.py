@@ -80,6 +80,7 @@ from mmbot.runtime.tally import Tally
 from mmbot.runtime.trader import Ports, Trader
 from mmbot.runtime.venues import (
     RESET_HINT,
+    STOP_HINT,
     Line,
     Venue,
     market_lock,
@@ -100,7 +101,7 @@ _STOPS: Final = {
 }
 _HANGUP: Final = "SIGHUP, the terminal was closed"
 _SECOND_DAEMON: Final = (
-    "two would cancel each other's orders; stop that one first (kill {pid}), or trade another "
+    f"two would cancel each other's orders; stop that one first ({STOP_HINT}), or trade another "
     "account or coin"
 )
 

@@ -35,6 +35,7 @@ RESET_HINT: Final = (
     "see why with mmbot reset --show, clear it with mmbot reset, both with the --config and --set "
     "of this run"
 )
+STOP_HINT: Final = "mmbot stop with the --config and --set it was started with"
 _NO_WATCHDOG: Final = (
     "none runs here: a daemon that dies leaves its orders resting; start mmbot watchdog beside it"
 )
@@ -185,7 +186,7 @@ def standing(config: Config, user: str) -> list[Row]:
     path = state_path(config, None, user)
     rows = [] if config.is_paper else [_watchdog_row(path)]
     try:
-        market_lock(config, path, user, "stop that one first (kill {pid})").release()
+        market_lock(config, path, user, f"stop that one first ({STOP_HINT})").release()
         rows.append(Row("other daemon", is_ok=True, text="none trades this account and market"))
     except CheckError as error:
         rows.append(Row("other daemon", is_ok=False, text=str(error)))
