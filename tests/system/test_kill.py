@@ -165,7 +165,7 @@ def test_a_switch_that_trips_on_a_spoilt_state_ends_verified_and_summed_up(tmp_p
     assert bot.summary()["kill"]["trigger"] == "operator"
 
 
-@pytest.mark.parametrize("is_alive", [True, False])
+@pytest.mark.parametrize("is_alive", [True, False], ids=["rubbish, alive", "moved alone, dead"])
 def test_kill_cancels_also_where_it_cannot_latch(tmp_path: Path, is_alive: bool) -> None:
     """Orders cost money, a missing latch only lets a next run begin: so those go in any case."""
     state = tmp_path / "state"
@@ -176,7 +176,10 @@ def test_kill_cancels_also_where_it_cannot_latch(tmp_path: Path, is_alive: bool)
             if not is_alive:
                 bot.process.kill()
                 bot.process.wait()
-            _spoil(state)
+                (store,) = state.glob("*.sqlite")
+                store.rename(tmp_path / "moved alone")
+            else:
+                _spoil(state)
             killing = start("kill", f"--config={CONFIG}", *(f"--set={item}" for item in sets))
             out, err = killing.communicate(timeout=PATIENCE_S)
             assert venue.open_orders() == []

@@ -26,7 +26,7 @@ from mmbot.runtime.preflight import Row
 from mmbot.runtime.rundir import LATEST
 from mmbot.state.ledger import LedgerTotals
 from mmbot.state.lock import RunLock
-from mmbot.state.store import Store, store_path
+from mmbot.state.store import Store, has_state, store_path
 
 if TYPE_CHECKING:
     from mmbot.runtime.paper import PaperVenue
@@ -191,7 +191,7 @@ def standing(config: Config, user: str) -> list[Row]:
     except CheckError as error:
         rows.append(Row("other daemon", is_ok=False, text=str(error)))
     latched, ledger = None, None
-    if path.exists():
+    if has_state(path):
         with Store(path) as store:
             latched, ledger = store.latched(), store.ledger()
     text = "not latched" if latched is None else f"latched: {latched.text}; {RESET_HINT}"
