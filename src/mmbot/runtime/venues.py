@@ -39,6 +39,7 @@ STOP_HINT: Final = "mmbot stop with the --config and --set it was started with"
 _NO_WATCHDOG: Final = (
     "none runs here: a daemon that dies leaves its orders resting; start mmbot watchdog beside it"
 )
+_LOCK_END: Final = ".lock"
 TESTNET_URL: Final = "https://api.hyperliquid-testnet.xyz"
 MAINNET_URL: Final = "https://api.hyperliquid.xyz"
 """Real money. No key of the configuration names another venue for a live run."""
@@ -255,7 +256,12 @@ def market_lock(config: Config, state: Path, user: str, remedy: str) -> RunLock:
 
 def lock_path(state: Path) -> Path:
     """File of the lock of who trades with this safety state."""
-    return state.with_name(state.name + ".lock")
+    return state.with_name(state.name + _LOCK_END)
+
+
+def state_of_lock(path: Path) -> Path:
+    """The safety state that a lock lies beside."""
+    return path.with_name(path.name.removesuffix(_LOCK_END))
 
 
 def environment(config: Config) -> str:
