@@ -11,9 +11,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from mmbot.config.factors import is_factor, multiply
+from mmbot.config.kinds import misfits
 from mmbot.config.toml import dump, override, read_text, read_toml
 from mmbot.config.whole import Config, numbers
 from mmbot.config.words import explain, show
+from mmbot.emulator.market import MarketParams
 from mmbot.errors import ConfigError
 
 
@@ -61,13 +63,26 @@ def _plain(config: Config) -> dict[str, Any]:
 
 def parse(tree: Mapping[str, Any], source: str) -> Config:
     """Check a parsed configuration; `source` names it in messages."""
+    wrong = {
+        **dict(misfits(Config, tree)),
+        **dict(misfits(MarketParams, tree.get("market"), "market")),
+    }
+    lines = [f"{source}: {text}" for text in wrong.values()]
     try:
-        return Config.model_validate(tree)
+        config = Config.model_validate(tree)
     except RecursionError:
         raise ConfigError(f"{source}: nested too deeply to be a configuration") from None
     except ValidationError as error:
-        lines = [f"{source}: {explain(Config, item)}" for item in error.errors()]
+        lines += [
+            f"{source}: {explain(Config, item)}"
+            for item in error.errors()
+            # What contradicts another key may do so only for having been made of a misfit.
+            if ".".join(map(str, item["loc"])) not in wrong and (item["loc"] or not wrong)
+        ]
         raise ConfigError("\n".join(lines)) from None
+    if lines:
+        raise ConfigError("\n".join(lines))
+    return config
 
 
 def market_overrides(overrides: Sequence[str]) -> dict[str, Any]:
@@ -85,6 +100,8 @@ def market_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     market = tree.get("market", {})
     if not isinstance(market, dict):
         raise ConfigError("--set market: write it as market.key=value")
+    for _, text in misfits(MarketParams, market, "market"):
+        raise ConfigError(f"--set {text}")
     for key, value in numbers(market, "market"):
         if not math.isfinite(value):
             raise ConfigError(f"--set {key}={value}: is not a finite number; write one")
