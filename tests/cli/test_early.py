@@ -15,7 +15,8 @@ from mmbot.state.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CONFIG = ROOT / "configs" / "emulator.toml"
-PATIENCE_S = 60
+PATIENCE_S = 180
+"""A bound for a machine that is busy; it passes as soon as the process has ended."""
 
 HOOK = """\
 import os, runpy, sys
