@@ -30,10 +30,12 @@ from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.logs import LogWriter, make_logger
 from mmbot.runtime.child import exchange_arguments
+from mmbot.runtime.cloids import CLOID_MAGIC
+from mmbot.runtime.ending import Ending
 from mmbot.runtime.leverage import set_leverage
 from mmbot.runtime.pipe import PipeDialer, PipeHttp, SimLoop
 from mmbot.runtime.preflight import failures, read_facts
-from mmbot.runtime.trader import CLOID_MAGIC, Ending, Ports, Trader
+from mmbot.runtime.trader import Ports, Trader
 
 START_MS = 1_791_484_300_000
 _LATENCY_NS = 20 * NS_PER_MS

@@ -29,7 +29,8 @@ from mmbot.hyperliquid.snapshot import Known
 from mmbot.hyperliquid.universe import Universe, fees
 from mmbot.journal.writer import Writer
 from mmbot.logs import LogWriter, make_logger, spread
-from mmbot.runtime.ending import CLOID_MAGIC, Ending
+from mmbot.runtime.cloids import CLOID_MAGIC
+from mmbot.runtime.ending import Ending
 from mmbot.runtime.pipe import Driver, PipeDialer, PipeHttp, SimLoop
 from mmbot.runtime.trader import Ports, Trader
 

@@ -30,7 +30,7 @@ from mmbot.hyperliquid.signing import Signer
 from mmbot.hyperliquid.snapshot import Known
 from mmbot.hyperliquid.universe import Universe, fees
 from mmbot.runtime.aio import wall_clock_ns
-from mmbot.runtime.ending import is_ours
+from mmbot.runtime.cloids import is_ours
 from mmbot.runtime.patience import Reads
 
 CLOCK_SKEW_MS_MAX: Final = READ_LAG_NS // NS_PER_MS

@@ -55,14 +55,14 @@ from mmbot.hyperliquid.signing import Signer
 from mmbot.hyperliquid.snapshot import SnapshotReader
 from mmbot.hyperliquid.wire import Decoder, ErrorFrame, NonUserCancel, Pong, SubscriptionAck
 from mmbot.journal.writer import Writer
-from mmbot.runtime.ending import CLOID_MAGIC, Closing, Ending, is_ours
+from mmbot.runtime.ending import Closing, Ending
 from mmbot.runtime.flatten import Closed, Flattener
 from mmbot.runtime.listing import ListingReader
 from mmbot.runtime.recording import new_engine
 from mmbot.runtime.telling import Log, Spans, Teller
 from mmbot.runtime.truth import Truth
 
-__all__ = ["CLOID_MAGIC", "Ending", "Ports", "Trader", "is_ours", "subscriptions"]
+__all__ = ["Ports", "Trader", "subscriptions"]
 
 _SQUARE_USD: Final = 1e-3
 """Gap between account and ledger that is no rounding."""

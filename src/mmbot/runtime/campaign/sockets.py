@@ -35,7 +35,7 @@ from mmbot.runtime.campaign.run import SETS as SIMULATED_SETS
 from mmbot.runtime.campaign.run import Result, story
 from mmbot.runtime.campaign.scene import Scene
 from mmbot.runtime.campaign.schedule import REAL, Schedule, draw
-from mmbot.runtime.ending import CLOID_MAGIC
+from mmbot.runtime.cloids import CLOID_MAGIC
 from mmbot.runtime.leverage import set_leverage
 from mmbot.runtime.piped import WORTHLESS_KEY, Records
 from mmbot.runtime.trader import Ports, Trader
