@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from mmbot.config import Config
 from mmbot.core.intents import KillReason
 from mmbot.core.types import NS_PER_MS
+from mmbot.hyperliquid.ports import Ports
 from mmbot.journal.writer import Writer
 from mmbot.runtime import killreport
 from mmbot.runtime.aio import AioScheduler, steady_clock_ns, wall_clock_ns
@@ -23,8 +24,9 @@ from mmbot.runtime.ledger import Ledger
 from mmbot.runtime.nonces import NonceKeeper
 from mmbot.runtime.notify import Notify
 from mmbot.runtime.preflight import Facts
+from mmbot.runtime.remembering import Kept
 from mmbot.runtime.telling import Log
-from mmbot.runtime.trader import Ports, Trader
+from mmbot.runtime.trader import Trader
 from mmbot.state.store import Store
 
 
@@ -87,12 +89,14 @@ def assemble(
         latch=latch,
         on_end=on_end,
         nonces=nonces,
-        memory=store.load_cascade(),
-        remember=keeping.store_memory,
-        day=store.load_day(),
-        remember_day=keeping.store_day,
-        keep_fills=ledger.take,
-        ledger_ms=ledger.last_ms,
+        kept=Kept(
+            memory=store.load_cascade(),
+            remember=keeping.store_memory,
+            day=store.load_day(),
+            remember_day=keeping.store_day,
+            keep_fills=ledger.take,
+            ledger_ms=ledger.last_ms,
+        ),
         journal=journal,
         jitter=random.Random(os.urandom(8)),  # noqa: S311 - spreads reconnects, guards nothing
     )
