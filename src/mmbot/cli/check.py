@@ -24,10 +24,11 @@ from mmbot.runtime.drill import Drill, drill
 from mmbot.runtime.drill import lines as drill_lines
 from mmbot.runtime.drill import offline as offline_drill
 from mmbot.runtime.economics import judge_edge, measure_at_account, measure_own
-from mmbot.runtime.preflight import Facts, Row, failures, read_facts
+from mmbot.runtime.preflight import Facts, failures, read_facts
 from mmbot.runtime.preview import Ladder, preview, quoted_half_bps
 from mmbot.runtime.selftest.rows import switched_off
 from mmbot.runtime.venues import open_venue, signer_of, standing, state_path
+from mmbot.runtime.verdicts import Row
 from mmbot.runtime.widths import Widths, lines
 from mmbot.state.store import Store
 

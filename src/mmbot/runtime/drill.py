@@ -20,7 +20,7 @@ from mmbot.core.risk import POSITION_KILL, Day, Limits
 from mmbot.core.sizing import NoiseTrips
 from mmbot.core.triggers import FLATTENS, Trip
 from mmbot.core.types import HALTED, NS_PER_MS, NS_PER_S, RUNNING, Fees, Instrument
-from mmbot.runtime.preflight import Row, noise_row
+from mmbot.runtime.verdicts import Row, noise_row
 
 _SHARES: Final = (0.2, 0.5, 1.0)
 """Positions that are tried, of the limit."""

@@ -22,8 +22,8 @@ from mmbot.hyperliquid.signing import Signer
 from mmbot.runtime.aio import AioDialer
 from mmbot.runtime.child import Child, ExchangeInfo, embedded_exchange
 from mmbot.runtime.patience import OnWait, PatientRest, Reads, Requests
-from mmbot.runtime.preflight import Row
 from mmbot.runtime.rundir import LATEST
+from mmbot.runtime.verdicts import Row
 from mmbot.state.ledger import LedgerTotals
 from mmbot.state.lock import RunLock
 from mmbot.state.store import Store, store_path
