@@ -23,12 +23,13 @@ from mmbot.runtime.foreign import Overheard
 from mmbot.runtime.heart import quiet_at_ns
 from mmbot.runtime.metered import Metered
 from mmbot.runtime.nonces import nonces_of
+from mmbot.runtime.opening import open_venue
 from mmbot.runtime.patience import OnWait, PatientRest
 from mmbot.runtime.preflight import account_of
 from mmbot.runtime.rundir import make_run_dir
 from mmbot.runtime.sweep import Sweep
 from mmbot.runtime.telling import Log
-from mmbot.runtime.venues import Line, Venue, market_lock, open_venue, signer_of, state_path
+from mmbot.runtime.venues import Line, Venue, market_lock, signer_of, state_path
 from mmbot.state.lock import RunLock
 
 _SECOND_DAEMON: Final = (

@@ -89,7 +89,11 @@ class Drill(msgspec.Struct, frozen=True):
 
 
 def rules(config: Config, limits: Limits, day: Day | None = None) -> tuple[Rule, ...]:
-    """Every trigger with its limit in its own unit; the loss of the day as it stands."""
+    """
+    Every trigger with its limit in its own unit; the loss of the day as it stands.
+
+    One table, long because there are so many of them.
+    """
     risk, kill = config.risk, config.kill
     capital = limits.capital_usd
     day_limit = risk.day_loss_usd(capital if day is None else day.base_usd)
