@@ -4,6 +4,8 @@ that is wanted, say how it ended.
 
 The engine takes part as long as it can be trusted: it sends the cancels and hears of every verdict.
 The end itself is not its matter, so that a broken engine ends as cleanly as a sound one.
+
+One machine of five phases, and what may happen in each: it is read as a whole or not at all.
 """
 
 from __future__ import annotations
