@@ -5,6 +5,9 @@ Cancels that protect come first and ask nobody. Everything else is a change wort
 request is scarce, so what is left of them decides how far a line may be off (`hold`) and how often
 orders change (a bucket that fills at the rate which makes the rest last). A quote is never made
 wider to save requests.
+
+What a request is worth (`Requests`) and which are made stand together: the price of a change is
+both.
 """
 
 from __future__ import annotations

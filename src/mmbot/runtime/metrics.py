@@ -26,7 +26,8 @@ from prometheus_client.core import (
 from mmbot.core.types import NS_PER_S
 from mmbot.runtime.desk import STARTING, Seen
 from mmbot.runtime.ending import Phase
-from mmbot.runtime.observed import DECIDED_S_MAX, Order, SideWhy, Status, Why
+from mmbot.runtime.observation import Order, SideWhy, Status, Why
+from mmbot.runtime.observed import DECIDED_S_MAX
 from mmbot.runtime.tally import Counts
 from mmbot.runtime.telling import Spans
 

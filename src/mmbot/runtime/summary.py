@@ -12,8 +12,9 @@ from mmbot.core.types import NS_PER_S
 from mmbot.hyperliquid.budget import WEIGHT_PER_MIN
 from mmbot.hyperliquid.ports import Clock, Scheduler
 from mmbot.runtime.economics import EdgeVerdict
+from mmbot.runtime.ending import Ending
 from mmbot.runtime.preflight import Facts
-from mmbot.runtime.trader import Ending, Trader
+from mmbot.runtime.trader import Trader
 
 _TELL_EVERY_NS: Final = 60 * NS_PER_S
 
