@@ -150,7 +150,7 @@ class Screen:
         return (
             f"quote    {_px(r['touch_bid_px'])} / {_px(r['touch_ask_px'])}  "
             f"fair {r['fair_px']:.6g}  "
-            f"-{_bps(r['touch_bid_bps'])} / +{_bps(r['touch_ask_bps'])} bps  "
+            f"{_bps(r['touch_bid_bps'])} / {_bps(r['touch_ask_bps'])} bps from fair  "
             f"skew {r['inventory_skew_bps']:+.2f} bps  position {r['q_frac']:+.0%} of limit"
         )
 
@@ -218,7 +218,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
 
     def depth(key: str) -> str:
         value = summary[key]
-        return "none" if value is None else f"{value:.2f} bps from fair"
+        return "none" if value is None else f"{value:+.2f} bps from fair"
 
     def usd(key: str) -> str:
         return f"{summary[key] + 0.0:+.4f} USD"
@@ -329,4 +329,5 @@ def _px(value: float | None) -> str:
 
 
 def _bps(value: float | None) -> str:
-    return "none" if value is None else f"{value:.1f}"
+    """A distance from fair: positive away from it on either side, as everywhere."""
+    return "none" if value is None else f"{value:+.1f}"

@@ -77,13 +77,13 @@ def _side(side: dict[str, Any], w: dict[str, Any], at_ns: int) -> list[str]:
     name = "bid" if side["side"] == "buy" else "ask"
     rests = "nothing rests"
     if side["resting_px"] is not None:
-        far = "" if side["resting_bps"] is None else f" ({side['resting_bps']:.1f} bps)"
+        far = "" if side["resting_bps"] is None else f" ({side['resting_bps']:+.1f} bps)"
         rests = f"nearest of ours {side['resting_px']:.6g}{far}"
     budget = f"{side['exposure_sz']:g} of {side['budget_sz']:g} out"
     if side["px"] is None:
         head = f"{name}  EMPTY: {side['pulled'] or 'nothing wanted'}; {rests}, {budget}"
         return [head, f"     rule   {shaped_by(side, w, at_ns)}"]
-    head = f"{name}  {side['px']:.6g} x {side['sz']:g} at {side['bps']:.2f} bps; {rests}, {budget}"
+    head = f"{name}  {side['px']:.6g} x {side['sz']:g} at {side['bps']:+.2f} bps; {rests}, {budget}"
     return [
         head,
         f"     bps    {terms_text(side)}",
