@@ -65,7 +65,11 @@ class Holding(msgspec.Struct, frozen=True):
 
 
 class Pnl(msgspec.Struct, frozen=True):
-    """Profit since the start, by the ledger of fills, USD; `total_usd` is the sum of the first."""
+    """
+    Profit since the start of the run, by its fills, at the mid, USD.
+
+    `total_usd` is the sum of the first four; `day_usd` alone is of more than the run.
+    """
 
     realised_usd: float
     unrealised_usd: float
@@ -131,7 +135,12 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     mark_px: float | None
     holding: Holding
     equity_usd: float | None
+    """Capital at the start and the profit since, at the lower of mid and mark: what the limits
+    of the kill switch look at."""
     equity_start_usd: float | None
+    """That capital: `risk.capital_usd`, or the value of the account where that is less."""
+    account_usd: float | None
+    """Value of the account at the venue, as read last."""
     pnl: Pnl
     fills: int
     bids: tuple[Order, ...]
@@ -171,6 +180,8 @@ class SideWhy(msgspec.Struct, frozen=True):
 class Why(msgspec.Struct, frozen=True, kw_only=True):
     """Why each side is quoted as it is. `at_ns` is when the record was made, `age_s` ago."""
 
+    mode: str
+    coin: str
     at_ns: int | None
     age_s: float | None
     risk_mode: str | None
@@ -233,6 +244,7 @@ def status(
         holding=_holding(trader),
         equity_usd=None if limits is None else engine.risk.equity_usd,
         equity_start_usd=None if limits is None else engine.risk.start_usd,
+        account_usd=engine.alarms.margin.equity_usd,
         pnl=_pnl(trader),
         fills=engine.position.fills,
         bids=orders_of(trader, BUY),
@@ -257,6 +269,8 @@ def why(trader: Trader, config: Config, *, now_ns: int) -> Why:
             _side_why(trader, config, facts, SELL, off),
         )
     return Why(
+        mode=config.mode,
+        coin=engine.instrument.coin,
         at_ns=None if facts is None else facts.at_ns,
         age_s=None if facts is None else (now_ns - facts.at_ns) / NS_PER_S,
         risk_mode=None if decision is None else decision.status.mode.value,
@@ -367,10 +381,12 @@ def _pnl(trader: Trader) -> Pnl:
 
 def _requests(trader: Trader, now_ns: int) -> Requests:
     budget, forecast = trader.gateway.budget, trader.engine.forecast(now_ns)
+    is_read = budget.used is not None
     return Requests(
-        None if budget.used is None else forecast.left,
-        budget.used,
-        budget.cap,
+        forecast.left if is_read else None,
+        # Of the same moment: the venue's own cap is minutes old, without what trades earned since.
+        forecast.cap - forecast.left if is_read else None,
+        forecast.cap if is_read else None,
         forecast.per_h,
         forecast.hours,
         budget.weight_used(now_ns),
