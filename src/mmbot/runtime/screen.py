@@ -165,8 +165,9 @@ class Screen:
     def _snapshot(self, r: Record) -> str:
         left = r["requests_cap"] - r["requests_used"]
         return (
-            f"account  equity {r['equity_usd']:.2f} USD  position {r['position_sz']:+g}  "
-            f"maker fee {r['maker_fee_bps']:.2f} bps  {left} requests left"
+            f"account  value {r['equity_usd']:.2f} USD at the venue  "
+            f"position {r['position_sz']:+g}  maker fee {r['maker_fee_bps']:.2f} bps  "
+            f"{left} requests left"
         )
 
 

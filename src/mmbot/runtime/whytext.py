@@ -43,7 +43,7 @@ _PULLS: Final = {
 
 def why_lines(w: dict[str, Any], at_ns: int) -> list[str]:
     """The answer of a live daemon."""
-    mode = (w["risk_mode"] or "not decided yet").upper()
+    mode = f"{w['mode'].upper()}  {w['coin']}  {(w['risk_mode'] or 'not decided yet').upper()}"
     if w["at_ns"] is None:
         reasons = ", ".join(w["reasons"]) or "no decision yet"
         return [f"{mode}  nothing was quoted yet: {reasons}", *_rules(w, at_ns)]
