@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, cast
@@ -124,7 +125,7 @@ async def test_a_screen_of_80_by_24_shows_ladder_inventory_terms_fills_and_log(
     p = stage.run.trader.engine.position
     assert f"funding {p.funding_usd:+.4f}" in flat
     assert "nearest limit:" in flat
-    assert "requests left" in flat
+    assert re.search(r"requests \d+ left", flat)
     assert "a minute" in flat
     told = [it for it in stage.run.log.all if it["event"] not in ("quote.held", "fill.booked")]
     assert " ".join(line_of(dict(told[-1])).split()) in flat, "the newest line of the log is whole"
@@ -175,7 +176,7 @@ def test_long_names_and_numbers_take_another_line_and_lose_nothing(stage: Stage)
     for part in (
         "longdexes:KILOBONKINU pid 4194304 up 115d17h", "LIVE", "ask: budget below one order",
         "-123456.8 KILOBONKINU", "-1234567.89 USD", "entry 0.0123456", "equity 12345678.9000",
-        "funding -123456.7891", "123456789 requests left", "12345.6 h at 65432 an hour", "a minute",
+        "funding -123456.7891", "requests 123456789 left", "12345.6 h at 65432 an hour", "a minute",
         "nearest limit:",
     ):  # fmt: skip
         assert part in flat, part

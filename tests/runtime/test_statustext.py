@@ -59,6 +59,7 @@ def test_capital_and_account_are_told_apart(run: PipeRun) -> None:
     assert f"{told['equity_usd']:.4f} USD = capital 100.0000 at the start" in row(lines, "equity")
     assert row(lines, "account").split()[1] == f"{told['account_usd']:.2f}"
     assert "at the venue, as read last" in row(lines, "account")
+    assert row(lines, "requests").count("requests") == 1
 
 
 def test_each_profit_says_since_when_and_at_which_price(run: PipeRun) -> None:

@@ -286,8 +286,12 @@ def last_line(
     known = f"liquidation price {px:g}" if px is not None else "liquidation price unknown"
     if px is None and summary["equity_usd"] is not None:
         known = "no liquidation price"
-    where = "; the embedded exchange has ended, elsewhere" if is_embedded else "; it is"
-    text = f"holding {held_sz:+g} {coin}, {known}{where} closed by: {command}"
+    text = f"holding {held_sz:+g} {coin}, {known}; it is closed by: {command}"
+    if is_embedded:
+        text = (
+            f"held {held_sz:+g} {coin}, which ended with the embedded exchange, and needs no "
+            "closing"
+        )
     if is_paper:
         text = f"holding {held_sz:+g} {coin} on PAPER; the account has ended with its run"
     return text if said is None else f"{said}; {text}"

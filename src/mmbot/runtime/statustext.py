@@ -163,7 +163,7 @@ def requests_parts(r: dict[str, Any]) -> list[str]:
     ip = f"IP weight {r['ip_weight']} of {r['ip_weight_max']} a minute"
     if r["left"] is None:
         return ["not known yet", ip]
-    left = f"{r['left']} requests left"
+    left = f"{r['left']} left"
     if r["per_h"] is None:
         return [left, ip]
     if r["hours"] is None:

@@ -61,7 +61,8 @@ def head(seen: Seen, width: int) -> list[str]:
     who = f"{s['mode'].upper()} {s['coin']}"
     live = [f"{who} pid {s['pid']} up {ago(s['uptime_s'])}", f"{utc_text(s['at_ns'])[11:]}  LIVE"]
     groups = [live if seen.is_live else [f"{who}  {_stale(seen)}"], _state(s, is_live=seen.is_live)]
-    groups += [position_parts(s), _money(s), requests_parts(s["requests"])]
+    left, *more = requests_parts(s["requests"])
+    groups += [position_parts(s), _money(s), ["requests " + left, *more]]
     return [line for group in groups for line in flow(group, width)]
 
 
