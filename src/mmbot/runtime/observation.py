@@ -49,7 +49,11 @@ class Holding(msgspec.Struct, frozen=True):
 
 
 class Pnl(msgspec.Struct, frozen=True):
-    """Profit since the start, by the ledger of fills, USD; `total_usd` is the sum of the first."""
+    """
+    Profit since the start of the run, by its fills, at the mid, USD.
+
+    `total_usd` is the sum of the first four; `day_usd` alone is of more than the run.
+    """
 
     realised_usd: float
     unrealised_usd: float
@@ -115,7 +119,12 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     mark_px: float | None
     holding: Holding
     equity_usd: float | None
+    """Capital at the start and the profit since, at the lower of mid and mark: what the limits
+    of the kill switch look at."""
     equity_start_usd: float | None
+    """That capital: `risk.capital_usd`, or the value of the account where that is less."""
+    account_usd: float | None
+    """Value of the account at the venue, as read last."""
     pnl: Pnl
     fills: int
     bids: tuple[Order, ...]
@@ -155,6 +164,8 @@ class SideWhy(msgspec.Struct, frozen=True):
 class Why(msgspec.Struct, frozen=True, kw_only=True):
     """Why each side is quoted as it is. `at_ns` is when the record was made, `age_s` ago."""
 
+    mode: str
+    coin: str
     at_ns: int | None
     age_s: float | None
     risk_mode: str | None

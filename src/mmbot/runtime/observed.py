@@ -80,6 +80,7 @@ def status(
         holding=_holding(trader),
         equity_usd=None if limits is None else engine.risk.equity_usd,
         equity_start_usd=None if limits is None else engine.risk.start_usd,
+        account_usd=engine.alarms.margin.equity_usd,
         pnl=_pnl(trader),
         fills=engine.position.fills,
         bids=orders_of(trader, BUY),
@@ -104,6 +105,8 @@ def why(trader: Trader, config: Config, *, now_ns: int) -> Why:
             _side_why(trader, config, facts, SELL, off),
         )
     return Why(
+        mode=config.mode,
+        coin=engine.instrument.coin,
         at_ns=None if facts is None else facts.at_ns,
         age_s=None if facts is None else (now_ns - facts.at_ns) / NS_PER_S,
         risk_mode=None if decision is None else decision.status.mode.value,
@@ -214,10 +217,12 @@ def _pnl(trader: Trader) -> Pnl:
 
 def _requests(trader: Trader, now_ns: int) -> Requests:
     budget, forecast = trader.gateway.budget, trader.engine.forecast(now_ns)
+    is_read = budget.used is not None
     return Requests(
-        None if budget.used is None else forecast.left,
-        budget.used,
-        budget.cap,
+        forecast.left if is_read else None,
+        # Of the same moment: the venue's own cap is minutes old, without what trades earned since.
+        forecast.cap - forecast.left if is_read else None,
+        forecast.cap if is_read else None,
         forecast.per_h,
         forecast.hours,
         budget.weight_used(now_ns),

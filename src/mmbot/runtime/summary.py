@@ -104,12 +104,12 @@ class RequestTeller:
         if trader.ended:
             return
         now_ns = self._clock()
-        budget = trader.gateway.budget
+        budget, forecast = trader.gateway.budget, trader.engine.forecast(now_ns)
         trader.log.info(
             "requests.forecast",
             **_requests(trader),
-            used=budget.used,
-            cap=budget.cap,
+            used=forecast.cap - forecast.left,
+            cap=forecast.cap,
             cancel_cap=budget.cancel_cap,
             ip_weight=budget.weight_used(now_ns),
             ip_weight_max=WEIGHT_PER_MIN,

@@ -47,6 +47,15 @@ _ABLATED: Final = (
     ("requests", "requests", 10),
 )
 _DUST: Final = 9
+_MONEY: Final = (
+    "pnl_usd", "capture_usd", "adverse_usd", "inventory_usd", "fees_usd", "funding_usd",
+)  # fmt: skip
+_SHOWN_USD: Final = 5e-5
+"""What is less is written as 0.0000."""
+_ONE_RUN: Final = (
+    "It is of one run, which may be luck, and its error is one sample as well: mmbot lab --ablate "
+    "asks many seeds, mmbot backtest --ablate a recording."
+)
 _BY_NAME: Final = {row.name: row for row in _ROWS}
 
 
@@ -128,24 +137,33 @@ def _number(row: _Row, value: float, *, is_signed: bool = False) -> str:
     return format(shown, ("+" if is_signed or row.is_signed else "") + row.spec)
 
 
+def _error_usd(found: Counterfactual | Ablation) -> float:
+    """
+    What an effect on the profit is held against: the largest error of it and of its parts.
+
+    The errors of the parts cancel in their sum by luck alone, so that of the sum may be near
+    nothing where the simulation met none of them.
+    """
+    return max(abs(found.error[name]) for name in _MONEY)
+
+
 def _weighed(found: Counterfactual | Ablation) -> str:
-    """What the effect on the profit is worth beside the error."""
-    error = abs(found.error["pnl_usd"])
-    if isinstance(found, Counterfactual):
-        effect = found.effect["pnl_usd"]
-        if abs(effect) <= error:
-            return (
-                f"The effect on the profit, {effect:+.4f} USD, is within the error of the "
-                f"simulation, {error:.4f} USD: it says nothing."
-            )
+    """What the effects on the profit are worth beside the error, and that it is of one run."""
+    error = _error_usd(found)
+    if error < _SHOWN_USD:
         return (
-            f"The effect on the profit, {effect:+.4f} USD, is more than the error of the "
-            f"simulation, {error:.4f} USD."
+            "The simulation met the profit and its parts to the last digit shown, so nothing can "
+            f"be said of the error that the effects have. {_ONE_RUN}"
         )
+    measure = f"the error of the simulation, {error:.4f} USD (the largest of the profit's parts)"
+    if isinstance(found, Counterfactual):
+        said = f"The effect on the profit, {found.effect['pnl_usd']:+.4f} USD, is"
+        if abs(found.effect["pnl_usd"]) <= error:
+            return f"{said} within {measure}: it says nothing."
+        return f"{said} more than {measure}. {_ONE_RUN}"
     beyond = [
         name for name, each in found.mechanisms.items() if abs(each.effect["pnl_usd"]) > error
     ]
-    return (
-        f"Effects on the profit beyond the error of the simulation, {error:.4f} USD: "
-        f"{', '.join(beyond) if beyond else 'none'}."
-    )
+    if not beyond:
+        return f"No effect on the profit is more than {measure}: they say nothing."
+    return f"Effects on the profit of more than {measure}: {', '.join(beyond)}. {_ONE_RUN}"
