@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from mmbot.runtime.tailing import LOG, Filter, Item, Tail, clean, line_of
+from mmbot.logs import clean
+from mmbot.runtime.tailing import LOG, Filter, Item, Tail, line_of
 
 
 def record(number: int, event: str = "order.placed", level: str = "info", **facts: Any) -> bytes:

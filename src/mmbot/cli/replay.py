@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from mmbot.cli.options import AsJson, echo
+from mmbot.cli.options import AsJson, echo, json_text, show
 from mmbot.errors import ConfigError, Exit
 from mmbot.logs import stderr_line
 from mmbot.runtime.replay import replay as play
@@ -74,13 +74,9 @@ def replay(
             )
     result = play(folder)
     if as_json:
-        echo(
-            msgspec.json.encode(
-                {**msgspec.structs.asdict(result), "is_good": result.is_good}
-            ).decode()
-        )
+        echo(json_text({**msgspec.structs.asdict(result), "is_good": result.is_good}))
     else:
-        echo("\n".join(render(result)))
+        show(render(result))
     if not result.is_good:
         raise typer.Exit(Exit.FAILED)
 
@@ -109,4 +105,4 @@ def _ask(
         on_progress=progress,
     )
     found = asked.change(overrides) if overrides else asked.ablate()
-    echo(msgspec.json.encode(found).decode() if as_json else "\n".join(lines(found)))
+    show([json_text(found)] if as_json else lines(found))

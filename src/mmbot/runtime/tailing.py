@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from mmbot.logs import LEVELS
+from mmbot.logs import LEVELS, clean
 from mmbot.runtime.screen import Screen, plain
 
 _BLOCK: Final = 1 << 20
@@ -229,11 +229,3 @@ def line_of(item: Item, tag: str = "") -> str:
     mark = _MARKS.get(str(item.get("level")), "")
     tagged = f"{tag}  " if tag else ""
     return f"{at[11:19]}  {tagged}{mark}{clean(body)}{more}"
-
-
-def clean(text: str, keep: str = "") -> str:
-    """Text without what would move a terminal's cursor or change its colours."""
-    return "".join(
-        char if char.isprintable() or char in keep else char.encode("unicode_escape").decode()
-        for char in text
-    )
