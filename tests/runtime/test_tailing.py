@@ -80,6 +80,15 @@ def test_a_half_written_line_waits_for_its_other_half(rig: Rig) -> None:
     assert rig.more() == [2, 3]
 
 
+def test_a_follower_from_half_a_line_on_gets_it_whole(rig: Rig) -> None:
+    """`tail -n 0 -f` begins wherever the writer just is."""
+    whole = record(2)
+    rig.write(record(1) + whole[:20])
+    assert rig.tail.last(0) == []
+    rig.write(whole[20:] + record(3))
+    assert rig.more() == [2, 3]
+
+
 def test_the_next_run_of_latest_is_followed_after_the_rest_of_the_last(rig: Rig) -> None:
     """A daemon that is started anew writes elsewhere; its predecessor's last words come first."""
     rig.write(record(1))

@@ -92,7 +92,8 @@ class Tail:
         end = os.fstat(self._fd).st_size
         begin, data, found = end, b"", list[Item]()
         has_end = False
-        while begin > 0 and len(found) < count:
+        # Where the last line begins is looked for even if none is wanted: it may be half written.
+        while begin > 0 and (len(found) < count or not has_end):
             step = min(_BLOCK, begin)
             begin -= step
             data = os.pread(self._fd, step, begin) + data
