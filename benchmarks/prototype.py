@@ -23,10 +23,12 @@ import numpy as np
 
 from mmbot.config import load
 from mmbot.emulator.scenarios import scenario_params
+from mmbot.runtime.beside import cores
 from mmbot.runtime.lab.measure import Outcome
-from mmbot.runtime.lab.runner import Setup, cores, workers
-from mmbot.runtime.lab.session import Times
+from mmbot.runtime.lab.runner import Setup
+from mmbot.runtime.lab.session import Times, run_session
 from mmbot.runtime.lab.variants import at_law, build, law_of
+from mmbot.runtime.workers import workers
 
 _HERE: Final = Path(__file__).parent
 FIGURES: Final = _HERE / "prototype.json"
@@ -69,7 +71,7 @@ def outcomes(made: Setup, processes: int) -> dict[str, list[Outcome]]:
     with workers(processes) as pool:
         for name in VARIANTS:
             variant = build(name, made.shipped, world, law.floor_bps)
-            found[name] = list(pool.outcomes([made.plan(variant, seed) for seed in seeds]))
+            found[name] = list(pool.each(run_session, [made.plan(variant, seed) for seed in seeds]))
     return found
 
 

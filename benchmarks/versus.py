@@ -18,9 +18,10 @@ hftbacktest, NautilusTrader and "mmbot's venue" run one small quoter (`versus_si
 GLFT bid and ask with a skew, looked at every 100 ms, with constant latencies and queues that only
 trades move. `mmbot backtest` runs what trades live: estimators, ladder, reconciliation, risk, kill
 switch, request budget and vitals, at every message. As shipped it plays the recording twice, the
-second time without hysteresis; "one play" is without that (`backtest.exact_diff = false`), which is
-what the others do. So "one play" is what is held against the targets, though it does much more than
-they do, and "mmbot's venue" is what compares like with like.
+second time without hysteresis (beside the first, where there are two cores); "one play" is without
+that (`backtest.exact_diff = false`), which is what the others do. So "one play" is what is held
+against the targets, though it does much more than they do, and "mmbot's venue" is what compares
+like with like.
 
 Returns 1 when a target is missed, 2 when neither engine is there.
 """

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmbot.config import Config, dump_toml, load, parse
+from mmbot.config import Config, dump_toml, load, market_overrides, parse
 from mmbot.emulator.listings import dexes
 from mmbot.errors import ConfigError, Exit
 
@@ -380,6 +380,41 @@ def test_a_value_of_the_wrong_kind_is_answered_with_what_to_write(item: str, sai
     with pytest.raises(ConfigError) as caught:
         load(CONFIGS / "emulator.toml", [item])
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        ("quoter.gamma_per_bp=true", "quoter.gamma_per_bp = True: is a truth value where a number"),
+        ("risk.leverage=true", "risk.leverage = True: is a truth value where a number belongs"),
+        ("risk.max_position_usd=true", "risk.max_position_usd = True: is a truth value"),
+        ('risk.capital_usd="100"', "risk.capital_usd = '100': is text where a number belongs"),
+        ("risk.leverage=05", "risk.leverage = '05': is text where a number belongs; write the"),
+        ("live.accept_negative_edge=yes", "= 'yes': is neither true nor false; write one of them"),
+        ("live.accept_negative_edge=1", "accept_negative_edge = 1: is neither true nor false"),
+        ("gateway.query_delays_s=[0.5, true]", "gateway.query_delays_s.1 = True: is a truth value"),
+        ("market.sigma_bps_rt_s=true", "market.sigma_bps_rt_s = True: is a truth value"),
+        ('market.sigma_bps_rt_s="2"', "market.sigma_bps_rt_s = '2': is text where a number"),
+        ("alerts.events=[]", "alerts.events = []: is empty, so nothing is told; name kinds"),
+        ('alerts.events=["kill", "kill"]', "names kill more than once; take the others out"),
+        ('alerts.url_env=["ONE", "ONE"]', "names ONE more than once; take the others out"),
+        ('hours.utc=["mon 01:00-02:00", "mon 01:00-02:00"]', "stands there twice; take one out"),
+    ],
+)
+def test_a_value_that_something_would_have_to_be_made_of_is_refused(
+    tmp_path: Path, item: str, said: str
+) -> None:
+    """A risk aversion of `true` was 1, and a "yes" accepted a loss: whoever wrote it meant else."""
+    text = complaint(tmp_path, GOOD, item)
+
+    assert said in text
+    assert len(text.splitlines()) == 1
+
+
+def test_the_market_of_an_exchange_takes_numbers_alone() -> None:
+    """`mmbot exchange --set` is read without a configuration around it."""
+    with pytest.raises(ConfigError, match=r"market\.sigma_bps_rt_s = True: is a truth value"):
+        market_overrides(["market.sigma_bps_rt_s=true"])
 
 
 def test_hours_that_cannot_be_read_are_named_by_their_key() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,9 @@ from mmbot.core.events import Bbo, Book, Trades
 from mmbot.emulator.instruments import listed_instrument
 from mmbot.emulator.recordings import read_recording
 from mmbot.runtime.lab.measure import Outcome
-from mmbot.runtime.lab.runner import Workers
-from mmbot.runtime.lab.session import Plan
 from mmbot.runtime.lab.statistics import Verdict
 from mmbot.runtime.lab.trace import Row, Trace
+from mmbot.runtime.workers import Workers
 
 # -- bands -----------------------------------------------------------------------------------------
 
@@ -126,8 +125,8 @@ class Counting(Workers):
         super().__init__(None, 1)
         self.seeds: list[int] = []
 
-    def outcomes(self, plans: Sequence[Plan]) -> Any:
-        for plan in plans:
+    def each(self, make: Any, given: Iterable[Any]) -> Any:
+        for plan in given:
             self.seeds.append(plan.seed)
             pnl = plan.seed / 10
             yield Outcome(

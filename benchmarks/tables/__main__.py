@@ -35,8 +35,9 @@ from benchmarks.tables import (
 from benchmarks.tables.kept import OUT, Clock, Kept, commit, say
 from benchmarks.tables.sampling import Lab
 
-from mmbot.runtime.lab.runner import cores, workers
+from mmbot.runtime.beside import cores
 from mmbot.runtime.lab.statistics import Verdict
+from mmbot.runtime.workers import workers
 
 
 class Piece(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from mmbot.config import load
 from mmbot.core.engine import EngineParams
 from mmbot.core.types import Side
-from mmbot.runtime.lab.runner import Workers
+from mmbot.runtime.workers import Workers
 
 TITLE: Final = "Inventory on the wire"
 SHIPPED: Final = ("emulator.toml", "hip3.toml", "hype.toml", "hyna-hype.toml")

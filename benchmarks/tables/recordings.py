@@ -19,8 +19,8 @@ from mmbot.errors import ConfigError
 from mmbot.runtime.backtest import resolve
 from mmbot.runtime.lab.measure import to_json
 from mmbot.runtime.lab.recorded import compare
-from mmbot.runtime.lab.runner import Workers
 from mmbot.runtime.lab.variants import at_width
+from mmbot.runtime.workers import Workers
 
 TITLE: Final = "Real recordings"
 VARIANTS: Final = ("base", "all", "predecessor")

@@ -20,7 +20,7 @@ from benchmarks.tables.kept import REPO, Json, Kept, number, table
 
 from mmbot.config import load
 from mmbot.core.engine import EngineParams
-from mmbot.runtime.lab.runner import Workers
+from mmbot.runtime.workers import Workers
 
 TITLE: Final = "Answer to an opposed trend"
 SLOPES: Final = (0.03, 0.06, 0.12, 0.3)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from mmbot.emulator.scenarios import SCENARIOS
 from mmbot.runtime.lab.measure import Outcome
-from mmbot.runtime.lab.session import Plan
+from mmbot.runtime.lab.session import Plan, run_session
 from mmbot.runtime.lab.statistics import (
     Interval,
     bootstrap,
@@ -116,9 +116,9 @@ def mirror(lab: Lab, kept: Kept) -> bool:
                     _plan(lab, scenario, name, seed, is_still=is_still)
                     for seed in range(FIRST_SEED, FIRST_SEED + seeds)
                 ]
-                seen = list(lab.pool.outcomes(plans))
+                seen = list(lab.pool.each(run_session, plans))
                 behind = list(
-                    lab.pool.outcomes([replace(plan, is_mirrored=True) for plan in plans])
+                    lab.pool.each(run_session, [replace(plan, is_mirrored=True) for plan in plans])
                 )
                 rows.append(_compared(scenario, name, seen, behind, is_still=is_still))
         told = {"rows": rows}

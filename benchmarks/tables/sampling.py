@@ -19,10 +19,11 @@ from benchmarks.tables.kept import REPO, Clock, Json, Kept, say
 from mmbot.cli.lab import lab_setup
 from mmbot.core.engine import EngineParams
 from mmbot.runtime.lab.measure import Outcome
-from mmbot.runtime.lab.runner import PILOT_OFFSET, Setup, Workers, solve_width
-from mmbot.runtime.lab.session import Plan
+from mmbot.runtime.lab.runner import PILOT_OFFSET, Setup, solve_width
+from mmbot.runtime.lab.session import Plan, run_session
 from mmbot.runtime.lab.statistics import Floats
 from mmbot.runtime.lab.variants import CONTROL, Variant, at_law, build, control, law_of
+from mmbot.runtime.workers import Workers
 
 LUCK: Final = "luck_usd"
 KEPT: Final = (
@@ -203,7 +204,7 @@ class Lab:
         """Outcomes, with a lesson in how long they take."""
         plans = list(plans)
         began = monotonic()
-        found = list(self.pool.outcomes(plans))
+        found = list(self.pool.each(run_session, plans))
         self.learn(monotonic() - began, len(plans))
         return found
 

@@ -2,7 +2,8 @@
 Entry point of `mmbot` and of `python -m mmbot`.
 
 What must hold from the first moment is done here, before anything large is loaded: an interrupt is
-no traceback, and the three standard descriptors are open, so that no socket takes their number.
+no traceback, a signal to a run that starts is kept for it (`early`), and the three standard
+descriptors are open, so that no socket takes their number.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import os
 import signal
 import sys
 from typing import NoReturn
+
+from mmbot import early
 
 _INTERRUPTED = b"mmbot: Ctrl+C before the first order; nothing was sent\n"
 
@@ -47,6 +50,7 @@ def _open_standard_descriptors() -> None:
 def main() -> NoReturn:
     """Run the command line."""
     signal.signal(signal.SIGINT, _on_early_interrupt)
+    early.keep(sys.argv[1:])
     _open_standard_descriptors()
     # Loading makes no garbage worth looking for; `app` switches the collector on when it is done.
     gc.disable()

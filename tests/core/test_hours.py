@@ -73,6 +73,7 @@ def test_a_span_of_days_may_go_over_the_end_of_the_week() -> None:
         ),
         min_size=1,
         max_size=6,
+        unique=True,
     ),
     st.integers(0, 7 * 1440 - 1),
 )

@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 from typer.testing import CliRunner
 
-from mmbot.cli.alerting import find_addresses, find_services
+from mmbot.cli.alerting import find_addresses, find_services, find_those_that_serve
 from mmbot.cli.app import build
 from mmbot.config import AlertParams, Config, load
 from mmbot.core.intents import KillReason
@@ -363,6 +363,25 @@ def test_nothing_is_looked_for_where_nothing_is_configured() -> None:
     assert find_services(_config(), {"MMBOT_ALERT_URL": "json://h"}) == []
     with pytest.raises(ConfigError, match="is not set"):
         find_addresses(_config('alerts.url_env=["ONE"]'), {"ONE": "  "})
+
+
+def test_a_protection_is_told_what_does_not_serve_and_uses_what_does(receiver: Receiver) -> None:
+    """One variable that is not set must silence neither the watchdog nor the other service."""
+    config = _config('alerts.url_env=["ONE","TWO"]', "alerts.urls_file=/nowhere/urls")
+    alerts, problems = find_those_that_serve(config, {"TWO": receiver.url(TOKEN)}, "watchdog")
+    assert alerts is not None
+    alerts.take("error", {"event": "run.refused", "error": "for the test"})
+    alerts.close()
+
+    assert [message["title"] for message in receiver.messages] == [
+        "mmbot HYPE emulator watchdog: halt"
+    ]
+    assert ["environment variable ONE is not set" in problems[0], len(problems)] == [True, 2]
+    assert "/nowhere/urls" in problems[1]
+    none, unset = find_those_that_serve(_config('alerts.url_env=["ONE"]'), {}, "watchdog")
+    assert none is None
+    assert len(unset) == 1
+    assert find_those_that_serve(_config(), {}, "watchdog") == (None, [])
 
 
 # -- mmbot check ------------------------------------------------------------------------------

@@ -85,6 +85,14 @@ def test_second_run_does_not_change_the_first(folder: Path) -> None:
     assert outcome(msgspec.structs.replace(compared, exact_diff=None)) == outcome(alone)
 
 
+def test_a_second_process_changes_nothing_but_the_time_it_takes(folder: Path) -> None:
+    """The comparison goes on beside the run where there is a core for it."""
+    both = run_backtest(folder, "WLFI", PARAMS, processes=2)
+
+    assert both.exact_diff is not None
+    assert outcome(both) == outcome(run_backtest(folder, "WLFI", PARAMS))
+
+
 def test_exact_price_diff_costs_several_times_the_requests(folder: Path) -> None:
     """What the grid and the hysteresis are for; counts come from two whole runs."""
     result = run_backtest(folder, "WLFI", PARAMS)

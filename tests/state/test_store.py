@@ -142,6 +142,7 @@ def test_a_latch_survives_the_removal_of_its_file(tmp_path: Path, what: str) -> 
     other = tmp_path / "other.sqlite"
     Store(other).close()
     with Store(path) as store:
+        store.save_nonce(7)
         if what == "the folder":
             shutil.rmtree(path.parent)
         elif what == "the file":
@@ -150,6 +151,40 @@ def test_a_latch_survives_the_removal_of_its_file(tmp_path: Path, what: str) -> 
             other.replace(path)
         store.latch(LOSS)
 
+    with Store(path) as store:
+        assert store.latched() == LOSS
+        assert store.nonce_ms() == 0, "of the file that went"
+
+
+@pytest.mark.parametrize("how", ["moved", "removed"])
+@pytest.mark.parametrize("left", [("-wal", "-shm"), ("-wal",)], ids=" ".join)
+def test_what_is_left_of_a_file_is_not_written_into_a_new_one(
+    tmp_path: Path, how: str, left: tuple[str, ...]
+) -> None:
+    """
+    SQLite replays a log into whatever file bears the name, and would open a latched state unlatched
+    or a fresh one damaged; the person who moved one file of three is told of the other two.
+    """
+    path = tmp_path / "x.sqlite"
+    holder = Store(path)
+    holder.latch(LOSS)
+    names = [path, *(path.with_name(path.name + end) for end in left)]
+    held = {name: name.read_bytes() for name in names}
+    holder.close()
+    for name, content in held.items():
+        name.write_bytes(content)
+    path.rename(tmp_path / "aside") if how == "moved" else path.unlink()
+
+    for _ in range(2):
+        with pytest.raises(StateError) as caught:
+            Store(path)
+        text = str(caught.value)
+        assert all(f"{path}{end}" in text for end in ("", "-wal", "-shm"))
+        assert "Put it back" in text
+        assert "move these away as well" in text
+    assert not path.exists()
+    assert all(name.read_bytes() == held[name] for name in names[1:])
+    path.write_bytes(held[path])
     with Store(path) as store:
         assert store.latched() == LOSS
 

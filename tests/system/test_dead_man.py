@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import socket
@@ -173,16 +174,34 @@ def test_the_service_manager_hears_of_the_whole_life_of_a_daemon(tmp_path: Path)
 
 
 def test_a_second_watchdog_is_refused_and_check_tells_of_the_first(tmp_path: Path) -> None:
-    """Two would cancel twice and argue about nothing."""
+    """
+    Two would cancel twice and argue about nothing.
+
+    The first one watches although the address of its alerts is not there: it protects, they tell.
+    """
     with exchange(sets=STILL) as venue:
         sets = sets_of(venue, tmp_path)
         chosen = [f"--config={CONFIG}", *(f"--set={item}" for item in sets)]
         alone, _ = start("check", *chosen).communicate(timeout=PATIENCE_S)
-        with killing.watchdog(sets, ""):
+        mute = 'alerts.url_env=["MMBOT_UNSET_URL"]'
+        with killing.watchdog([*sets, mute], "") as dog:
             second = start("watchdog", *chosen)
             _, err = second.communicate(timeout=PATIENCE_S)
             guarded, _ = start("check", *chosen).communicate(timeout=PATIENCE_S)
+            untold = start("check", *chosen, f"--set={mute}")
+            _, missing = untold.communicate(timeout=PATIENCE_S)
+        assert dog.stdout is not None
+        (log,) = (tmp_path / "state").glob("*.watchdog.jsonl")
+        (off,) = [
+            record
+            for record in map(json.loads, log.read_text("utf-8").splitlines())
+            if record["event"] == "alerts.unavailable"
+        ]
 
+    assert off["level"] == "error"
+    assert "environment variable MMBOT_UNSET_URL is not set" in off["error"]
+    assert "environment variable MMBOT_UNSET_URL is not set" in missing
+    assert untold.returncode == 2
     assert second.returncode == 5
     assert "another watchdog" in err
     assert "none runs here" in alone

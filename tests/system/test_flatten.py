@@ -125,7 +125,8 @@ def test_flatten_is_refused_while_a_daemon_trades_and_names_it(tmp_path: Path) -
             process = start("flatten", f"--config={CONFIG}", *(f"--set={item}" for item in sets))
             _, err = process.communicate(timeout=60)
             assert process.returncode == 5
-            assert f"kill {bot.process.pid}" in err
+            assert f"process {bot.process.pid}" in err
+            assert "mmbot stop with the --config" in err
             assert "on_exit=flatten" in err
             # Its own orders may reduce what it holds meanwhile; nobody took.
             assert venue.position_sz("HYPE") > 0

@@ -66,8 +66,14 @@ def test_a_falling_price_trips_the_loss_limit_and_a_restart_is_refused(tmp_path:
         assert (code, err) == (0, "")
 
 
-def test_sigusr1_trips_the_switch(tmp_path: Path) -> None:
-    """The operator's own trigger: cancelled, verified, latched, exit 3."""
+def test_kill_with_another_state_dir_trips_the_switch_of_the_daemon_by_sigusr1(
+    tmp_path: Path,
+) -> None:
+    """
+    The operator's own trigger: cancelled, verified, latched, exit 3, for command and daemon.
+
+    The daemon does not look where the command latches. It is told, not fought.
+    """
     with (
         exchange(sets=STILL) as venue,
         daemon(
@@ -77,9 +83,16 @@ def test_sigusr1_trips_the_switch(tmp_path: Path) -> None:
         ) as bot,
     ):
         bot.wait_for("orders at the venue", lambda _: len(venue.resting()) > 0)
-        code, _, _ = bot.stop(signal.SIGUSR1)
+        sets = [f"emulator.url={venue.url}", f"state_dir={tmp_path / 'elsewhere'}"]
+        killing = start("kill", f"--config={CONFIG}", *(f"--set={item}" for item in sets))
+        out, err = killing.communicate(timeout=PATIENCE_S)
+        code, _, _ = bot.end()
         resting = venue.open_orders()
 
+    assert (killing.returncode, err) == (3, ""), out
+    assert f"process {bot.process.pid} has another state_dir ({tmp_path / 'state'}; here " in out
+    assert str(tmp_path / "elsewhere") in out
+    assert "told by SIGUSR1, which latches there as well, it has ended" in out
     assert code == 3
     assert resting == []
     assert bot.summary()["kill"]["trigger"] == "operator"
@@ -165,7 +178,7 @@ def test_a_switch_that_trips_on_a_spoilt_state_ends_verified_and_summed_up(tmp_p
     assert bot.summary()["kill"]["trigger"] == "operator"
 
 
-@pytest.mark.parametrize("is_alive", [True, False])
+@pytest.mark.parametrize("is_alive", [True, False], ids=["rubbish, alive", "moved alone, dead"])
 def test_kill_cancels_also_where_it_cannot_latch(tmp_path: Path, is_alive: bool) -> None:
     """Orders cost money, a missing latch only lets a next run begin: so those go in any case."""
     state = tmp_path / "state"
@@ -176,7 +189,10 @@ def test_kill_cancels_also_where_it_cannot_latch(tmp_path: Path, is_alive: bool)
             if not is_alive:
                 bot.process.kill()
                 bot.process.wait()
-            _spoil(state)
+                (store,) = state.glob("*.sqlite")
+                store.rename(tmp_path / "moved alone")
+            else:
+                _spoil(state)
             killing = start("kill", f"--config={CONFIG}", *(f"--set={item}" for item in sets))
             out, err = killing.communicate(timeout=PATIENCE_S)
             assert venue.open_orders() == []

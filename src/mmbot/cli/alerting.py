@@ -59,7 +59,35 @@ def find_services(config: Config, environment: Mapping[str, str]) -> list[Servic
 
 def find_alerts(config: Config, environment: Mapping[str, str], who: str = "") -> Alerts | None:
     """What tells a person of a run, or of `who`; None where nobody is to be told."""
-    services = find_services(config, environment)
+    return _alerts(find_services(config, environment), config, who)
+
+
+def find_those_that_serve(
+    config: Config, environment: Mapping[str, str], who: str
+) -> tuple[Alerts | None, list[str]]:
+    """
+    What tells a person of `who`, and why the other services do not.
+
+    For what protects: it must not stay away because nobody would hear of it.
+    """
+    params = config.alerts
+    parts: list[dict[str, object]] = [
+        {"url_env": (name,), "urls_file": None} for name in params.url_env
+    ]
+    if params.urls_file is not None:
+        parts.append({"url_env": ()})
+    services: list[Service] = []
+    problems: list[str] = []
+    for part in parts:
+        alone = config.model_copy(update={"alerts": params.model_copy(update=part)})
+        try:
+            services += find_services(alone, environment)
+        except ConfigError as error:
+            problems.append(str(error))
+    return _alerts(services, config, who), problems
+
+
+def _alerts(services: list[Service], config: Config, who: str) -> Alerts | None:
     if not services:
         return None
     from mmbot.runtime.alerts import Alerts  # noqa: PLC0415 - as above
@@ -87,9 +115,9 @@ def alert_rows(config: Config, environment: Mapping[str, str], *, is_test: bool)
             )
         return [Row("alerts", is_ok=True, text="none: nobody is told (alerts.url_env)")]
     if not is_test:
-        events = ", ".join(config.alerts.events) or "nothing (alerts.events is empty)"
+        events = ", ".join(config.alerts.events)
         text = f"{', '.join(service.name for service in services)}: {events}"
-        return [Row("alerts", is_ok=bool(config.alerts.events), text=text)]
+        return [Row("alerts", is_ok=True, text=text)]
     from mmbot.runtime.alerts import attempt  # noqa: PLC0415 - loaded by now
 
     title = f"mmbot {config.instrument.wire_coin} {config.mode}: test"

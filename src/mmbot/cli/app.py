@@ -16,6 +16,7 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
+from mmbot import early
 from mmbot.errors import Exit, MmbotError
 from mmbot.logs import stderr_line
 
@@ -24,6 +25,10 @@ TRACEBACK_ENV: Final = "MMBOT_TRACEBACK"
 _KEY: Final = re.compile(r"(?:--(?!set=)[a-z-]+=)?(?:0x)?[0-9a-fA-F]{64}")
 """An argument that is a private key, whatever it was meant to be."""
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+_UNLATCHED: Final = (
+    "SIGUSR1 was given, but the kill switch is NOT latched: the start ended before it knew of what "
+    "account and market; mmbot kill latches it"
+)
 COMMANDS: Final = (
     "run",
     "check",
@@ -117,6 +122,8 @@ def _run(arguments: Sequence[str]) -> int:
     except MmbotError as error:
         for line in str(error).splitlines():
             stderr_line(f"mmbot: {line}")
+        if early.take(signal.SIGUSR1):
+            stderr_line(f"mmbot: {_UNLATCHED}")
         return error.exit_code
     except KeyboardInterrupt:
         # A command that has begun says itself what an interrupt ended.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 import typer
@@ -16,6 +16,9 @@ from mmbot.logs import stderr_line
 from mmbot.runtime.backtest import render, run_backtest
 from mmbot.runtime.lab.variants import NAMES, select
 from mmbot.runtime.widths import lines, measure_widths
+
+_LONG_BYTES: Final = 200_000
+"""A recording of fewer is played before another process has begun."""
 
 
 def backtest(
@@ -87,5 +90,18 @@ def backtest(
         settings.engine,
         params=settings.backtest,
         on_progress=progress,
+        processes=_processes(recording),
     )
     echo(msgspec.json.encode(result).decode() if as_json else render(result))
+
+
+def _processes(recording: Path) -> int:
+    """Two where the recording is long enough, and the machine large enough, to gain by it."""
+    if not recording.is_dir():
+        return 1
+    size = sum(it.stat().st_size for it in recording.iterdir() if it.is_file())
+    if size < _LONG_BYTES:
+        return 1
+    from mmbot.runtime.beside import cores  # noqa: PLC0415 - a short one does without
+
+    return min(2, cores())

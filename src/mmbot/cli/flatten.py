@@ -28,11 +28,11 @@ from mmbot.runtime.patience import PatientRest
 from mmbot.runtime.preflight import account_of, read_universe
 from mmbot.runtime.screen import Screen
 from mmbot.runtime.sweep import Sweep
-from mmbot.runtime.venues import market_lock, open_venue, signer_of, state_path
+from mmbot.runtime.venues import STOP_HINT, market_lock, open_venue, signer_of, state_path
 
 _RUNNING: Final = (
-    "it would quote the position back; stop it first (kill {pid}), and with --set on_exit=flatten "
-    "a run closes the position itself when it is stopped"
+    f"it would quote the position back; stop it first ({STOP_HINT}); with --flatten it closes the "
+    "position itself as it stops, and always with on_exit=flatten"
 )
 
 

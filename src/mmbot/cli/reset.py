@@ -15,10 +15,10 @@ from mmbot.cli.options import AsJson, ConfigFile, NewestRunDir, Overrides, echo,
 from mmbot.config import Config, load
 from mmbot.errors import StateError
 from mmbot.logs import utc
-from mmbot.runtime.venues import market_lock, open_venue, signer_of, state_path
-from mmbot.state.store import Store
+from mmbot.runtime.venues import STOP_HINT, market_lock, open_venue, signer_of, state_path
+from mmbot.state.store import Store, has_state
 
-_RUNNING: Final = "a switch is not reset under a run; stop it first (kill {pid}), then reset"
+_RUNNING: Final = f"a switch is not reset under a run; stop it first ({STOP_HINT}), then reset"
 
 
 def reset(
@@ -40,7 +40,7 @@ def reset(
     settings = load(config, overrides or ())
     user = _user(settings)
     path = state_path(settings, folder(run_dir, "--run-dir"), user)
-    if not path.exists():
+    if not has_state(path):
         raise StateError(f"no safety state at {path}: nothing has run with this configuration here")
     with market_lock(settings, path, user, _RUNNING) as lock:
         if lock.problem is not None:

@@ -6,17 +6,18 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mmbot.cli.alerting import find_alerts
+from mmbot.cli.alerting import find_those_that_serve
 from mmbot.cli.keys import find_key, find_watchdog_key
 from mmbot.cli.options import ConfigFile, NewestRunDir, Overrides, folder
 from mmbot.config import Config, load
 from mmbot.errors import CheckError, ConfigError, StateError
-from mmbot.logs import LogWriter, Record, make_logger
+from mmbot.logs import LogWriter, Record, make_logger, stderr_line
 from mmbot.runtime.aio import wall_clock_ns
 from mmbot.runtime.alerts import Alerts
 from mmbot.runtime.notify import Notify
@@ -42,7 +43,8 @@ def watchdog(
 
     It wants an agent key of its own ([watchdog] key_env or key_file). With the embedded exchange it
     watches the newest run, or that of --run-dir. Ctrl+C or SIGTERM ends it, with 1 where it was
-    about to cancel and the venue has not confirmed that nothing rests.
+    about to cancel and the venue has not confirmed that nothing rests. Alerts that cannot be sent
+    keep it from nothing: it says so, and watches.
     """
     settings = load(config, overrides or ())
     if settings.is_paper:
@@ -67,10 +69,10 @@ def watchdog(
         )
     user = asyncio.run(_user(settings))
     chosen = folder(run_dir, "--run-dir")
-    alerts = find_alerts(settings, os.environ, "watchdog")
+    alerts, untold = find_those_that_serve(settings, os.environ, "watchdog")
     writer = LogWriter(None, sys.stdout, _line)
     try:
-        asyncio.run(_watch(settings, chosen, user, key, writer, alerts, is_once=once))
+        asyncio.run(_watch(settings, chosen, user, key, writer, alerts, untold, is_once=once))
     finally:
         if alerts is not None:
             alerts.close()
@@ -84,6 +86,7 @@ async def _watch(
     key: bytes | None,
     writer: LogWriter,
     alerts: Alerts | None,
+    untold: Sequence[str],
     *,
     is_once: bool,
 ) -> None:
@@ -100,11 +103,14 @@ async def _watch(
         log=log,
         notify=notify,
     )
+    if not is_once and not settings.is_embedded:
+        _open_log(writer, watchdog_log(state_path(settings, None, user)))
+    for problem in untold:
+        log.error("alerts.unavailable", error=problem)
+        stderr_line(f"mmbot: alerts are OFF, nobody is told of what the watchdog does: {problem}")
     if is_once:
         await dog.once()
         return
-    if not settings.is_embedded:
-        _open_log(writer, watchdog_log(state_path(settings, None, user)))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, dog.stop)

@@ -59,6 +59,21 @@ class AlertParams(BaseModel):
         "`budget` is told, h.",
     )
 
+    @field_validator("events")
+    @classmethod
+    def _something_is_told(cls, kinds: tuple[AlertKind, ...]) -> tuple[AlertKind, ...]:
+        if not kinds:
+            raise UnfitError("is empty, so nothing is told; name kinds, or leave it out for all")
+        return kinds
+
+    @field_validator("events", "url_env")
+    @classmethod
+    def _none_stands_twice(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise UnfitError(f"names {twice[0]} more than once; take the others out")
+        return names
+
     @field_validator("urls_file", mode="before")
     @classmethod
     def _a_file_and_no_address(cls, name: object) -> object:

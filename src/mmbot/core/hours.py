@@ -52,6 +52,8 @@ class HoursParams(BaseModel):
     def _readable(self) -> HoursParams:
         for text in self.utc:
             _minutes(text)
+            if self.utc.count(text) > 1:
+                raise ValueError(f"utc: {text!r} stands there twice; take one out")
         return self
 
 

@@ -70,6 +70,7 @@ class Margin:
         """What the venue holds for each of `_apart_lots` beside what opening it takes: added or
         taken out by hand, paid as funding, or opened at another leverage."""
         self._apart_lots = 0
+        """Signed. It only shrinks until the next reading, and a turn of the position ends it."""
 
     @property
     def equity_usd(self) -> float | None:
@@ -118,13 +119,14 @@ class Margin:
             return
         side = 1 if lots > 0 else -1
         opened = entry / said.leverage + side * (self._instrument.ticks(said.mark_px) - entry)
-        self._apart_lots = abs(lots)
+        self._apart_lots = lots
         self._apart_usd_per_lot = said.margin_usd / abs(lots) - opened * USD_PER_TICK_LOT
 
     def value(self, position: Position, px_ticks: float, pnl_usd: float, now_ns: int) -> None:
         """Hold what is needed against what is there, both moved on from the last reading."""
         if self._equity_usd is None:
             return
+        self._apart_lots = self._left_apart(position.lots)
         ours_usd = abs(position.lots) * px_ticks * USD_PER_TICK_LOT
         equity_usd = self._equity_usd + pnl_usd - self._read_pnl_usd
         needed_usd = ours_usd * self._per_usd
@@ -153,6 +155,13 @@ class Margin:
         own_usd = self._own_usd(position, px_ticks)
         return max(_share(needed_usd, own_usd), _share(self._others_usd, equity_usd - own_usd))
 
+    def _left_apart(self, lots: int) -> int:
+        """Of the lots that something lay apart for, those not closed since; signed."""
+        apart = self._apart_lots
+        if (lots > 0) is not (apart > 0):
+            return 0
+        return lots if abs(lots) < abs(apart) else apart
+
     def _own_usd(self, position: Position, px_ticks: float) -> float:
         """
         Equity of the isolated position: notional over leverage at its entry, its profit since.
@@ -165,7 +174,7 @@ class Margin:
         lots = position.lots
         size = abs(lots)
         opened = size * entry / self._leverage + lots * (px_ticks - entry)
-        apart_usd = self._apart_usd_per_lot * min(size, self._apart_lots)
+        apart_usd = self._apart_usd_per_lot * abs(self._left_apart(lots))
         return opened * USD_PER_TICK_LOT + apart_usd
 
     def _trip(self, needed_usd: float, there_usd: float, what: str, now_ns: int) -> None:

@@ -8,6 +8,7 @@ Equity begins at the configured capital. Funding is left out: a recording has no
 
 A second run tells what the quietness of the reconciler saves and costs: the same engine without
 hysteresis (`runtime.exactdiff`). Its requests, fills and markouts stand beside those of the run.
+Where there is a core for it, it goes on beside the first.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ def run_backtest(
     instrument: Instrument | None = None,
     fees: Fees | None = None,
     on_progress: Callable[[str], None] | None = None,
+    processes: int = 1,
 ) -> BacktestResult:
     """
     Trade a recorded market with the engine that trades live.
@@ -62,50 +64,101 @@ def run_backtest(
         instrument: Replaces the listed one altogether.
         fees: Replace the listed ones; rates set in `params` go before them.
         on_progress: Told how far it is, in words, about a hundred times.
+        processes: With two, the second run goes on beside the first, in a process of its own. The
+            result is the same.
 
     Raises:
         ConfigError: The recording or the instrument cannot be used; the message says why.
+        MmbotError: The process beside this one died.
     """
     params = params or BacktestParams()
     instrument, fees = resolve(coin, params, instrument, fees)
-    read = read_recording(recording, instrument)
-
-    def playback(engine: Engine, requests_cap: int) -> Playback:
-        return Playback(
-            EngineAdapter(engine),
-            read,
-            instrument=instrument,
-            fees=fees,
-            params=params,
-            capital_usd=engine_params.risk.capital_usd,
-            requests_cap=requests_cap,
-        )
+    plan = _Plan(recording, coin, engine_params, params, instrument, fees)
 
     def report(what: str) -> Callable[[float], None] | None:
         if on_progress is None:
             return None
         return lambda frac: on_progress(f"{recording.name} {coin}{what}: {frac:.0%}")
 
-    engine = Engine(engine_params, instrument, cloid_prefix=_CLOID_PREFIX, own_in_book=False)
-    run = playback(engine, REQUESTS_GRANTED)
-    run.play(report(""))
-    compared: ExactDiff | None = None
-    exact_s = 0.0
-    if params.exact_diff:
-        began = perf_counter()
-        exact_engine = ExactEngine(engine_params, instrument, cloid_prefix=_CLOID_PREFIX)
-        exact = playback(exact_engine, UNLIMITED_REQUESTS)
-        exact.play(report(", exact-price diff"))
-        compared = _compare(run, exact)
-        exact_s = perf_counter() - began
+    def first() -> Playback:
+        read = read_recording(recording, instrument)
+        engine = Engine(engine_params, instrument, cloid_prefix=_CLOID_PREFIX, own_in_book=False)
+        played = plan.playback(read, engine, REQUESTS_GRANTED)
+        played.play(report(""))
+        return played
+
+    exact: _Exact | None = None
+    if not params.exact_diff:
+        run = first()
+    elif processes > 1:
+        from mmbot.runtime.beside import beside  # noqa: PLC0415 - a short one does without
+
+        with beside(_play_exact, plan) as result:
+            run = first()
+            exact = result()
+    else:
+        run = first()
+        exact = _play_exact(plan, run.recording, report(", exact-price diff"))
     return _result(
         run,
-        compared,
+        exact,
         fees=fees,
         params=params,
         folder=recording.name,
         stale_s=engine_params.risk.stale_pull_s,
-        exact_s=exact_s,
+    )
+
+
+class _Plan(msgspec.Struct, frozen=True):
+    """What both runs share."""
+
+    folder: Path
+    coin: str
+    engine_params: EngineParams
+    params: BacktestParams
+    instrument: Instrument
+    fees: Fees
+
+    def playback(self, recording: Recording, engine: Engine, requests_cap: int) -> Playback:
+        return Playback(
+            EngineAdapter(engine),
+            recording,
+            instrument=self.instrument,
+            fees=self.fees,
+            params=self.params,
+            capital_usd=self.engine_params.risk.capital_usd,
+            requests_cap=requests_cap,
+        )
+
+
+class _Exact(msgspec.Struct, frozen=True):
+    """What the run without hysteresis did."""
+
+    requests: int
+    fills: int
+    pnl_usd: float
+    markout_5s_bps: float | None
+    took_s: float
+
+
+def _play_exact(
+    plan: _Plan,
+    recording: Recording | None = None,
+    on_progress: Callable[[float], None] | None = None,
+) -> _Exact:
+    """Play it without hysteresis; the recording is read where it is not given."""
+    began = perf_counter()
+    recording = recording or read_recording(plan.folder, plan.instrument)
+    engine = ExactEngine(plan.engine_params, plan.instrument, cloid_prefix=_CLOID_PREFIX)
+    run = plan.playback(recording, engine, UNLIMITED_REQUESTS)
+    run.play(on_progress)
+    summary = run.engine.summary()
+    return _Exact(
+        requests=sum(run.sent.values()),
+        fills=summary.fills,
+        pnl_usd=summary.pnl_usd,
+        markout_5s_bps=summary.markout_5s_bps,
+        took_s=perf_counter() - began,
     )
 
 
@@ -135,13 +188,12 @@ def _feed_latency_ms(recording: Recording) -> float:
 
 def _result(
     run: Playback,
-    exact: ExactDiff | None,
+    exact: _Exact | None,
     *,
     fees: Fees,
     params: BacktestParams,
     folder: str,
     stale_s: float,
-    exact_s: float,
 ) -> BacktestResult:
     recording, summary = run.recording, run.engine.summary()
     start_ns = recording.start_ns
@@ -179,7 +231,7 @@ def _result(
         requests_budget=REQUESTS_GRANTED * hours / 24 + filled_usd,
         requests_per_h=total / hours,
         hours_to_exhaustion=REQUESTS_GRANTED / net_per_h if net_per_h > 0 else None,
-        exact_diff=exact,
+        exact_diff=_compare(run, exact) if exact else None,
         crossed_unfilled=run.venue.crossed_unfilled,
         order_latency_ms=params.order_latency_ms,
         reply_latency_ms=params.reply_latency_ms,
@@ -193,24 +245,23 @@ def _result(
             decide_s=run.decide_s,
             venue_s=run.venue_s,
             shell_s=run.total_s - run.apply_s - run.decide_s - run.venue_s,
-            exact_s=exact_s,
+            exact_s=exact.took_s if exact else 0.0,
             cancel_p50_us=float(np.percentile(cancels_us, 50)) if has_cancels else None,
             cancel_p99_us=float(np.percentile(cancels_us, 99)) if has_cancels else None,
         ),
     )
 
 
-def _compare(run: Playback, exact: Playback) -> ExactDiff:
-    summary, other = run.engine.summary(), exact.engine.summary()
-    total, requests = sum(run.sent.values()), sum(exact.sent.values())
-    ours, theirs = summary.markout_5s_bps, other.markout_5s_bps
+def _compare(run: Playback, exact: _Exact) -> ExactDiff:
+    summary, total = run.engine.summary(), sum(run.sent.values())
+    ours, theirs = summary.markout_5s_bps, exact.markout_5s_bps
     return ExactDiff(
-        requests=requests,
-        requests_ratio=total / requests if requests else None,
-        fills=other.fills,
-        fills_lost=other.fills - summary.fills,
-        pnl_usd=other.pnl_usd,
-        pnl_change_usd=summary.pnl_usd - other.pnl_usd,
+        requests=exact.requests,
+        requests_ratio=total / exact.requests if exact.requests else None,
+        fills=exact.fills,
+        fills_lost=exact.fills - summary.fills,
+        pnl_usd=exact.pnl_usd,
+        pnl_change_usd=summary.pnl_usd - exact.pnl_usd,
         markout_5s_bps=theirs,
         markout_5s_change_bps=None if ours is None or theirs is None else ours - theirs,
     )

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from mmbot.core.intents import KillReason
 from mmbot.errors import KillLatchedError, StateError
@@ -26,6 +31,52 @@ def refuse_if_latched(store: Store) -> None:
     latched = store.latched()
     if latched is not None:
         raise KillLatchedError(f"the kill switch is latched: {latched.text}; {RESET_HINT}")
+
+
+class Latched(msgspec.Struct, frozen=True):
+    """
+    What became of latching.
+
+    Attributes:
+        problem: Why the switch is not latched; None if it is.
+        before: Why it had been latched already; None if it had not, or that cannot be read.
+    """
+
+    problem: str | None
+    before: KillReason | None = None
+
+
+def latch_aside(state: Path, reason: KillReason) -> Future[Latched]:
+    """
+    Latch on a thread that holds up nobody: not with a disk that hangs, nor with any error.
+
+    The future never raises: whoever cancels orders meanwhile must not be stopped by the store.
+    """
+    done: Future[Latched] = Future()
+    done.set_running_or_notify_cancel()  # who stops waiting for it must not keep it from an end
+    work = threading.Thread(
+        target=lambda: done.set_result(_latch(state, reason)), name="latch", daemon=True
+    )
+    work.start()
+    return done
+
+
+def _latch(state: Path, reason: KillReason) -> Latched:
+    store: Store | None = None
+    before: KillReason | None = None
+    try:
+        store = Store(state)
+        with suppress(Exception):  # latched in words that cannot be read: it stays so
+            before = store.latched()
+        store.latch(reason)
+    except Exception as error:  # noqa: BLE001 - the orders cost money, the latch only stops a start
+        said = str(error) if isinstance(error, StateError) else f"{type(error).__name__}: {error}"
+        return Latched(said)
+    finally:
+        if store is not None:
+            with suppress(Exception):  # what was committed stays so
+                store.close()
+    return Latched(None, before)
 
 
 def latch_signal(state: Path, now_ns: int) -> None:

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import msgspec
 
+from mmbot import early
 from mmbot.config import Config
 from mmbot.core.estimators.cascade import CascadeMemory
 from mmbot.core.intents import KillReason
@@ -80,6 +81,7 @@ from mmbot.runtime.tally import Tally
 from mmbot.runtime.trader import Ports, Trader
 from mmbot.runtime.venues import (
     RESET_HINT,
+    STOP_HINT,
     Line,
     Venue,
     market_lock,
@@ -100,7 +102,7 @@ _STOPS: Final = {
 }
 _HANGUP: Final = "SIGHUP, the terminal was closed"
 _SECOND_DAEMON: Final = (
-    "two would cancel each other's orders; stop that one first (kill {pid}), or trade another "
+    f"two would cancel each other's orders; stop that one first ({STOP_HINT}), or trade another "
     "account or coin"
 )
 
@@ -207,7 +209,7 @@ class _Run:
         self._is_cleared = False
         """Whether nothing of an earlier run rests any more."""
         self._desk: Desk | None = None
-        self._has_terminal = has_terminal()
+        self._has_terminal = early.has_terminal()
         self._run_dir: Path | None = None
         self._explainer = Explainer()
         self._is_explaining = False
@@ -227,6 +229,11 @@ class _Run:
             self.loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         self.loop.add_signal_handler(signal.SIGUSR1, self._on_kill_signal)
         self.loop.add_signal_handler(signal.SIGTSTP, self._on_suspend)
+        # What came while the program was being loaded.
+        if early.take(signal.SIGUSR1):
+            self._on_kill_signal()
+        if early.take(signal.SIGHUP):
+            self._on_hangup()
 
     def ignore_signals(self) -> None:
         """All is done; what still comes must not tear the last lines apart."""
@@ -718,15 +725,6 @@ def prove(config: Config, instrument: Instrument) -> None:
     """
     if config.mode == "live":
         refuse_unless_well(run_selftest(config, instrument=instrument))
-
-
-def has_terminal() -> bool:
-    """Whether this process has a controlling terminal, so that a hang-up says that it is gone."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True
 
 
 def new_cloid_prefix() -> int:

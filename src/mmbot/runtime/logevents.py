@@ -256,6 +256,9 @@ EVENTS: Final[dict[str, Told]] = {
     "alert.failed": Told("warning", "It took none.", "kind:str service:str tries:int error:str"),
     "alert.dropped": Told("warning", "Too many wait for it.", "kind:str service:str"),
     "alert.unsent": Told("warning", "The end did not wait longer.", "service:str waited_s:num"),
+    "alerts.unavailable": Told(
+        "error", "A watchdog has no way to tell, and watches all the same.", "error:str"
+    ),
     "alert.unmade": Told("warning", "No message could be made of a record.", "of:str error:str"),
     # -- mmbot watchdog, in a log of its own beside the safety state -----------------------------
     "watchdog.watching": Told("info", "It watches this heartbeat.", "file:str"),

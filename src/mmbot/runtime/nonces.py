@@ -9,6 +9,7 @@ second one refused until it has caught up.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from pathlib import Path
@@ -33,9 +34,10 @@ def nonces_of(state: Path) -> Nonces:
     venue cannot have taken is forgotten as soon as its clock is heard.
     """
     mark_ms = 0
-    if state.exists():
-        with suppress(StateError), Store(state) as store:
-            mark_ms = store.nonce_ms()
+    with suppress(StateError, OSError, sqlite3.Error):
+        if state.exists():
+            with Store(state) as store:
+                mark_ms = store.nonce_ms()
     return Nonces(mark_ms + _AHEAD_MS if mark_ms else 0)
 
 

@@ -67,7 +67,7 @@ class Timing(msgspec.Struct, frozen=True):
     venue_s: float
     shell_s: float
     exact_s: float
-    """All of the second run."""
+    """All of the second run, with reading where it ran beside the first."""
     cancel_p50_us: float | None
     """From a frame to the batch, for batches that cancel."""
     cancel_p99_us: float | None

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -23,31 +22,30 @@ from mmbot.config import Config
 from mmbot.core.intents import KillReason
 from mmbot.core.orders import READ_LAG_NS
 from mmbot.core.types import NS_PER_S, Instrument
-from mmbot.errors import CheckError, MmbotError, StateError, VenueError
+from mmbot.errors import MmbotError, VenueError
 from mmbot.hyperliquid import wire_rest
 from mmbot.hyperliquid.rest import Rest
-from mmbot.runtime.aio import steady_clock_ns, wall_clock_ns
+from mmbot.runtime.aio import wall_clock_ns
 from mmbot.runtime.closing import close_position
 from mmbot.runtime.flatten import Closed, closed_line
 from mmbot.runtime.heart import Beat, beat_path, read_beat, write_beat
+from mmbot.runtime.holding import End, Other, tell_daemon, when_ended
+from mmbot.runtime.latching import Latched, latch_aside
 from mmbot.runtime.nonces import nonces_of
 from mmbot.runtime.patience import PatientRest, Reads
 from mmbot.runtime.preflight import read_universe
 from mmbot.runtime.sweep import PATIENCE_MIN_S, Sweep
 from mmbot.runtime.telling import Log
-from mmbot.runtime.venues import Venue, lent_key, lock_path, market_lock, signer_of
-from mmbot.runtime.watchdog import Pulse
+from mmbot.runtime.venues import Venue, lent_key, lock_path, signer_of
 from mmbot.state.lock import RunLock, holder
-from mmbot.state.store import Store
 
-_LOOK_S: Final = 0.1
-_ANSWER_S: Final = 2.0
-"""Silence after which a daemon is not waited for any more."""
 _END_S: Final = 90.0
 """How long a daemon that answers may take to cancel and verify; a busy venue takes it a minute."""
 _FLATTEN_S: Final = 120.0
 """And how much longer to close the position."""
-_HELD: Final = "process {pid} trades it"
+_LATCH_S: Final = 1.0
+"""Wait for the latch before the orders are seen to: a locked file takes five seconds to say so."""
+_LATCH_LAST_S: Final = 10.0
 
 
 class Tripped(msgspec.Struct, frozen=True):
@@ -88,35 +86,50 @@ async def trip(
         CheckError: With `is_flatten`: nothing rests, and what closing would cost is not known.
     """
     text = f"operator: mmbot kill, process {os.getpid()}"
-    unlatched: str | None = None
-    try:
-        with Store(state) as store:
-            before = store.latched()
-            store.latch(KillReason("operator", 1.0, 1.0, "command", text, now_ns, is_flatten))
-    except StateError as error:
-        unlatched = str(error)
-    else:
-        tell(f"latched   {state}")
-        if before is not None:
-            tell(f"already   latched before: {before.text}")
+    reason = KillReason("operator", 1.0, 1.0, "command", text, now_ns, is_flatten)
+    latching = asyncio.ensure_future(asyncio.wrap_future(latch_aside(state, reason)))
+    await asyncio.wait([latching], timeout=_LATCH_S)
+    latched = latching.result() if latching.done() else None
+    if latched is not None:
+        _tell_latched(latched, state, tell)
     beat = read_beat(beat_path(state))
     # It looks for the latch, so without one it hears of nothing.
-    is_told = unlatched is None or _signal(state, beat)
+    is_told = (latched is not None and latched.problem is None) or tell_daemon(state, beat)
     end_s = _END_S + (_FLATTEN_S if is_flatten or config.kill.flatten else 0.0)
-    lock, was_held = await _when_ended(config, state, user, beat, end_s, is_told=is_told)
+    end = await when_ended(config, state, user, beat, end_s, is_told=is_told)
+    lock, other = end.lock, end.other
+    watched = state
+    if other is not None:
+        watched, beat = other.state or state, other.beat
     closed: Closed | None = None
     try:
-        if lock is None:
-            tell(f"daemon    {_mute(holder(lock_path(state)), beat, is_told=is_told)}")
-        elif beat is not None:
-            tell(f"daemon    process {beat.pid} has ended" if was_held else "daemon    none runs")
+        daemon = _what_became(end, state, beat, is_told=is_told)
+        if daemon is not None:
+            tell(f"daemon    {daemon}")
+        failed: MmbotError | None = None
         try:
             cleared, closed = await _clear(
-                config, state, user, venue, beat, lock, log, is_flatten=is_flatten
+                config,
+                watched,
+                user,
+                venue,
+                beat,
+                lock,
+                log,
+                is_flatten=is_flatten,
+                is_elsewhere=other is not None,
             )
         except MmbotError as error:
+            failed = error
+        if latched is None:
+            await asyncio.wait([latching], timeout=_LATCH_LAST_S)
+            hangs = Latched(f"{state} has not answered so far")
+            latched = latching.result() if latching.done() else hangs
+            _tell_latched(latched, state, tell)
+        unlatched = latched.problem
+        if failed is not None:
             what = "is latched" if unlatched is None else f"is NOT latched ({unlatched})"
-            raise type(error)(f"the kill switch {what}, but: {error}") from None
+            raise type(failed)(f"the kill switch {what}, but: {failed}") from None
         for line in cleared:
             tell(line)
     finally:
@@ -125,53 +138,55 @@ async def trip(
     return Tripped(unlatched, is_flat=not is_flatten or closed is None or closed.is_flat)
 
 
+def _tell_latched(latched: Latched, state: Path, tell: Callable[[str], None]) -> None:
+    if latched.problem is None:
+        tell(f"latched   {state}")
+    if latched.before is not None:
+        tell(f"already   latched before: {latched.before.text}")
+
+
+def _what_became(end: End, state: Path, beat: Beat | None, *, is_told: bool) -> str | None:
+    """Of the daemon that was waited for; None where there was none, and never one."""
+    if end.other is not None:
+        return _elsewhere(end.other, state, has_ended=end.lock is not None)
+    if end.problem is not None:
+        return f"not known whether one runs: {end.problem}"
+    if end.lock is None:
+        return _mute(holder(lock_path(state)), beat, is_told=is_told)
+    if beat is None:
+        return None
+    return f"process {beat.pid} has ended" if end.was_held else "none runs"
+
+
 def _mute(pid: int, beat: Beat | None, *, is_told: bool) -> str:
     """What to do about a process that trades the market, or is about to, and does not answer."""
     if not pid:
-        return "does not answer, and its process cannot be told from here: end it where it runs"
+        return (
+            "does not answer, and its process cannot be told from here: end it where it runs, or "
+            "if it has another state_dir, run mmbot kill with its own --config and --set"
+        )
     if beat is not None and beat.pid == pid:
         how = f"end it with kill -9 {pid}" if is_told else f"stop it with kill -USR1 {pid}"
         return f"does not answer (process {pid}): {how}"
     what = f"process {pid} is starting (or is mmbot flatten), so nothing of it rests: "
     if is_told:
-        return f"{what}a start finds the latch before its first order and ends; kill {pid} ends it"
-    return f"{what}end it with kill {pid}"
+        return f"{what}a start finds the latch before its first order and ends; mmbot stop ends it"
+    return f"{what}end it with mmbot stop, with the --config and --set of that run"
 
 
-def _signal(state: Path, beat: Beat | None) -> bool:
-    """Tell a running daemon by SIGUSR1; False where no process is known to be one."""
-    if beat is None or holder(lock_path(state)) != beat.pid:
-        return False
-    try:
-        os.kill(beat.pid, signal.SIGUSR1)
-    except OSError:
-        return False
-    return True
-
-
-async def _when_ended(
-    config: Config, state: Path, user: str, beat: Beat | None, end_s: float, *, is_told: bool
-) -> tuple[RunLock | None, bool]:
-    """
-    The lock of the market, once its daemon has ended, and whether there was one to wait for.
-
-    No lock if that daemon does not answer.
-    """
-    began_ns = steady_clock_ns()
-    pulse = Pulse(_ANSWER_S, began_ns)
-    pulse.see(beat, began_ns)
-    was_held = False
-    while True:
-        try:
-            return market_lock(config, state, user, _HELD), was_held
-        except CheckError:
-            was_held = True
-            now_ns = steady_clock_ns()
-        pulse.see(read_beat(beat_path(state)), now_ns)
-        is_mute = pulse.silence_ns(now_ns) >= _ANSWER_S * NS_PER_S
-        if not is_told or is_mute or now_ns - began_ns >= end_s * NS_PER_S:
-            return None, was_held
-        await asyncio.sleep(_LOOK_S)
+def _elsewhere(other: Other, state: Path, *, has_ended: bool) -> str:
+    """What became of a daemon that does not look where we latch, and what to do about it."""
+    where = "not known" if other.state is None else str(other.state.parent)
+    who = f"process {other.pid} has another state_dir ({where}; here {state.parent})"
+    if has_ended:
+        told = "told by SIGUSR1, which latches there as well, it" if other.is_told else "it"
+        return f"{who}: {told} has ended"
+    if not other.is_told:
+        return (
+            f"{who} and takes no SIGUSR1 from here: run mmbot kill with its own --config and "
+            f"--set, or end it with kill -9 {other.pid}"
+        )
+    return f"{who}: told by SIGUSR1, it does not answer: end it with kill -9 {other.pid}"
 
 
 async def _held(reads: Reads, instrument: Instrument, user: str) -> str:
@@ -197,6 +212,7 @@ async def _clear(
     log: Log,
     *,
     is_flatten: bool,
+    is_elsewhere: bool,
 ) -> tuple[list[str], Closed | None]:
     """Have the venue confirm that nothing rests, cancelling what does; then close the position."""
     if venue is None:
@@ -216,6 +232,8 @@ async def _clear(
     signer = signer_of(config, venue.key)
     lands_s = beat.lands_s if beat is not None else config.gateway.expires_after_s
     is_settled = lock is not None and not lock.may_rest
+    if is_elsewhere:  # the mark beside our lock is not of the daemon that traded last
+        is_settled = lock is not None and beat is not None and not beat.may_rest
     quiet_at_ns = wall_clock_ns()
     if not is_settled:
         quiet_at_ns += round(lands_s * NS_PER_S) + READ_LAG_NS

@@ -26,7 +26,7 @@ from mmbot.runtime.preflight import Row
 from mmbot.runtime.rundir import LATEST
 from mmbot.state.ledger import LedgerTotals
 from mmbot.state.lock import RunLock
-from mmbot.state.store import Store, store_path
+from mmbot.state.store import Store, has_state, store_path
 
 if TYPE_CHECKING:
     from mmbot.runtime.paper import PaperVenue
@@ -35,9 +35,11 @@ RESET_HINT: Final = (
     "see why with mmbot reset --show, clear it with mmbot reset, both with the --config and --set "
     "of this run"
 )
+STOP_HINT: Final = "mmbot stop with the --config and --set it was started with"
 _NO_WATCHDOG: Final = (
     "none runs here: a daemon that dies leaves its orders resting; start mmbot watchdog beside it"
 )
+_LOCK_END: Final = ".lock"
 TESTNET_URL: Final = "https://api.hyperliquid-testnet.xyz"
 MAINNET_URL: Final = "https://api.hyperliquid.xyz"
 """Real money. No key of the configuration names another venue for a live run."""
@@ -185,12 +187,12 @@ def standing(config: Config, user: str) -> list[Row]:
     path = state_path(config, None, user)
     rows = [] if config.is_paper else [_watchdog_row(path)]
     try:
-        market_lock(config, path, user, "stop that one first (kill {pid})").release()
+        market_lock(config, path, user, f"stop that one first ({STOP_HINT})").release()
         rows.append(Row("other daemon", is_ok=True, text="none trades this account and market"))
     except CheckError as error:
         rows.append(Row("other daemon", is_ok=False, text=str(error)))
     latched, ledger = None, None
-    if path.exists():
+    if has_state(path):
         with Store(path) as store:
             latched, ledger = store.latched(), store.ledger()
     text = "not latched" if latched is None else f"latched: {latched.text}; {RESET_HINT}"
@@ -254,7 +256,12 @@ def market_lock(config: Config, state: Path, user: str, remedy: str) -> RunLock:
 
 def lock_path(state: Path) -> Path:
     """File of the lock of who trades with this safety state."""
-    return state.with_name(state.name + ".lock")
+    return state.with_name(state.name + _LOCK_END)
+
+
+def state_of_lock(path: Path) -> Path:
+    """The safety state that a lock lies beside."""
+    return path.with_name(path.name.removesuffix(_LOCK_END))
 
 
 def environment(config: Config) -> str:

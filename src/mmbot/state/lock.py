@@ -21,6 +21,7 @@ import os
 import socket
 import struct
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -47,6 +48,14 @@ class _Mark(msgspec.Struct):
     """Where `pid` means something, see `_pid_space`."""
 
 
+class HeldError(CheckError):
+    """Another process has the market; `pid` is its number, 0 where it cannot be told from here."""
+
+    def __init__(self, text: str, pid: int) -> None:
+        super().__init__(text)
+        self.pid = pid
+
+
 class RunLock:
     """
     The right to trade one market of one account; a context manager.
@@ -59,7 +68,7 @@ class RunLock:
         remedy: What to do about another holder; `{pid}` is its process, if it is known.
 
     Raises:
-        CheckError: Another process holds it.
+        HeldError: Another process holds it.
         StateError: The file cannot be made, and there is no other mark to rely on.
     """
 
@@ -145,10 +154,10 @@ class RunLock:
         self.may_rest = _read(self.path).may_rest
         self.orders_may_rest(may_rest=self.may_rest)
 
-    def _held(self, pid: int) -> CheckError:
+    def _held(self, pid: int) -> HeldError:
         who = f"process {pid}" if pid else "a process that cannot be told from here"
         remedy = self._remedy.format(pid=pid or "its number")
-        return CheckError(f"{self._what} is held by another mmbot, {who}: {remedy}")
+        return HeldError(f"{self._what} is held by another mmbot, {who}: {remedy}", pid)
 
     def __enter__(self) -> Self:
         return self
@@ -179,6 +188,17 @@ def holder(path: Path) -> int:
     except OSError:
         return 0
     return 0
+
+
+def file_of(pid: int) -> Path | None:
+    """The lock file that a process holds; None where the system does not tell (Linux does)."""
+    found: set[Path] = set()
+    with suppress(OSError):  # it has ended, or is another person's
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):  # closed meanwhile
+                found.add(Path(os.readlink(entry)))  # noqa: PTH115 - may name what is no file
+    locks = (path for path in found if path.name.endswith(".lock") and holder(path) == pid)
+    return next(locks, None)
 
 
 def _read(path: Path) -> _Mark:

@@ -110,6 +110,11 @@ def store_path(folder: Path, network: str, address: str, coin: str) -> Path:
     return folder / f"{safe}.sqlite"
 
 
+def has_state(path: Path) -> bool:
+    """Whether a safety state is at `path`, or what was left behind of one."""
+    return path.exists() or bool(_remains(path))
+
+
 class Store:
     """
     The safety state of one account and instrument.
@@ -126,12 +131,13 @@ class Store:
         self._lock = RLock()
         self._open()
 
-    def _open(self) -> None:
+    def _open(self, *, is_left_by_us: bool = False) -> None:
         path = self.path
         self._file: tuple[int, int] | None = None  # until it has proved to be ours
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if not path.exists():
+                _refuse_remains(path, is_emptied=is_left_by_us)
                 _create(path)
             # Threads share the connection; the lock below keeps their transactions apart.
             self._db = sqlite3.connect(
@@ -204,7 +210,7 @@ class Store:
             return None
         try:
             if not self._is_in_place() and self.path.exists():
-                self._db.close()
+                self._leave()
                 self._open()
             return self.latched()
         finally:
@@ -220,14 +226,24 @@ class Store:
         with self._lock:
             if not self._is_in_place():
                 # Removed or replaced since the start: what is open would be latched for nobody.
-                self._db.close()
-                self._open()
+                self._leave()
+                self._open(is_left_by_us=True)
         blob = msgspec.json.encode(reason)
         with self._transaction() as db:
             db.execute("INSERT OR IGNORE INTO kill_latch VALUES (1, ?)", (blob,))
             db.execute("INSERT INTO latch_history VALUES (?, 'tripped', ?)", (reason.at_ns, blob))
         if not self._is_in_place():
             raise StateError(_unusable(self.path, "the file vanished while it was written"))
+
+    def _leave(self) -> None:
+        """
+        Close a file that has lost its name, with nothing left in the log that still has one.
+
+        SQLite would leave the log as it is, and replay it into whatever bears the name next.
+        """
+        with suppress(*_FAULTS):  # a file that is damaged as well: what remains is refused then
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._db.close()
 
     def _is_in_place(self) -> bool:
         try:
@@ -447,6 +463,34 @@ def _identity(path: Path) -> tuple[int, int]:
     """Which file a name means."""
     found = path.stat()
     return found.st_dev, found.st_ino
+
+
+def _remains(path: Path) -> list[Path]:
+    """SQLite's own two files beside `path`: what was written and not yet taken over, its index."""
+    beside = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
+    return [each for each in beside if each.exists()]
+
+
+def _refuse_remains(path: Path, *, is_emptied: bool) -> None:
+    """
+    Make no new file beside the log of another one: SQLite would replay that into it.
+
+    Also an empty log may be in use by who opened the file before it went; only that one itself
+    knows better, and says that it has emptied the log.
+
+    Raises:
+        StateError: There is such a log.
+    """
+    remains = _remains(path)
+    if is_emptied:
+        remains = [each for each in remains if each.name.endswith("-wal") and each.stat().st_size]
+    if remains:
+        raise StateError(
+            f"cannot use the safety state {path}: it is gone, and {path}-wal or {path}-shm, which "
+            "belong to it, are still there: it was moved or removed without them. Put it back "
+            "beside them; or move these away as well, only if you know why the kill switch was or "
+            "was not latched"
+        )
 
 
 def _create(path: Path) -> None:

@@ -11,13 +11,14 @@ import msgspec
 
 from mmbot.config import Config, load
 from mmbot.errors import InvariantError
+from mmbot.runtime.beside import cores
 from mmbot.runtime.campaign.finish import Finisher, fitted
 from mmbot.runtime.campaign.inject import Injector
 from mmbot.runtime.campaign.scene import COIN, Scene
 from mmbot.runtime.campaign.schedule import Kind, Pace, Schedule, draw
 from mmbot.runtime.campaign.stage import Stage
 from mmbot.runtime.campaign.verdict import violations
-from mmbot.runtime.lab.runner import cores, workers
+from mmbot.runtime.workers import workers
 
 SETS: Final = (
     f"instrument.coin={COIN}",

@@ -7,25 +7,19 @@ they end: outcomes are collected in the order they were asked for.
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from math import log
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait
 from statistics import fmean
-from threading import Thread
 from time import monotonic
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
 from mmbot.core.engine import EngineParams
 from mmbot.emulator.market import MarketParams
 from mmbot.errors import MmbotError
+from mmbot.runtime.beside import cores
 from mmbot.runtime.lab.exchange import Exchange
 from mmbot.runtime.lab.measure import REFERENCE, LabReport, Outcome, VariantReport, summarise
 from mmbot.runtime.lab.session import Plan, Times, run_session
@@ -38,6 +32,7 @@ from mmbot.runtime.lab.variants import (
     control,
     law_of,
 )
+from mmbot.runtime.workers import Workers, workers
 
 PILOTS: Final = 16
 PILOT_OFFSET: Final = 1_000_000_000
@@ -46,11 +41,6 @@ _FILLS_OFF: Final = 0.02
 """Fills of the control are those of `all` to this share, on the pilots."""
 _WIDTHS_TRIED: Final = 8
 _HALF_BPS_MAX: Final = 40.0
-_AHEAD: Final = 4
-"""Sessions handed out ahead, per worker: enough to keep it busy, few enough to stop soon."""
-
-_Given = TypeVar("_Given")
-_Made = TypeVar("_Made")
 
 Progress = Callable[[int, int, float], None]
 """Told the sessions done, those known to come, and the seconds left (an estimate)."""
@@ -128,67 +118,6 @@ class Setup(msgspec.Struct, frozen=True):
         )
 
 
-class Workers:
-    """Processes that run sessions, or this one where one is enough."""
-
-    def __init__(self, pool: ProcessPoolExecutor | None, count: int) -> None:
-        self._pool = pool
-        self._window = count * _AHEAD
-
-    def outcomes(self, plans: Sequence[Plan]) -> Iterator[Outcome]:
-        """Outcomes in the order of the plans."""
-        return self.each(run_session, plans)
-
-    def each(self, make: Callable[[_Given], _Made], given: Iterable[_Given]) -> Iterator[_Made]:
-        """What a function of a module makes of each, in their order."""
-        pool = self._pool
-        if pool is None:
-            yield from map(make, given)
-            return
-        waiting: list[Future[_Made]] = []
-        for item in given:
-            waiting.append(pool.submit(make, item))
-            if len(waiting) == self._window:
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()
-
-
-def cores() -> int:
-    """Processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def workers(count: int) -> Iterator[Workers]:
-    """Start `count` processes and end them, whatever happens."""
-    if count <= 1:
-        yield Workers(None, 1)
-        return
-    # Spawned, not forked: nothing of this process is shared, on any system.
-    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_begin_worker)
-    try:
-        yield Workers(pool, count)
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
-
-
-def _begin_worker() -> None:
-    """Ctrl+C reaches every process of a terminal: these end without a word, the first one tells."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Where the first process is killed, nobody is left to take results: do not go on for hours."""
-    parent = parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-
 def run_lab(
     setup: Setup,
     names: Sequence[str],
@@ -223,7 +152,7 @@ def run_lab(
                 width = _solve_width(setup, world, fee_bps, pool, ticker)
                 chosen.insert(list(names).index(CONTROL), control(world, width, fee_bps))
             plans = [setup.plan(variant, seed) for variant in chosen for seed in seeds]
-            outcomes = list(ticker.watch(pool.outcomes(plans)))
+            outcomes = list(ticker.watch(pool.each(run_session, plans)))
     except KeyboardInterrupt:
         msg = f"interrupted: {ticker.done} of {ticker.total} sessions were done; no result"
         raise MmbotError(msg) from None
@@ -256,7 +185,7 @@ def _solve_width(
     def fills(variant: Variant) -> float:
         plans = [setup.plan(variant, seed) for seed in seeds]
         ticker.total += len(plans)
-        return fmean(it.fills for it in ticker.watch(pool.outcomes(plans)))
+        return fmean(it.fills for it in ticker.watch(pool.each(run_session, plans)))
 
     every = build("all", setup.shipped, world)
     return solve_width(fills, every, world, fee_bps, setup.market.k_per_bp)
