@@ -470,8 +470,9 @@ def test_a_reload_is_reloaded_and_the_change_is_made_to_it(tmp_path: Path) -> No
 
     Simulation(questions.market, retune=retune, params=RecordedVenueParams()).play()
     assert given == [0.004, 0.01]
-    twice = questions._with(("quoter.gamma_per_bp=2x",), questions.market.params)
-    assert twice.quoter.gamma_per_bp == 0.008
+    start, later = questions._periods
+    for period, twice in ((start, 0.008), (later, 0.02)):
+        assert questions._with(("quoter.gamma_per_bp=2x",), period).quoter.gamma_per_bp == twice
 
 
 # -- mechanisms ---------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from mmbot.runtime.report import words
-from mmbot.runtime.whatif.compare import Ablation, Asked, Counterfactual
+from mmbot.runtime.whatif.compare import Ablation, Altered, Asked, Counterfactual
 from mmbot.runtime.whatif.figures import Figures
 
 
@@ -63,18 +63,28 @@ def _head(found: Asked) -> list[str]:
     model = found.model
     simulated = (
         f"a verdict takes {model.order_latency_ms:g} ms ({model.latency_from}), queue "
-        f"x{model.queue_factor:g}, maker fee {model.maker_bps:g} bps; the market is the recorded "
-        "one without our orders"
+        f"x{model.queue_factor:g} ({model.queue_from}), maker fee {model.maker_bps:g} bps; the "
+        "market is the recorded one without our orders"
     )
     out = [
         f"run        {found.run}: {found.market}, {words.span(found.span_s)}",
         f"simulated  {simulated}",
     ]
     if isinstance(found, Counterfactual):
-        out.extend(f"change     {each.key} = {each.old} -> {each.new}" for each in found.change)
+        out.extend(
+            f"change     {each.key} = {each.old} -> {each.new}{_when(each)}"
+            for each in found.change
+        )
     out.extend(f"warning    {text}" for text in found.warnings)
     out.append("")
     return out
+
+
+def _when(each: Altered) -> str:
+    """Of which part of the run, if not of all of it."""
+    if each.to_s is None:
+        return f" (from {each.from_s:.0f} s on)" if each.from_s else ""
+    return f" (from {each.from_s:.0f} s to {each.to_s:.0f} s)"
 
 
 def _changed(found: Counterfactual) -> list[str]:
@@ -93,9 +103,18 @@ def _changed(found: Counterfactual) -> list[str]:
         ("baseline", found.baseline),
         ("changed", found.changed),
     ):
-        if each.kill is not None:
-            out.append(f"{name}: KILLED, {each.kill}")
+        out.extend(_end(name, each))
     return out
+
+
+def _end(name: str, each: Figures) -> list[str]:
+    """How a column ended, if not as the others do."""
+    if each.kill is None and each.left is None:
+        return []
+    after = "" if each.ended_s is None else f" after {words.span(each.ended_s)}"
+    how = f"ENDED{after}, {each.left}" if each.kill is None else f"KILLED{after}, {each.kill}"
+    held = f"; its {each.position_end_sz:+.4g} are held to the end" if each.is_stranded else ""
+    return [f"{name}: {how}{held}"]
 
 
 def _ablated(found: Ablation) -> list[str]:
@@ -118,6 +137,8 @@ def _ablated(found: Ablation) -> list[str]:
         killed = "" if each.figures.kill is None else " (KILLED)"
         told(f"without {name}{killed}", plain(each.figures))
         told("  effect", less(each.effect))
+    for name, each in found.mechanisms.items():
+        out.extend(_end(f"without {name}", each.figures))
     out.append("effect: without it less baseline; sim. error: baseline less real")
     return out
 
@@ -133,6 +154,9 @@ def _weighed(found: Counterfactual | Ablation) -> str:
     error = abs(found.error["pnl_usd"])
     if isinstance(found, Counterfactual):
         effect = found.effect["pnl_usd"]
+        stranded = _stranded({"the baseline": found.baseline, "the changed run": found.changed})
+        if stranded:
+            return f"The effect on the profit, {effect:+.4f} USD, is not weighed: {stranded}."
         if abs(effect) <= error:
             return (
                 f"The effect on the profit, {effect:+.4f} USD, is within the error of the "
@@ -142,10 +166,29 @@ def _weighed(found: Counterfactual | Ablation) -> str:
             f"The effect on the profit, {effect:+.4f} USD, is more than the error of the "
             f"simulation, {error:.4f} USD."
         )
+    stranded = _stranded({"the baseline": found.baseline})
+    if stranded:
+        return f"No effect on the profit is weighed: {stranded}."
     beyond = [
-        name for name, each in found.mechanisms.items() if abs(each.effect["pnl_usd"]) > error
+        name
+        for name, each in found.mechanisms.items()
+        if abs(each.effect["pnl_usd"]) > error and not each.figures.is_stranded
     ]
+    stranded = _stranded(
+        {f"that without {name}": each.figures for name, each in found.mechanisms.items()}
+    )
     return (
         f"Effects on the profit beyond the error of the simulation, {error:.4f} USD: "
         f"{', '.join(beyond) if beyond else 'none'}."
+        + (f" Not weighed: {stranded}." if stranded else "")
+    )
+
+
+def _stranded(columns: dict[str, Figures]) -> str:
+    """Which of them kept a position that a run would have closed, and since when."""
+    return "; ".join(
+        f"{name} ended after {words.span(each.ended_s)} and holds {each.position_end_sz:+.4g} to "
+        "the end, where a run closes its position"
+        for name, each in columns.items()
+        if each.is_stranded and each.ended_s is not None
     )
