@@ -158,8 +158,12 @@ class Rig:
             emit=self.engine.apply,
             user=self.user,
         )
-        self.engine.apply(LinkUp(self.now_ns))
-        self.engine.apply(
+        self._begin(self.engine)
+
+    def _begin(self, engine: Engine) -> None:
+        """Connect, and read an account that is flat."""
+        engine.apply(LinkUp(self.now_ns))
+        engine.apply(
             Snapshot(
                 recv_ns=self.now_ns,
                 requested_at_ns=self.now_ns,

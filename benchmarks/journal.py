@@ -35,8 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from benchmarks.hot_path import INSTRUMENT, PARAMS, Frames, Rig
 
-from mmbot.core.events import LinkUp, Snapshot
-from mmbot.core.types import NS_PER_MS, NS_PER_S, Fees
+from mmbot.core.types import NS_PER_S
 from mmbot.journal.records import Ended
 from mmbot.journal.writer import JournalParams, Writer
 from mmbot.runtime.recording import RecordedEngine
@@ -57,23 +56,7 @@ class RecordedRig(Rig):
         super().__init__()
         self.journal = journal
         engine = RecordedEngine(PARAMS, INSTRUMENT, cloid_prefix=0x6D6D << 48 | 1, journal=journal)
-        engine.apply(LinkUp(self.now_ns))
-        engine.apply(
-            Snapshot(
-                recv_ns=self.now_ns,
-                requested_at_ns=self.now_ns,
-                venue_ms=self.now_ns // NS_PER_MS,
-                position_lots=0,
-                entry_px=None,
-                equity_usd=100.0,
-                mark_px=21.3,
-                fees=Fees(1.44, 4.32),
-                open_orders=(),
-                fills=(),
-                requests_used=0,
-                requests_cap=1_000_000_000,
-            )
-        )
+        self._begin(engine)
         self.engine = engine
         self.gateway._emit = engine.apply
 

@@ -55,7 +55,7 @@ def child(arguments: list[str]) -> None:
     """`mmbot run` with one addition: every few seconds the cloids held go to a file."""
     from mmbot.cli.app import main as mmbot
     from mmbot.core.types import NS_PER_S
-    from mmbot.runtime import live, trader
+    from mmbot.runtime import assembling, trader
 
     notes = Path(os.environ[NOTES])
 
@@ -75,7 +75,7 @@ def child(arguments: list[str]) -> None:
                 self._scheduler.call_at(now_ns + round(EVERY_S * NS_PER_S), self._write_down)
 
     sys.argv = ["mmbot", "run", *arguments]
-    with mock.patch.object(live, "Trader", Watched):
+    with mock.patch.object(assembling, "Trader", Watched):
         mmbot()
 
 

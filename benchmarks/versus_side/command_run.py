@@ -6,10 +6,11 @@ With 1 the recording is played a second time without hysteresis, as the command 
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from time import process_time
+from typing import Any
+
+from benchmarks.versus_side.repeated import print_runs
 
 from mmbot.config import load
 from mmbot.runtime.backtest import run_backtest
@@ -20,12 +21,12 @@ def main() -> None:
     recording, coin, config = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
     settings = load(config, ())
     params = settings.backtest.model_copy(update={"exact_diff": sys.argv[4] == "1"})
-    runs_s: list[float] = []
-    for _ in range(int(sys.argv[5])):
-        began = process_time()
+
+    def run() -> dict[str, Any]:
         run_backtest(recording, coin, settings.engine, params=params)
-        runs_s.append(process_time() - began)
-    print(json.dumps({"runs_s": runs_s}))
+        return {}
+
+    print_runs(run, int(sys.argv[5]))
 
 
 if __name__ == "__main__":

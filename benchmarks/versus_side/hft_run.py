@@ -10,14 +10,13 @@ that only trades move, as in mmbot, and fills may be partial.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from time import process_time
 from typing import Any
 
 from benchmarks.versus_side import quoter
 from benchmarks.versus_side.facts import read_facts
+from benchmarks.versus_side.repeated import print_runs
 from hftbacktest import (
     BUY,
     GTX,
@@ -120,13 +119,7 @@ def main() -> None:
     """Run as often as asked, and print the figures of the last."""
     folder = Path(sys.argv[1])
     facts = read_facts(folder)
-    runs_s: list[float] = []
-    figures: dict[str, Any] = {}
-    for _ in range(int(sys.argv[2])):
-        began = process_time()
-        figures = run(folder, facts)
-        runs_s.append(process_time() - began)
-    print(json.dumps({**figures, "runs_s": runs_s, "version": __version__}))
+    print_runs(lambda: run(folder, facts), int(sys.argv[2]), version=__version__)
 
 
 if __name__ == "__main__":

@@ -7,14 +7,13 @@ strategy as in the other engines, on the same grid. The touch is known as it was
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from time import process_time
 from typing import Any
 
 from benchmarks.versus_side import quoter
 from benchmarks.versus_side.facts import read_facts
+from benchmarks.versus_side.repeated import print_runs
 
 from mmbot.core.events import Book, Event, Fill, OrderState, OrderUpdate, Rejected, Request, Trades
 from mmbot.core.intents import Cancel, Place
@@ -116,37 +115,36 @@ def play(recording: Recording, venue: RecordedVenue, small: Quoter) -> None:
             venue.send(now_ns, cancels=cancels, places=places)
 
 
-def main() -> None:
-    """Run as often as asked, and print the figures of the last."""
-    folder, source, repeat = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-    facts = read_facts(folder)
+def run(source: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """One run, the recording read again."""
     instrument, _ = listed_instrument(facts["coin"])
-    runs_s: list[float] = []
-    for _ in range(repeat):
-        began = process_time()
-        recording = read_recording(source, instrument)
-        venue = RecordedVenue(
-            recording.happened,
-            instrument=instrument,
-            fees=Fees(quoter.MAKER_FEE * _BPS, quoter.TAKER_FEE * _BPS),
-            params=RecordedVenueParams(
-                order_latency_ms=quoter.ORDER_LATENCY_NS / NS_PER_MS,
-                reply_latency_ms=quoter.REPLY_LATENCY_NS / NS_PER_MS,
-            ),
-            lead_ns=recording.lead_ns,
-        )
-        small = Quoter(facts)
-        play(recording, venue, small)
-        runs_s.append(process_time() - began)
-    figures = {
+    recording = read_recording(source, instrument)
+    venue = RecordedVenue(
+        recording.happened,
+        instrument=instrument,
+        fees=Fees(quoter.MAKER_FEE * _BPS, quoter.TAKER_FEE * _BPS),
+        params=RecordedVenueParams(
+            order_latency_ms=quoter.ORDER_LATENCY_NS / NS_PER_MS,
+            reply_latency_ms=quoter.REPLY_LATENCY_NS / NS_PER_MS,
+        ),
+        lead_ns=recording.lead_ns,
+    )
+    small = Quoter(facts)
+    play(recording, venue, small)
+    return {
         "decisions": small.looks,
         "requests": small.places + small.cancels,
         "fills": small.fills,
         "filled_usd": small.filled_usd,
         "position": small.position_lots / instrument.lots_per_coin,
-        "runs_s": runs_s,
     }
-    print(json.dumps(figures))
+
+
+def main() -> None:
+    """Run as often as asked, and print the figures of the last."""
+    folder, source, repeat = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    facts = read_facts(folder)
+    print_runs(lambda: run(source, facts), repeat)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 from textual.pilot import Pilot
 
@@ -19,8 +21,10 @@ from mmbot.cli.topscreen import Top
 from mmbot.logs import LogWriter, Threshold, make_logger
 from mmbot.runtime.control import NAME, Control
 from mmbot.runtime.desk import Desk
+from mmbot.runtime.observed import status, why
 from mmbot.runtime.piped import Records
-from mmbot.runtime.tailing import LOG
+from mmbot.runtime.tailing import LOG, line_of
+from mmbot.runtime.topview import Seen, head, ladder, rules, terms
 from runtime.pipe_rig import PipeRun
 
 SIZE = (80, 24)
@@ -116,7 +120,15 @@ async def test_a_screen_of_80_by_24_shows_ladder_inventory_terms_fills_and_log(
     assert "entry" in lines[2] or "+0 HYPE" in lines[2]
     assert "equity" in lines[3]
     assert "pnl" in lines[3]
-    assert "requests" in text or "left" in lines[4]
+    assert not [line for line in lines if line.rstrip().endswith("~")], "a line was cut"
+    flat = " ".join(text.split())
+    p = stage.run.trader.engine.position
+    assert f"funding {p.funding_usd:+.4f}" in flat
+    assert "nearest limit:" in flat
+    assert re.search(r"requests \d+ left", flat)
+    assert "a minute" in flat
+    told = [it for it in stage.run.log.all if it["event"] not in ("quote.held", "fill.booked")]
+    assert " ".join(line_of(dict(told[-1])).split()) in flat, "the newest line of the log is whole"
     shown = {line.split()[2] for line in lines if line.startswith(("ask *", "bid *"))}
     assert shown
     assert shown == resting
@@ -129,6 +141,48 @@ async def test_a_screen_of_80_by_24_shows_ladder_inventory_terms_fills_and_log(
     assert sum(line.startswith(("bid: ", "ask: ")) for line in lines) == 2
     assert any(" fill     " in line for line in lines)
     assert "q quit" in lines[-1]
+
+
+def test_long_names_and_numbers_take_another_line_and_lose_nothing(stage: Stage) -> None:
+    """Cut off is what a person looks for: the limit that is near, the end of an error."""
+    engine = stage.run.trader.engine
+    now_ns = stage.run.clock()
+    config = stage.run.config
+    said = status(
+        stage.run.trader, config, now_ns=now_ns, pid=4194304, run_dir="r", user="", journal=None,
+        reloads=0,
+    )  # fmt: skip
+    s: dict[str, Any] = msgspec.to_builtins(said)
+    s |= {"coin": "longdexes:KILOBONKINU", "uptime_s": 1e7, "equity_usd": 12345678.9}
+    s["holding"] |= {"sz": -123456.78, "usd": -1234567.89, "limit_usd": 9876543.0, "x": -0.125}
+    s["holding"]["entry_px"] = 0.0123456
+    s["pnl"] = dict.fromkeys(s["pnl"], -123456.7891)
+    s["requests"] |= {"left": 123456789, "hours": 12345.6, "per_h": 65432.0}
+    s["reasons"] = ["the book is stale", "bid: position limit", "ask: budget below one order"]
+    for order in (*s["asks"], *s["bids"]):
+        order |= {"px": 0.0123456, "live_sz": 1234567.0, "bps": 1234.5, "state": "cancelling"}
+    w: dict[str, Any] = msgspec.to_builtins(why(stage.run.trader, config, now_ns=now_ns))
+    w["reasons"] = ["a reason that is long enough to go far beyond the edge of the screen, twice"]
+    seen = Seen(
+        answer={"status": s, "why": w, "at_ns": now_ns, "pid": 1}, age_s=0.1, how="", run_dir="r"
+    )
+    shown = [head(seen, 80), rules(seen, 80), ladder(seen, 46, 10), terms(seen, 34, 10)]
+
+    assert engine.limits is not None
+    for lines, width in zip(shown, (80, 80, 46, 34), strict=True):
+        assert max(len(line) for line in lines) <= width
+        assert not [line for line in lines if line.endswith("~")]
+    flat = " ".join(" ".join(shown[0]).split())
+    for part in (
+        "longdexes:KILOBONKINU pid 4194304 up 115d17h", "LIVE", "ask: budget below one order",
+        "-123456.8 KILOBONKINU", "-1234567.89 USD", "entry 0.0123456", "equity 12345678.9000",
+        "funding -123456.7891", "requests 123456789 left", "12345.6 h at 65432 an hour", "a minute",
+        "nearest limit:",
+    ):  # fmt: skip
+        assert part in flat, part
+    assert " ".join(" ".join(shown[1]).split()).count("of the screen, twice") == 2
+    assert all("cancelling" in line for line in shown[2] if "*" in line)
+    assert len(shown[0]) + len(shown[1]) <= 24 - 9, "ladder, a fill, the log and the foot remain"
 
 
 async def test_it_follows_the_run(stage: Stage) -> None:
@@ -155,6 +209,7 @@ async def test_it_outlives_the_daemon_and_says_how_old_it_is(stage: Stage) -> No
         lines = await until(pilot, app, lambda text: "*** STALE" in text)
         assert "DIED" in lines[0]
         assert "as of " in lines[0]
+        assert lines[0].startswith("EMULATOR HYPE  ***"), "the mode is said of a dead one as well"
         assert " LIVE" not in lines[0]
         assert "*** NOT LIVE ***" in lines[-1]
         stage.open()

@@ -10,7 +10,8 @@ from mmbot.config import Config
 from mmbot.errors import MmbotError
 from mmbot.hyperliquid.ports import HttpReply
 from mmbot.hyperliquid.rest import Rest
-from mmbot.runtime.venues import open_venue, state_path
+from mmbot.runtime.opening import open_venue
+from mmbot.runtime.venues import state_path
 from runtime.paper_rig import PaperRun
 
 _SPAN_S = 60.0

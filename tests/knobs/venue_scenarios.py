@@ -25,15 +25,17 @@ from mmbot.core.types import NS_PER_MS, NS_PER_S, Side, Tif
 from mmbot.emulator.specs import NewOrder, TradePrint
 from mmbot.emulator.wire import Exchange
 from mmbot.errors import CheckError, MmbotError
-from mmbot.hyperliquid.ports import StreamProtocol
+from mmbot.hyperliquid.ports import Ports, StreamProtocol
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.logs import LogWriter, make_logger
 from mmbot.runtime.child import exchange_arguments
+from mmbot.runtime.cloids import CLOID_MAGIC
+from mmbot.runtime.ending import Ending
 from mmbot.runtime.leverage import set_leverage
 from mmbot.runtime.pipe import PipeDialer, PipeHttp, SimLoop
 from mmbot.runtime.preflight import failures, read_facts
-from mmbot.runtime.trader import CLOID_MAGIC, Ending, Ports, Trader
+from mmbot.runtime.trader import Trader
 
 START_MS = 1_791_484_300_000
 _LATENCY_NS = 20 * NS_PER_MS

@@ -16,11 +16,11 @@ from mmbot.emulator.wire import Exchange, ExchangeParams
 from mmbot.hyperliquid.signing import Signer
 from mmbot.hyperliquid.universe import Universe
 from mmbot.journal.writer import Writer
+from mmbot.runtime.ending import Ending
 from mmbot.runtime.paper import PaperVenue
 from mmbot.runtime.pipe import PipeDialer, PipeHttp, SimLoop
 from mmbot.runtime.piped import LATENCY_NS, Piped
 from mmbot.runtime.summary import summarise
-from mmbot.runtime.trader import Ending
 from runtime.pipe_rig import CONFIG, START_MS
 
 KEY = b"\x09" * 32

@@ -18,10 +18,11 @@ from mmbot.hyperliquid.signing import Signer
 from mmbot.journal.writer import Writer
 from mmbot.runtime.aio import WallClock
 from mmbot.runtime.campaign.stage import Timers
+from mmbot.runtime.cloids import is_ours
+from mmbot.runtime.ending import Ending
 from mmbot.runtime.pipe import SimLoop
 from mmbot.runtime.piped import WORTHLESS_KEY, Piped, Records
 from mmbot.runtime.summary import summarise
-from mmbot.runtime.trader import Ending, is_ours
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
 HOUR_MS = 3_600_000

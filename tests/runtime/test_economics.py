@@ -62,7 +62,8 @@ def test_without_a_recording_nothing_is_known() -> None:
     """And not knowing is no reason to begin."""
     verdict = judge_edge(config(), None)
     assert not verdict.is_allowed
-    assert f"{NOTHING_KNOWN} (live.recording is not set)" in verdict.text
+    assert "no recording is configured (live.recording is not set)" in verdict.text
+    assert "too few trades" not in verdict.text, "nothing was counted"
     assert "name a recording of this market in live.recording" in verdict.text
     accepted = judge_edge(config(*ACCEPTED), None)
     assert accepted.is_allowed

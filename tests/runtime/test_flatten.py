@@ -135,6 +135,10 @@ def test_a_market_beyond_the_bound_is_not_chased_and_what_is_left_is_said() -> N
     assert f"NOT FLAT {before:+g} HYPE is left after 0 orders" in line
     assert "liquidation price" in line
     assert line.endswith(command)
+    gone = last_line(run.summary(), None, coin="HYPE", command=command, is_embedded=True)
+    assert gone is not None
+    assert "ended with the embedded exchange, and needs no closing" in gone
+    assert "liquidation" not in gone
 
 
 def test_tries_are_bounded_and_the_rest_is_named() -> None:

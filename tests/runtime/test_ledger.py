@@ -13,7 +13,7 @@ import pytest
 from mmbot.core.events import Fill
 from mmbot.core.types import NS_PER_MS, Instrument, Side
 from mmbot.logs import LogWriter, make_logger
-from mmbot.runtime.ending import CLOID_MAGIC
+from mmbot.runtime.cloids import CLOID_MAGIC
 from mmbot.runtime.ledger import Ledger
 from mmbot.runtime.piped import Records
 from mmbot.state.store import Store

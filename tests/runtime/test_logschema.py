@@ -44,7 +44,7 @@ _ELSEWHERE = {"report", "emulator", "lab", "campaign", "selftest"}
 """Folders that tell into no log of a run."""
 _PASSED_ON = {
     ("telling.py", "note.event"),
-    ("trader.py", "event"),
+    ("connecting.py", "event"),
     ("intake.py", "event"),
     ("legs.py", "event"),
     ("alerts.py", "event"),

@@ -109,6 +109,10 @@ async def test_the_figures_are_those_of_status_and_why(looked: Looked) -> None:
     assert value(page, "mmbot_profit_usd") == pytest.approx(status.pnl.total_usd)
     assert value(page, "mmbot_requests_left") == status.requests.left
     assert value(page, "mmbot_requests_total") == status.requests.used
+    assert status.pnl.fees_usd > 0, "trades earn requests, which the venue's cap has only later"
+    granted = value(page, "mmbot_requests_left") + value(page, "mmbot_requests_total")
+    assert value(page, "mmbot_requests_cap") == granted > 10_000
+    assert value(page, "mmbot_account_usd") == status.account_usd == pytest.approx(1000, abs=5)
     for trigger in status.triggers:
         labels = {"trigger": trigger.trigger, "unit": trigger.unit}
         assert value(page, "mmbot_trigger_limit", **labels) == trigger.limit

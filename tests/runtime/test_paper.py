@@ -17,8 +17,8 @@ from mmbot.hyperliquid.wire import Decoder
 from mmbot.journal.reader import Journal
 from mmbot.journal.records import Started, decode
 from mmbot.journal.writer import JournalParams, Writer
+from mmbot.runtime.connecting import subscriptions
 from mmbot.runtime.replay import replay
-from mmbot.runtime.trader import subscriptions
 from runtime.paper_rig import PaperRun
 from runtime.pipe_rig import START_MS, PipeRun
 

@@ -11,7 +11,7 @@ from mmbot.core.types import NS_PER_MS
 from mmbot.emulator.scenarios import build_venue
 from mmbot.emulator.wire import Exchange, ExchangeParams
 from mmbot.hyperliquid.signing import Signer
-from mmbot.runtime.ending import is_ours
+from mmbot.runtime.cloids import is_ours
 from mmbot.runtime.pipe import SimLoop
 from mmbot.runtime.piped import WORTHLESS_KEY, Piped
 from runtime.pipe_rig import CONFIG, START_MS

@@ -24,8 +24,9 @@ from mmbot.errors import ConfigError, VenueError
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.runtime.aio import wall_clock_ns
-from mmbot.runtime.preflight import Facts, Row, failures, read_facts
+from mmbot.runtime.preflight import Facts, failures, read_facts
 from mmbot.runtime.preview import preview, quoted_half_bps
+from mmbot.runtime.verdicts import Row
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
 KEY = b"\x11" * 32

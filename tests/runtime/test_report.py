@@ -31,6 +31,7 @@ from mmbot.runtime.report.plots import thin
 from mmbot.runtime.report.report import Report, read, report
 from mmbot.runtime.report.split import course, split
 from mmbot.runtime.report.write import write_report
+from mmbot.runtime.screen import summary_lines
 from runtime.pipe_rig import EQUITY_USD, PipeRun
 from runtime.report_rig import (
     WIDE,
@@ -305,6 +306,76 @@ def test_a_run_without_a_log_is_explained_by_its_journal(tmp_path: Path, eventfu
     assert found.suppressed_s == whole.suppressed_s
 
 
+def test_the_fall_from_the_peak_is_the_kill_switch_s_without_its_word_as_well(
+    tmp_path: Path, eventful: Path
+) -> None:
+    """Of a run that did not live to sum itself up it is measured again, in the same way."""
+    folder = copied(eventful, tmp_path / "run")
+    told = read(folder)[1].overview.max_drawdown_pct
+    lines = (folder / "log.jsonl").read_bytes().splitlines(keepends=True)
+    left = [line for line in lines if b'"run.ended"' not in line]
+    (folder / "log.jsonl").write_bytes(b"".join(left))
+    (folder / "summary.json").unlink()
+    assert told
+    assert read(folder)[1].overview.max_drawdown_pct == pytest.approx(told, rel=0.02)
+
+
+WHY = "live.recording is not set: a live start is refused <b>"
+REFUSED = (
+    '{"at":"2026-11-22T03:47:02.000000Z","level":"info","event":"rows.checked"}\n'
+    '{"at":"2026-11-22T03:47:03.000000Z","level":"error","event":"run.refused",'
+    f'"error":"{WHY}","exit_code":5}}\n'
+)
+
+
+def test_a_refused_start_has_no_result(tmp_path: Path) -> None:
+    """It says who refused and why; what was never traded did not break even."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "log.jsonl").write_text(REFUSED, "utf-8")
+
+    done = mmbot("report", "run", "--open", "no", cwd=tmp_path)
+    page = (folder / "report.html").read_text("utf-8")
+    found = loaded(folder)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == (
+        f"The start was refused (exit code 5): {WHY}. Nothing was traded: there is no result."
+    )
+    for said in (done.stdout, page, found["verdict"]):
+        assert "broke even" not in said
+        assert "0.00" not in said
+        assert "largest fall" not in said
+    assert "no cause of trouble" not in done.stdout.lower()
+    assert "&lt;b&gt;" in page
+    assert (found["overview"]["began"], found["overview"]["exit_code"]) == (False, 5)
+
+
+def test_a_start_that_left_no_word_has_no_result_either(tmp_path: Path) -> None:
+    """Killed, or interrupted before its first order."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "log.jsonl").write_text(REFUSED.splitlines(keepends=True)[0], "utf-8")
+    found = write_report(folder)
+    assert "The run did not begin to trade" in found.verdict
+    assert "no result" in found.verdict
+    assert not found.overview.began
+
+
+def test_a_start_that_was_refused_after_a_run_is_told_before_it(
+    tmp_path: Path, eventful: Path
+) -> None:
+    """In a folder that is used again the figures are of the run that was."""
+    folder = copied(eventful, tmp_path / "run")
+    before = read(eventful)[1]
+    with (folder / "log.jsonl").open("a") as file:
+        file.write(REFUSED)
+    found = write_report(folder)
+    assert found.verdict.startswith("A later start here was refused (exit code 5): ")
+    assert found.verdict.endswith(before.verdict)
+    assert found.split.total_usd == before.split.total_usd
+
+
 def test_a_killed_run_is_valued_by_its_ledger_and_says_so(tmp_path: Path, eventful: Path) -> None:
     """kill -9: no end, no last reading, no summary; what is known is said, with its check."""
     folder = copied(eventful, tmp_path / "run")
@@ -575,6 +646,14 @@ def test_the_command_writes_both_files_and_prints_the_sum(tmp_path: Path, eventf
 
     assert told.returncode == 0, told.stderr
     assert "profit    capture" in told.stdout
+    summary = json.loads((tmp_path / "logs" / "one" / "summary.json").read_text("utf-8"))
+    fell = f"{summary['max_drawdown_pct']:.3f} % of peak equity"
+    ended = f"ended by {summary['end_reason']}"
+    for said in (told.stdout, "\n".join(summary_lines(summary))):
+        assert fell in said, "one definition, that of the kill switch"
+        assert ended in said
+    page = (tmp_path / "logs" / "one" / "report.html").read_text("utf-8")
+    assert f"{summary['max_drawdown_pct']:.3f} %" in page
     found = msgspec.json.decode(listed.stdout, type=Report)
     assert found.overview.fills == read(eventful)[1].overview.fills
     assert (tmp_path / "logs" / "one" / "report.html").stat().st_size > 50_000

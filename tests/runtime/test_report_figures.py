@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
@@ -20,7 +21,7 @@ from mmbot.emulator import budgets
 from mmbot.runtime.report import words
 from mmbot.runtime.report.facts import Facts, Fill, Mids, Reading
 from mmbot.runtime.report.split import course, split
-from mmbot.runtime.report.stretches import Interval, _interval, drawdown_usd, worst
+from mmbot.runtime.report.stretches import Interval, _interval, course_extremes, worst
 from mmbot.runtime.report.write import write_report
 from mmbot.runtime.screen import summary_lines
 from runtime.pipe_rig import PipeRun
@@ -149,9 +150,14 @@ def test_a_fall_of_a_second_is_in_the_drawdown() -> None:
         mids=Mids(at_s * NS_PER_S, np.array([100.0, 70.0, 100.0, 101.0])),
     )
 
-    fall, best, lowest = drawdown_usd(facts, split(facts))
+    facts.config = {"risk": {"capital_usd": 500.0}}
+    fell_pct, best, lowest = course_extremes(facts, split(facts))
 
-    assert fall == pytest.approx(60.1)
+    assert fell_pct == pytest.approx(60.1 / 500 * 100), "of peak equity, which began as the capital"
+    marked = replace(facts, marks=[(39_999 * NS_PER_S, 100.0), (40_000 * NS_PER_S, 60.0)])
+    assert course_extremes(marked, split(marked))[0] == pytest.approx(80.1 / 500 * 100)
+    said = replace(facts, summary={"max_drawdown_pct": 7.5})
+    assert course_extremes(said, split(said))[0] == 7.5, "what the kill switch measured"
     assert lowest == pytest.approx(-60.1)
     assert best == pytest.approx(1.9)
 

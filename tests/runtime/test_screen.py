@@ -80,6 +80,8 @@ def test_quotes_are_shown_once_a_second_and_fills_always() -> None:
     assert shown[0] is not None
     for part in ("10:00:00", "26.15 / 26.25", "skew -3.25 bps", "position +45% of limit"):
         assert part in shown[0]
+    away = f"{QUOTE['touch_bid_bps']:+.1f} / {QUOTE['touch_ask_bps']:+.1f} bps from fair"
+    assert away in shown[0], "a bid below fair is as far away as an ask above it: both positive"
     assert shown[1] is not None
     assert "bought 0.5 @ 26.15" in shown[1]
     assert "TAKER" not in shown[1]
@@ -185,7 +187,7 @@ def test_the_summary_has_every_figure(markout: float | None, shown: str) -> None
     assert "+0.0510 USD" in text
     assert "not tripped" in text
     assert "8123 left, 19.3 h at 410 an hour" in text
-    assert "bid 21.50 bps from fair, ask none" in text
+    assert "bid +21.50 bps from fair, ask none" in text
     assert shown in text
     assert "drawdown 4 %" in "\n".join(summary_lines({**summary, "kill": {"text": "drawdown 4 %"}}))
 

@@ -17,7 +17,7 @@ from mmbot.core.quoter import Quote
 from mmbot.core.risk import gate
 from mmbot.core.types import Instrument, Side
 from mmbot.errors import CheckError, ConfigError
-from mmbot.runtime import live
+from mmbot.runtime import proving
 from mmbot.runtime.selftest import ROWS, Report, Result, Status, refuse_unless_well, run_selftest
 from mmbot.runtime.selftest.report import lines
 from mmbot.runtime.trader import Trader
@@ -179,19 +179,19 @@ def test_a_run_may_begin_only_after_rows_that_were_played_and_did_not_fail() -> 
 def test_a_live_run_does_not_begin_when_a_row_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where money is real; on the emulator and the testnet nothing is asked."""
     bad = Result("skew", "t", "p", "buy", False, 1.0, 0.1, 0.0, Status.FAILED, "dead")
-    monkeypatch.setattr(live, "run_selftest", lambda *_, **__: Report("HYPE", (bad,), 1.0))
+    monkeypatch.setattr(proving, "run_selftest", lambda *_, **__: Report("HYPE", (bad,), 1.0))
     instrument = Instrument(coin="HYPE", asset_id=0, sz_decimals=2, max_leverage=10)
     config = load(CONFIGS / "hype.toml")
-    live.prove(config, instrument)
+    proving.prove(config, instrument)
     with pytest.raises(CheckError, match="skew: dead"):
-        live.prove(config.model_copy(update={"mode": "live"}), instrument)
+        proving.prove(config.model_copy(update={"mode": "live"}), instrument)
 
 
 def test_a_live_run_proves_itself_with_the_instrument_of_the_venue() -> None:
     """A coin that the emulated exchange does not list, with its own decimals."""
     instrument = Instrument(coin="ZZZ", asset_id=0, sz_decimals=1, max_leverage=5)
     config = load(CONFIGS / "hype.toml", ["instrument.coin='ZZZ'", "risk.leverage=5"])
-    live.prove(config.model_copy(update={"mode": "live"}), instrument)
+    proving.prove(config.model_copy(update={"mode": "live"}), instrument)
 
 
 @pytest.mark.parametrize(

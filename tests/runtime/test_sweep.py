@@ -14,7 +14,7 @@ from mmbot.hyperliquid.nonce import Nonces
 from mmbot.hyperliquid.ports import HttpReply
 from mmbot.hyperliquid.signing import Signer
 from mmbot.logs import LogWriter, make_logger
-from mmbot.runtime.ending import CLOID_MAGIC
+from mmbot.runtime.cloids import CLOID_MAGIC
 from mmbot.runtime.heart import Beat
 from mmbot.runtime.patience import PatientRest, Reads
 from mmbot.runtime.piped import Records

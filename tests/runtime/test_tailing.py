@@ -191,6 +191,23 @@ def test_a_line_reads_as_the_screen_of_the_run_did() -> None:
     assert line_of(odd) == "15:00:03  fill.booked  n=3  sz=1"
 
 
+def test_every_line_of_a_paper_run_says_so(rig: Rig) -> None:
+    """Seen alone in a terminal, a fill on paper must not be taken for one of money."""
+    rig.write(record(1))
+    shown = [line_of(it, rig.tail.tag) for it in rig.tail.last(5)]
+    for mode in ("paper", "live"):
+        rig.now = rig.run(mode)
+        (rig.now / "config.toml").write_text(f'mode = "{mode}"\n', "utf-8")
+        rig.write(record(2, "link.lost", "warning", reason="gone"))
+        rig.write(record(3))
+        shown += [line_of(it, rig.tail.tag) for it in rig.tail.more()]
+
+    assert len(shown) == 7
+    paper = [line for line in shown if line.startswith("15:00:") and line[10:15] == "PAPER"]
+    assert paper == shown[2:4]
+    assert paper[0].startswith("15:00:02  PAPER  ! link     lost: gone")
+
+
 def test_no_text_of_the_venue_moves_the_cursor() -> None:
     """An error text is the venue's; a terminal would carry out what stands in it."""
     bad = json.loads(record(1, "order.rejected", "error", reason="\x1b[2Jgone\r", text="\x07"))

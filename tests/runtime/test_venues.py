@@ -11,15 +11,8 @@ import pytest
 import mmbot
 from mmbot.config import Config, load
 from mmbot.errors import ConfigError
-from mmbot.runtime.venues import (
-    MAINNET_URL,
-    TESTNET_URL,
-    Venue,
-    open_venue,
-    signer_of,
-    state_path,
-    venue_url,
-)
+from mmbot.runtime.opening import open_venue
+from mmbot.runtime.venues import MAINNET_URL, TESTNET_URL, Venue, signer_of, state_path, venue_url
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "hype.toml"
 KEY = b"\x11" * 32

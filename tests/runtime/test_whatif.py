@@ -343,8 +343,10 @@ def test_the_error_of_the_simulation_stands_beside_the_effect(asked: Counterfact
     fills = (asked.real.fills, asked.baseline.fills, asked.changed.fills)
     assert [int(cell) for cell in row[1:4]] == list(fills)
     assert [int(cell) for cell in row[4:]] == [fills[2] - fills[1], fills[1] - fills[0]]
-    nothing = abs(asked.effect["pnl_usd"]) <= abs(asked.error["pnl_usd"])
+    parts = ("pnl_usd", "capture_usd", "adverse_usd", "inventory_usd", "fees_usd", "funding_usd")
+    nothing = abs(asked.effect["pnl_usd"]) <= max(abs(asked.error[name]) for name in parts)
     assert ("says nothing" in table[-1]) is nothing
+    assert ("which may be luck" in table[-1]) is not nothing
 
 
 def test_profit_is_split_so_that_it_adds_up(asked: Counterfactual) -> None:
@@ -521,6 +523,20 @@ def test_every_mechanism_is_left_out_and_each_that_was_active_matters(
     for name in MECHANISMS:
         assert f"without {name}" in table
     assert found.mechanisms["cascade"].effect["fills"] > 0
+    told = lines(found)[-1]
+    assert "one run, which may be luck" in told
+    assert "mmbot lab" in told, "where many seeds are"
+    money = ("pnl_usd", "capture_usd", "adverse_usd", "inventory_usd", "fees_usd", "funding_usd")
+    error = max(abs(found.error[name]) for name in money)
+    assert error > abs(found.error["pnl_usd"]), "errors of parts cancel in their sum by luck alone"
+    assert f"error of the simulation, {error:.4f} USD" in told
+    for name, each in found.mechanisms.items():
+        is_beyond = abs(each.effect["pnl_usd"]) > error
+        assert (f" {name}" in told.partition(":")[2].partition(".")[0]) is is_beyond, name
+    exact = msgspec.structs.replace(found, error=dict.fromkeys(found.error, 0.0))
+    told = lines(exact)[-1]
+    assert "0.0000" not in told, "an error of nothing would call every effect a finding"
+    assert "nothing can be said of the error" in told
 
 
 # -- as it is typed -----------------------------------------------------------------------------

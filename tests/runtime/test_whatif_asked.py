@@ -238,14 +238,14 @@ def test_a_column_that_was_killed_with_a_position_is_not_weighed(questions: Ques
     told = lines(found)
     held = f"{found.changed.position_end_sz:+.4g}"
     assert any(line.startswith("changed: KILLED after ") and held in line for line in told)
-    assert "is not weighed: the changed run ended after" in told[-1]
+    assert "is weighed: the changed run ended after" in told[-1]
     assert held in told[-1]
     assert json.loads(msgspec.json.encode(found))["changed"]["ended_s"] == found.changed.ended_s
     # What ended early with nothing in hand is worth what it is worth.
     flat = msgspec.structs.replace(
         found, changed=msgspec.structs.replace(found.changed, position_end_sz=0.0)
     )
-    assert "not weighed" not in lines(flat)[-1]
+    assert "is weighed" not in lines(flat)[-1]
 
 
 # -- a journal of which a part is left ----------------------------------------------------------

@@ -16,7 +16,7 @@ from mmbot.errors import Exit
 from mmbot.hyperliquid import actions
 from mmbot.hyperliquid.signing import Signer
 from mmbot.hyperliquid.universe import Universe
-from mmbot.runtime.ending import CLOID_MAGIC
+from mmbot.runtime.cloids import CLOID_MAGIC
 from system.harness import STILL, Exchange, daemon, exchange, start
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"

@@ -11,7 +11,7 @@ from mmbot.errors import ConfigError
 
 if TYPE_CHECKING:
     from mmbot.runtime.alerts import Alerts, Service
-    from mmbot.runtime.preflight import Row
+    from mmbot.runtime.verdicts import Row
 
 
 def find_addresses(config: Config, environment: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -104,7 +104,7 @@ def alert_rows(config: Config, environment: Mapping[str, str], *, is_test: bool)
     Raises:
         ConfigError: As of `find_services`, or there is nothing to test.
     """
-    from mmbot.runtime.preflight import Row  # noqa: PLC0415 - takes long to load
+    from mmbot.runtime.verdicts import Row  # noqa: PLC0415 - takes long to load
 
     services = find_services(config, environment)
     if not services:

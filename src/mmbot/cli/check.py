@@ -23,11 +23,13 @@ from mmbot.logs import stderr_line
 from mmbot.runtime.drill import Drill, drill
 from mmbot.runtime.drill import lines as drill_lines
 from mmbot.runtime.drill import offline as offline_drill
-from mmbot.runtime.economics import judge_edge, measure_at_account, measure_own
-from mmbot.runtime.preflight import Facts, Row, failures, read_facts
+from mmbot.runtime.economics import EdgeVerdict, judge_edge, measure_at_account, measure_own
+from mmbot.runtime.opening import open_venue
+from mmbot.runtime.preflight import Facts, failures, read_facts
 from mmbot.runtime.preview import Ladder, preview, quoted_half_bps
 from mmbot.runtime.selftest.rows import switched_off
-from mmbot.runtime.venues import open_venue, signer_of, standing, state_path
+from mmbot.runtime.venues import signer_of, standing, state_path
+from mmbot.runtime.verdicts import Row
 from mmbot.runtime.widths import Widths, lines
 from mmbot.state.store import Store
 
@@ -93,11 +95,7 @@ def check(
     edge = None
     if table is not None or settings.mode in ("live", "paper"):
         edge = judge_edge(settings, table)
-        is_ok = edge.is_allowed or settings.mode != "live"
-        text = edge.text
-        if settings.is_paper and (edge.is_measurement or not edge.is_allowed):
-            text = f"WARNING: {text}"
-        facts = msgspec.structs.replace(facts, rows=(*facts.rows, Row("edge", is_ok, text)))
+        facts = msgspec.structs.replace(facts, rows=(*facts.rows, _edge_row(settings, edge)))
     if as_json:
         off = switched_off(settings)
         told = {
@@ -119,6 +117,14 @@ def check(
             echo("\n".join(drill_lines(burnt)))
     if failures(facts):
         raise typer.Exit(Exit.CHECK)
+
+
+def _edge_row(settings: Config, edge: EdgeVerdict) -> Row:
+    is_ok = edge.is_allowed or settings.mode != "live"
+    text = edge.text
+    if settings.is_paper and (edge.is_measurement or not edge.is_allowed):
+        text = f"WARNING: {text}"
+    return Row("edge", is_ok, text)
 
 
 def _widths(

@@ -24,11 +24,12 @@ from mmbot.runtime.closing import close_position
 from mmbot.runtime.flatten import Closed, closed_line
 from mmbot.runtime.heart import quiet_at_ns
 from mmbot.runtime.nonces import nonces_of
+from mmbot.runtime.opening import open_venue
 from mmbot.runtime.patience import PatientRest
 from mmbot.runtime.preflight import account_of, read_universe
 from mmbot.runtime.screen import Screen
 from mmbot.runtime.sweep import Sweep
-from mmbot.runtime.venues import STOP_HINT, market_lock, open_venue, signer_of, state_path
+from mmbot.runtime.venues import STOP_HINT, market_lock, signer_of, state_path
 
 _RUNNING: Final = (
     f"it would quote the position back; stop it first ({STOP_HINT}); with --flatten it closes the "

@@ -17,10 +17,11 @@ from mmbot.config import Config, load
 from mmbot.errors import Exit, MmbotError, StateError
 from mmbot.logs import LogWriter, Record, make_logger
 from mmbot.runtime.aio import wall_clock_ns
+from mmbot.runtime.opening import open_venue
 from mmbot.runtime.preflight import account_of
 from mmbot.runtime.screen import plain
 from mmbot.runtime.tripping import Tripped, trip
-from mmbot.runtime.venues import open_venue, signer_of, state_path
+from mmbot.runtime.venues import signer_of, state_path
 
 
 def kill(

@@ -46,6 +46,11 @@ def _lines(folder: Path, found: Report) -> list[str]:
     """The report in a few lines."""
     over, parts = found.overview, found.split.parts
     span, when = words.span(over.span_s), words.instant(over.started_ns)
+    files = [f"page      {folder / HTML}", f"numbers   {folder / JSON}"]
+    if not over.began:
+        return [found.verdict, *(f"missing   {text}" for text in found.missing), *files]
+    ended = f"ended by {over.ended}" if over.ended else "no end is recorded"
+    fell = "unknown" if over.max_drawdown_pct is None else f"{over.max_drawdown_pct:.3f}"
     amounts = (
         ("capture", parts.capture_usd),
         ("adverse", -parts.adverse_usd),
@@ -56,9 +61,10 @@ def _lines(folder: Path, found: Report) -> list[str]:
     profit = "  ".join(f"{name} {words.usd(value)}" for name, value in amounts)
     lines = [
         found.verdict,
-        f"run       {over.market}, {when}, {span}, {over.fills} fills",
+        f"run       {over.market}, {when}, {span}, {over.fills} fills, {ended}",
         f"profit    {profit} USD",
         f"total     {words.usd(found.split.total_usd)} USD, what is held at {_valued(found)}",
+        f"drawdown  {fell} % of peak equity at most",
     ]
     if not found.split.is_exact and found.split.unexplained_usd is not None:
         lines.append(f"          unexplained {words.usd(found.split.unexplained_usd)} USD")
@@ -67,9 +73,7 @@ def _lines(folder: Path, found: Report) -> list[str]:
         for cause in found.causes[:_CAUSES_SHOWN]
     )
     lines.extend(f"missing   {text}" for text in found.missing)
-    lines.append(f"page      {folder / HTML}")
-    lines.append(f"numbers   {folder / JSON}")
-    return lines
+    return lines + files
 
 
 def _valued(found: Report) -> str:

@@ -15,7 +15,8 @@ from mmbot.cli.options import AsJson, ConfigFile, NewestRunDir, Overrides, echo,
 from mmbot.config import Config, load
 from mmbot.errors import StateError
 from mmbot.logs import utc
-from mmbot.runtime.venues import STOP_HINT, market_lock, open_venue, signer_of, state_path
+from mmbot.runtime.opening import open_venue
+from mmbot.runtime.venues import STOP_HINT, market_lock, signer_of, state_path
 from mmbot.state.store import Store, has_state
 
 _RUNNING: Final = f"a switch is not reset under a run; stop it first ({STOP_HINT}), then reset"

@@ -71,11 +71,11 @@ def tail(
     reading = Tail(folder, Filter(tuple(events or ()), level))
     try:
         for item in reading.last(lines):
-            _show(item, as_json=as_json)
+            _show(item, reading.tag, as_json=as_json)
         while follow:
             time.sleep(_LOOK_S)
             for item in reading.more():
-                _show(item, as_json=as_json)
+                _show(item, reading.tag, as_json=as_json)
     except KeyboardInterrupt:
         return
     finally:
@@ -94,8 +94,8 @@ def _refuse_unknown(pattern: str) -> None:
     raise ConfigError(f"--event {pattern}: no record of the log is called so; {tried}")
 
 
-def _show(item: Item, *, as_json: bool) -> None:
+def _show(item: Item, tag: str, *, as_json: bool) -> None:
     if not as_json:
-        echo(line_of(item))
+        echo(line_of(item, tag))
     elif not isinstance(item, str):
         echo(msgspec.json.encode(item).decode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -18,14 +18,19 @@ from mmbot.errors import MmbotError
 from mmbot.runtime.asking import GONE, LIVE, Heard, ask, read_files
 from mmbot.runtime.statustext import verdict
 from mmbot.runtime.tailing import Filter, Item, Tail, line_of
-from mmbot.runtime.topview import Seen, head, ladder, rules, terms
+from mmbot.runtime.topview import Seen, head, ladder, newest, rules, terms
 
 ASK_S: Final = 0.5
 DRAW_S: Final = 0.25
 _ANSWER_S: Final = 1.0
 _LINES: Final = 200
+_TERMS_WIDTH: Final = 35
+"""A term, its name and both its figures; the ladder may have all the rest."""
 _LADDER_WIDTH: Final = 40
-_FILLS: Final = 3
+_BODY: Final = 10
+_BODY_LEAST: Final = 5
+_LOG_LEAST: Final = 2
+_FILLS: Final = 2
 
 
 class Top(App[None]):
@@ -41,12 +46,7 @@ class Top(App[None]):
     CSS = """
     Screen { layout: vertical; }
     Static { text-wrap: nowrap; }
-    #head { height: 5; }
-    #body { height: 10; }
-    #ladder { width: 40; }
     #terms { width: 1fr; }
-    #rules { height: 2; }
-    #fills { height: 3; }
     #log { height: 1fr; }
     #foot { height: 1; }
     """
@@ -98,7 +98,7 @@ class Top(App[None]):
     def _look(self) -> None:
         worker = get_current_worker()
         folder, heard, how = "", Heard(GONE), ""
-        items: list[Item] = []
+        items: list[tuple[bool, str]] = []
         try:
             found = self._find()
             folder = str(found)
@@ -113,21 +113,23 @@ class Top(App[None]):
         if not worker.is_cancelled:
             self.call_from_thread(self._take, folder, heard, how, items)
 
-    def _new_lines(self) -> list[Item]:
+    def _new_lines(self) -> list[tuple[bool, str]]:
+        """Whether each is a fill, and its line, which is made while its run is being read."""
+        items: Iterable[Item]
         if self._tail is None:
             self._tail = Tail(self._find, Filter())
-            return self._tail.last(_LINES)
-        return list(self._tail.more())
+            items = self._tail.last(_LINES)
+        else:
+            items = self._tail.more()
+        return [(_is_fill(it), line_of(it, self._tail.tag).partition("\n")[0]) for it in items]
 
-    def _take(self, folder: str, heard: Heard, how: str, items: list[Item]) -> None:
+    def _take(self, folder: str, heard: Heard, how: str, items: list[tuple[bool, str]]) -> None:
         self._is_asking = False
         answer = self._seen.answer
         if not how and heard.reply is not None:
             answer, self._heard_at = heard.reply, time.monotonic()
         self._seen = Seen(answer=answer, age_s=None, how=how, run_dir=folder)
-        for item in items:
-            line = line_of(item).partition("\n")[0]
-            is_fill = not isinstance(item, str) and item.get("event") == "fill.booked"
+        for is_fill, line in items:
             (self._booked if is_fill else self._lines).append(line)
         self._draw()
 
@@ -144,18 +146,35 @@ class Top(App[None]):
             how=self._seen.how,
             run_dir=self._seen.run_dir,
         )
-        width = self.size.width
-        body = self.query_one("#body").size.height or 10
-        room = self.query_one("#log").size.height or 1
-        self._put("#head", head(seen, width))
-        self._put("#ladder", ladder(seen, _LADDER_WIDTH - 1, body))
-        self._put("#terms", terms(seen, max(1, width - _LADDER_WIDTH), body))
-        self._put("#rules", rules(seen, width))
-        self._put("#fills", list(self._booked) or ["no fill in the log yet"])
-        self._put("#log", list(self._lines)[-room:])
+        width, height = self.size.width, self.size.height
+        booked = newest(list(self._booked) or ["no fill in the log yet"], width, _FILLS)
+        about, shaped = head(seen, width), rules(seen, width)
+        # What says how it stands comes first; the ladder gives way to it, and never all of itself.
+        most = max(2, height - _BODY_LEAST - len(booked) - _LOG_LEAST - 1)
+        about = about[: max(1, most - len(shaped))]
+        shaped = shaped[: max(0, most - len(about))]
+        left = height - len(about) - len(shaped) - len(booked) - 1
+        body = max(1, min(_BODY, left - _LOG_LEAST))
+        rungs = ladder(seen, max(_LADDER_WIDTH - 1, width - _TERMS_WIDTH - 1), body)
+        column = min(width, max(_LADDER_WIDTH, *(len(line) + 1 for line in rungs)))
+        self.query_one("#ladder").styles.width = column
+        self._put("#head", about, len(about))
+        self.query_one("#body").styles.height = body
+        self._put("#ladder", rungs)
+        self._put("#terms", terms(seen, max(1, width - column), body))
+        self._put("#rules", shaped, len(shaped))
+        self._put("#fills", booked, len(booked))
+        self._put("#log", newest(list(self._lines), width, max(1, left - body)))
         live = "" if seen.is_live else "   *** NOT LIVE ***"
-        self._put("#foot", [f"q quit   * rests   bps from fair{live}"])
+        self._put("#foot", [f"q quit   * rests   bps from fair, + is away{live}"])
 
-    def _put(self, where: str, lines: list[str]) -> None:
+    def _put(self, where: str, lines: list[str], height: int | None = None) -> None:
         width = self.size.width
-        self.query_one(where, Static).update("\n".join(line[:width] for line in lines))
+        shown = self.query_one(where, Static)
+        if height is not None:
+            shown.styles.height = height
+        shown.update("\n".join(line[:width] for line in lines))
+
+
+def _is_fill(item: Item) -> bool:
+    return not isinstance(item, str) and item.get("event") == "fill.booked"

@@ -21,8 +21,9 @@ from mmbot.logs import LogWriter, Record, make_logger, stderr_line
 from mmbot.runtime.aio import wall_clock_ns
 from mmbot.runtime.alerts import Alerts
 from mmbot.runtime.notify import Notify
+from mmbot.runtime.opening import open_venue
 from mmbot.runtime.screen import plain
-from mmbot.runtime.venues import open_venue, signer_of, state_path, watchdog_log
+from mmbot.runtime.venues import signer_of, state_path, watchdog_log
 from mmbot.runtime.watchdog import Watchdog
 
 

@@ -171,7 +171,7 @@ class Capture(msgspec.Struct, frozen=True, gc=False):
 
 
 def diagnose(capture: Capture) -> Diagnostics:
-    """The record of one decision."""
+    """The record of one decision: one field after another, so its length is that of the record."""
     view, instrument = capture.view, capture.instrument
     exposure_lots = capture.exposure_lots
     quote, market = view.quote, view.market

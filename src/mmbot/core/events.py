@@ -3,6 +3,8 @@ Inputs of the engine. Everything that can change a decision arrives as one of th
 
 `recv_ns` is our clock, nanoseconds since the epoch; `venue_ms` the venue's, milliseconds. Prices
 are integer ticks, sizes integer lots, positions signed lots (long positive).
+
+All of them in one place, since it is the whole of what a decision can depend on.
 """
 
 from __future__ import annotations

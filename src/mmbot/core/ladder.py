@@ -6,6 +6,8 @@ stay where they are when the market moves: a ladder that follows it by one line 
 side. (Counted from zero, bids and asks of a mirrored market would not be mirrored.) Prices are
 handled in "inward" coordinates `u = side * price`: on both sides a larger u is nearer to the other
 side of the market. So every rule is written once, and bid and ask are mirror images.
+
+A third of the module is the parameters and the shapes that go in and come out.
 """
 
 from __future__ import annotations

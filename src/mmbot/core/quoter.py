@@ -5,6 +5,8 @@ What a quote should be: named bps that add up, and nothing else.
     half  = fee + adverse_selection + glft + half_min
     shift = inventory_skew + drift + funding + reference, those but the first bounded
     side  = opposed + widening + guard + cascade + hold + touch
+
+Nearly half of the module is the parameters and the named terms; a method makes each of them.
 """
 
 from __future__ import annotations

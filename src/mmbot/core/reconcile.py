@@ -5,6 +5,9 @@ Cancels that protect come first and ask nobody. Everything else is a change wort
 request is scarce, so what is left of them decides how far a line may be off (`hold`) and how often
 orders change (a bucket that fills at the rate which makes the rest last). A quote is never made
 wider to save requests.
+
+What a request is worth (`Requests`) and which are made stand together: the price of a change is
+both.
 """
 
 from __future__ import annotations
@@ -88,10 +91,13 @@ class Forecast(msgspec.Struct, frozen=True, gc=False):
     How long the requests last if the orders go on changing as they did of late.
 
     `per_h` is what is spent in an hour less what trades earn; None before there is a minute to
-    judge by. `hours` ends when only the reserve for cancels is left; None if it never does.
+    judge by. `hours` ends when only the reserve for cancels is left; None if it never does. `cap`
+    is what is granted in all at the same moment: the venue's cap and what trades earned since it
+    was read, so that `cap - left` is what was used.
     """
 
     left: int
+    cap: int
     per_h: float | None
     hours: float | None
 
@@ -195,13 +201,14 @@ class Requests:
 
     def forecast(self, now_ns: int) -> Forecast:
         """For how long this lasts at the churn of the last quarter of an hour."""
+        cap = self._cap + int(self._earned_usd)
         since_ns, left = self._looks[0] if self._looks else (now_ns, self.left)
         if now_ns - since_ns < _LOOK_NS:
-            return Forecast(self.left, None, None)
+            return Forecast(self.left, cap, None, None)
         per_h = (left - self.left) / (now_ns - since_ns) * 3600 * NS_PER_S
         if per_h <= 0:
-            return Forecast(self.left, per_h, None)
-        return Forecast(self.left, per_h, max(0, self.left - self._reserve) / per_h)
+            return Forecast(self.left, cap, per_h, None)
+        return Forecast(self.left, cap, per_h, max(0, self.left - self._reserve) / per_h)
 
     def ready_at_ns(self, now_ns: int) -> int | None:
         """When the next token is there; None if it is, or never will be."""

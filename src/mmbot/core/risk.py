@@ -2,6 +2,8 @@
 Limits, modes and the kill switch; the gate that alone can let an order out is in `gate`.
 
 Everything here only ever takes away: limits combine by the smallest, the gate drops, a mode pulls.
+
+Nearly half of the module is the parameters, which bound each other, and the limits they come to.
 """
 
 from __future__ import annotations

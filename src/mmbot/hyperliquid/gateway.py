@@ -5,6 +5,9 @@ A verdict is an acknowledgement, a definitive refusal, or "unknown". Unknown is 
 came (time-out, lost socket, 5xx) and is never resolved by sending again: the question is put to the
 venue by cloid, and a late answer still counts. Requests go over the socket as posts; while the
 socket is down they go over HTTP, which the engine uses for cancels only.
+
+Sending and its verdicts stay in one module: a request that is in the one and not in the other would
+be lost.
 """
 
 from __future__ import annotations

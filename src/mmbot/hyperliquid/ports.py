@@ -117,6 +117,17 @@ class Jitter(Protocol):
 _SHOWN_CHARS = 120
 
 
+class Ports(msgspec.Struct, frozen=True):
+    """What connects the program to the world: real sockets and time, or a pipe and a simulation."""
+
+    clock: Clock
+    scheduler: Scheduler
+    dialer: Dialer
+    http: Http
+    steady: Clock
+    """A clock that nobody sets: it tells when the other one was."""
+
+
 def reply_error(reply: HttpReply, what: str) -> VenueError | None:
     """
     What is wrong with the answer to a read, in words a person can act on; None when nothing is.

@@ -6,6 +6,8 @@ call answers with, `null` included (the venue's way to say that it does not know
 Lists of several coins are cut down to the instrument asked for.
 
 Source: Hyperliquid docs, "Info endpoint" and "Perpetuals".
+
+One call after another, each with its shape: long because the calls are many.
 """
 
 from __future__ import annotations

@@ -25,6 +25,8 @@ from mmbot.config import Config, load
 from mmbot.errors import ConfigError, StateError
 from mmbot.runtime.control import NAME, VERSION, connect
 from mmbot.runtime.rundir import LATEST, find_run, run_pointer
+from mmbot.runtime.swept import Swept, settings_of, swept_since
+from mmbot.runtime.tailing import tail_records
 from mmbot.runtime.venues import state_path
 
 ANSWER_S: Final = 2.0
@@ -76,6 +78,12 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """The last warning or worse."""
     summary: dict[str, Any] | None
     kill: dict[str, Any] | None
+    venue_mode: str | None
+    """What it traded with (`paper` and so on), by its configuration or its log."""
+    is_embedded: bool
+    """Whether its exchange ended with it."""
+    swept: Swept | None
+    """Who had the venue confirm, after its last sign of life, that nothing of it rests."""
 
 
 # -- which run ----------------------------------------------------------------------------------
@@ -282,11 +290,13 @@ def read_files(run_dir: Path, heard: Heard) -> Kept:
         state = REFUSED
     else:
         state = ENDED if "run.ended" in last else DIED
+    as_of_ns = _at_ns(records[-1]) if records else None
+    started, settings = last.get("run.started", {}), settings_of(run_dir)
     return Kept(
         state=state,
         run_dir=str(run_dir),
         pid=pid,
-        as_of_ns=_at_ns(records[-1]) if records else None,
+        as_of_ns=as_of_ns,
         started=last.get("run.started"),
         quote=last.get("quote"),
         account=last.get("snapshot.read"),
@@ -295,29 +305,10 @@ def read_files(run_dir: Path, heard: Heard) -> Kept:
         trouble=trouble,
         summary=last.get("run.ended"),
         kill=_json(run_dir / "kill.json") if "killswitch.tripped" in last else None,
+        venue_mode=started.get("mode") if settings is None else settings.mode,
+        is_embedded=settings is not None and settings.is_embedded,
+        swept=swept_since(settings, run_dir, started.get("user"), as_of_ns),
     )
-
-
-def tail_records(path: Path, most_bytes: int) -> list[dict[str, Any]]:
-    """The records in the last part of a log; a half-written line is left out."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            begin = max(0, size - most_bytes)
-            file.seek(begin)
-            data = file.read()
-    except OSError:
-        return []
-    lines = data.split(b"\n")[:-1]
-    if begin:
-        lines = lines[1:]
-    found: list[dict[str, Any]] = []
-    for line in lines:
-        with suppress(msgspec.MsgspecError, ValueError):
-            record = msgspec.json.decode(line)
-            if isinstance(record, dict):
-                found.append(record)
-    return found
 
 
 def _holder(path: Path) -> int | None:

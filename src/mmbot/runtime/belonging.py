@@ -88,3 +88,8 @@ def _last_start_ns(log: Path) -> int | None:
         return instant_ns(str(msgspec.json.decode(line, type=dict[str, object])["at"]))
     except (OSError, ValueError, KeyError, msgspec.MsgspecError):
         return None  # no log, an empty one, or a line that a full disk cut
+
+
+def not_begun() -> JournalError:
+    """What is wrong with a journal that has no record of a start before the others."""
+    return JournalError("it does not begin with the record of a start: not a run's journal")

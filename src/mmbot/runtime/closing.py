@@ -15,8 +15,8 @@ from mmbot.hyperliquid.nonce import Nonces
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.runtime.aio import AioScheduler, wall_clock_ns
+from mmbot.runtime.cloids import new_cloid_prefix
 from mmbot.runtime.flatten import Closed, Flattener
-from mmbot.runtime.live import new_cloid_prefix
 from mmbot.runtime.telling import Log
 
 

@@ -21,7 +21,8 @@ from mmbot.hyperliquid.ports import Clock
 from mmbot.journal.writer import Writer
 from mmbot.logs import LEVELS, Threshold
 from mmbot.runtime.control import Answer, Request, refusal, reply
-from mmbot.runtime.observed import Status, Why, status, why
+from mmbot.runtime.observation import Status, Why
+from mmbot.runtime.observed import status, why
 from mmbot.runtime.reload import Change, changes
 from mmbot.runtime.rundir import describe_run
 from mmbot.runtime.telling import Log

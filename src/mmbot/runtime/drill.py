@@ -20,7 +20,7 @@ from mmbot.core.risk import POSITION_KILL, Day, Limits
 from mmbot.core.sizing import NoiseTrips
 from mmbot.core.triggers import FLATTENS, Trip
 from mmbot.core.types import HALTED, NS_PER_MS, NS_PER_S, RUNNING, Fees, Instrument
-from mmbot.runtime.preflight import Row, noise_row
+from mmbot.runtime.verdicts import Row, noise_row
 
 _SHARES: Final = (0.2, 0.5, 1.0)
 """Positions that are tried, of the limit."""
@@ -89,7 +89,11 @@ class Drill(msgspec.Struct, frozen=True):
 
 
 def rules(config: Config, limits: Limits, day: Day | None = None) -> tuple[Rule, ...]:
-    """Every trigger with its limit in its own unit; the loss of the day as it stands."""
+    """
+    Every trigger with its limit in its own unit; the loss of the day as it stands.
+
+    One table, long because there are so many of them.
+    """
     risk, kill = config.risk, config.kill
     capital = limits.capital_usd
     day_limit = risk.day_loss_usd(capital if day is None else day.base_usd)

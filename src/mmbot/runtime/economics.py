@@ -36,7 +36,10 @@ def judge_edge(config: Config, widths: Widths | None) -> EdgeVerdict:
     """
     quoted = None if widths is None else widths.quoted
     if widths is None:
-        why = f"{NOTHING_KNOWN} (live.recording is not set)"
+        why = (
+            "no recording is configured (live.recording is not set), so whether a width pays here "
+            "is not known"
+        )
         remedy = "name a recording of this market in live.recording (docs/recordings.md)"
     elif quoted is not None and quoted.net_low_bps is not None and quoted.net_low_bps > 0:
         text = (

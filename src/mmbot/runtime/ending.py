@@ -4,6 +4,8 @@ that is wanted, say how it ended.
 
 The engine takes part as long as it can be trusted: it sends the cancels and hears of every verdict.
 The end itself is not its matter, so that a broken engine ends as cleanly as a sound one.
+
+One machine of five phases, and what may happen in each: it is read as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -23,11 +25,10 @@ from mmbot.errors import Exit
 from mmbot.hyperliquid.gateway import Gateway
 from mmbot.hyperliquid.ports import Clock, Handle, Scheduler
 from mmbot.hyperliquid.snapshot import SnapshotReader
+from mmbot.runtime.cloids import is_ours
 from mmbot.runtime.flatten import Closed, Flattener
 from mmbot.runtime.telling import Teller
 
-CLOID_MAGIC: Final = 0x6D6D
-"""Top 16 bits of every cloid of ours: a leftover of an earlier run is known by them."""
 _ACK_WAIT_NS: Final = 700 * NS_PER_MS
 """How long a stop waits for the venue to acknowledge the cancels before it looks for itself."""
 _VERIFY_EVERY_NS: Final = 400 * NS_PER_MS
@@ -410,8 +411,3 @@ class Closing:
                 closed=self._closed,
             )
         )
-
-
-def is_ours(cloid: int | None) -> bool:
-    """Whether an order was made by this program, in this run or an earlier one."""
-    return cloid is not None and cloid >> 112 == CLOID_MAGIC

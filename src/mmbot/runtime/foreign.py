@@ -10,7 +10,7 @@ from mmbot.errors import CheckError
 from mmbot.hyperliquid import wire_rest
 from mmbot.runtime.aio import wall_clock_ns
 from mmbot.runtime.patience import Reads
-from mmbot.runtime.preflight import orders_row
+from mmbot.runtime.verdicts import orders_row
 
 _ORDERS: Final = "openOrders"
 

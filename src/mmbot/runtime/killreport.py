@@ -17,7 +17,8 @@ from mmbot.config import Config
 from mmbot.core.intents import KillReason
 from mmbot.core.orders import SlotState
 from mmbot.logs import utc
-from mmbot.runtime.trader import Ending, Trader
+from mmbot.runtime.ending import Ending
+from mmbot.runtime.trader import Trader
 
 NAME: Final = "kill.json"
 

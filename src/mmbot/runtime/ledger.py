@@ -12,7 +12,7 @@ from concurrent.futures import Executor, Future
 
 from mmbot.core.events import Fill
 from mmbot.core.types import NS_PER_MS, Instrument
-from mmbot.runtime.ending import is_ours
+from mmbot.runtime.cloids import is_ours
 from mmbot.runtime.telling import Log
 from mmbot.state.ledger import LedgerFill
 from mmbot.state.store import Store

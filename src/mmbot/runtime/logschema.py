@@ -144,8 +144,9 @@ known is null. The unit is the end of a name:
 
 _QUOTE: Final = """
 The fields of `quote.moved` are the numbers behind a decision (`core/diagnostics.py`): distances
-are positive away from the market, shifts positive up. `bids` and `asks` hold the sum of each rung,
-nearest first (`core/waterfall.py`).
+are positive away from the market on both sides, shifts positive up, and every line of `run`,
+`tail`, `status`, `why` and `top` prints them with these signs. `bids` and `asks` hold the sum of
+each rung, nearest first (`core/waterfall.py`).
 
 Types: `num` is a number, `int` a whole one; `?` may be null, `~` may be absent.
 """

@@ -26,7 +26,8 @@ from prometheus_client.core import (
 from mmbot.core.types import NS_PER_S
 from mmbot.runtime.desk import STARTING, Seen
 from mmbot.runtime.ending import Phase
-from mmbot.runtime.observed import DECIDED_S_MAX, Order, SideWhy, Status, Why
+from mmbot.runtime.observation import Order, SideWhy, Status, Why
+from mmbot.runtime.observed import DECIDED_S_MAX
 from mmbot.runtime.tally import Counts
 from mmbot.runtime.telling import Spans
 
@@ -78,9 +79,10 @@ FAMILIES: Final = (
     Family("mmbot_position_ratio", "Inventory x: of the position limit, long positive."),
     Family("mmbot_position_limit_usd", "That limit."),
     Family("mmbot_entry_price_usd", "Average price of what is held."),
-    Family("mmbot_equity_usd", "Account value."),
-    Family("mmbot_start_equity_usd", "The same at the start of the run."),
-    Family("mmbot_profit_usd", "Profit of the run by the ledger of fills."),
+    Family("mmbot_equity_usd", "Capital at the start and the profit since, as the limits see it."),
+    Family("mmbot_start_equity_usd", "That capital."),
+    Family("mmbot_account_usd", "Value of the account at the venue, as read last."),
+    Family("mmbot_profit_usd", "Profit of the run by its fills, at the mid."),
     Family("mmbot_profit_part_usd", "Its parts, which add up to it.", ("part",)),
     Family("mmbot_spread_capture_usd", "Distance of the fills from the mid of their moment."),
     Family("mmbot_day_profit_usd", "Profit of the UTC day, by all runs of it."),
@@ -198,6 +200,7 @@ def _account(sheet: Sheet, status: Status) -> None:
     sheet.put("mmbot_position_limit_usd", holding.limit_usd)
     sheet.put("mmbot_entry_price_usd", holding.entry_px)
     sheet.put("mmbot_start_equity_usd", status.equity_start_usd)
+    sheet.put("mmbot_account_usd", status.account_usd)
     sheet.put("mmbot_fills_total", status.fills)
     for part, usd in (
         ("realised", pnl.realised_usd),

@@ -35,8 +35,8 @@ from mmbot.hyperliquid.websocket import WsSocket
 from mmbot.hyperliquid.wire import Decoder
 from mmbot.hyperliquid.wire_types import DECODE_ERRORS
 from mmbot.runtime.aio import AioDialer, AioScheduler, wall_clock_ns
+from mmbot.runtime.farend import Driver, FarEnd, Time
 from mmbot.runtime.patience import OnWait, PatientRest
-from mmbot.runtime.pipe import Driver, FarEnd, Time
 from mmbot.runtime.preflight import read_instrument
 from mmbot.runtime.venues import Venue, signer_of
 

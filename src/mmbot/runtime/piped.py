@@ -23,15 +23,17 @@ from mmbot.core.types import NS_PER_MS, Instrument
 from mmbot.emulator.wire import Exchange
 from mmbot.errors import VenueError
 from mmbot.hyperliquid import wire_rest
-from mmbot.hyperliquid.ports import Clock, Http, HttpReply, Scheduler
+from mmbot.hyperliquid.ports import Clock, Http, HttpReply, Ports, Scheduler
 from mmbot.hyperliquid.signing import Signer
 from mmbot.hyperliquid.snapshot import Known
 from mmbot.hyperliquid.universe import Universe, fees
 from mmbot.journal.writer import Writer
 from mmbot.logs import LogWriter, make_logger, spread
-from mmbot.runtime.ending import CLOID_MAGIC, Ending
+from mmbot.runtime.cloids import CLOID_MAGIC
+from mmbot.runtime.ending import Ending
 from mmbot.runtime.pipe import Driver, PipeDialer, PipeHttp, SimLoop
-from mmbot.runtime.trader import Ports, Trader
+from mmbot.runtime.remembering import Kept
+from mmbot.runtime.trader import Trader
 
 if TYPE_CHECKING:
     from mmbot.runtime.paper import PaperVenue
@@ -157,10 +159,12 @@ class Piped:
             on_end=self.endings.append,
             jitter=jitter,
             journal=journal,
-            memory=memory,
-            day=day,
-            remember_day=self.days.append,
-            keep_fills=self.told.extend,
+            kept=Kept(
+                memory=memory,
+                day=day,
+                remember_day=self.days.append,
+                keep_fills=self.told.extend,
+            ),
         )
 
     def info(self, **payload: str) -> bytes:

@@ -39,7 +39,7 @@ from mmbot.journal.records import (
     encode_output,
     is_event,
 )
-from mmbot.runtime.belonging import refuse_older
+from mmbot.runtime.belonging import not_begun, refuse_older
 from mmbot.runtime.recording import broke_text, outcome
 from mmbot.runtime.replayed import Difference, ReplayResult, readable, shown_input
 
@@ -203,7 +203,7 @@ class Replay:
     def _running(self) -> Engine:
         """The engine, which the journal must have begun with."""
         if self.engine is None:
-            raise JournalError("it does not begin with the record of a start: not a run's journal")
+            raise not_begun()
         return self.engine
 
     def _written_by(self) -> str:

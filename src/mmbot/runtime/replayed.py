@@ -131,6 +131,16 @@ def shown_input(entry: Entry) -> dict[str, Any]:
     return {"record": entry.at.record, "input": type(value).__name__, "event": repr(value)}
 
 
+def _speed(result: ReplayResult) -> str:
+    """In multiples of the market's own time, which says something of a short run as well."""
+    took = f"speed     {result.market_s:.0f} s of market in {result.wall_s:.2f} s"
+    times = result.market_h_per_s * 3600
+    if not times:
+        return took
+    shown = f"{times:,.0f}" if times >= 10 else f"{times:.1f}"
+    return f"{took}: {shown}x market time"
+
+
 def render(result: ReplayResult) -> list[str]:
     """The result for a person."""
     lines = [f"run       {result.run}"]
@@ -148,10 +158,7 @@ def render(result: ReplayResult) -> list[str]:
         lines.append(f"reloads   {result.reloads} of the parameters, at their places")
     if result.broke is not None:
         lines.append(f"broke     {result.broke}, as in the run")
-    lines.append(
-        f"speed     {result.market_s:.0f} s of market in {result.wall_s:.2f} s: "
-        f"{result.market_h_per_s:.2f} market hours a second"
-    )
+    lines.append(_speed(result))
     difference = result.difference
     if difference is None and not result.decisions:
         lines.append("NOTHING   there is no decision in it to compare")

@@ -150,7 +150,7 @@ class Screen:
         return (
             f"quote    {_px(r['touch_bid_px'])} / {_px(r['touch_ask_px'])}  "
             f"fair {r['fair_px']:.6g}  "
-            f"-{_bps(r['touch_bid_bps'])} / +{_bps(r['touch_ask_bps'])} bps  "
+            f"{_bps(r['touch_bid_bps'])} / {_bps(r['touch_ask_bps'])} bps from fair  "
             f"skew {r['inventory_skew_bps']:+.2f} bps  position {r['q_frac']:+.0%} of limit"
         )
 
@@ -165,8 +165,9 @@ class Screen:
     def _snapshot(self, r: Record) -> str:
         left = r["requests_cap"] - r["requests_used"]
         return (
-            f"account  equity {r['equity_usd']:.2f} USD  position {r['position_sz']:+g}  "
-            f"maker fee {r['maker_fee_bps']:.2f} bps  {left} requests left"
+            f"account  value {r['equity_usd']:.2f} USD at the venue  "
+            f"position {r['position_sz']:+g}  maker fee {r['maker_fee_bps']:.2f} bps  "
+            f"{left} requests left"
         )
 
 
@@ -218,7 +219,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
 
     def depth(key: str) -> str:
         value = summary[key]
-        return "none" if value is None else f"{value:.2f} bps from fair"
+        return "none" if value is None else f"{value:+.2f} bps from fair"
 
     def usd(key: str) -> str:
         return f"{summary[key] + 0.0:+.4f} USD"
@@ -285,8 +286,12 @@ def last_line(
     known = f"liquidation price {px:g}" if px is not None else "liquidation price unknown"
     if px is None and summary["equity_usd"] is not None:
         known = "no liquidation price"
-    where = "; the embedded exchange has ended, elsewhere" if is_embedded else "; it is"
-    text = f"holding {held_sz:+g} {coin}, {known}{where} closed by: {command}"
+    text = f"holding {held_sz:+g} {coin}, {known}; it is closed by: {command}"
+    if is_embedded:
+        text = (
+            f"held {held_sz:+g} {coin}, which ended with the embedded exchange, and needs no "
+            "closing"
+        )
     if is_paper:
         text = f"holding {held_sz:+g} {coin} on PAPER; the account has ended with its run"
     return text if said is None else f"{said}; {text}"
@@ -329,4 +334,5 @@ def _px(value: float | None) -> str:
 
 
 def _bps(value: float | None) -> str:
-    return "none" if value is None else f"{value:.1f}"
+    """A distance from fair: positive away from it on either side, as everywhere."""
+    return "none" if value is None else f"{value:+.1f}"

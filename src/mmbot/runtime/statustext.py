@@ -9,6 +9,7 @@ from typing import Any, Final
 from mmbot.core.types import NS_PER_S
 from mmbot.runtime import asking
 from mmbot.runtime.asking import DIED, HUNG, Kept, process_state
+from mmbot.runtime.swept import WATCHDOG
 
 WIDTH: Final = 100
 _HEAD: Final = 9
@@ -49,13 +50,12 @@ def status_lines(s: dict[str, Any]) -> list[str]:
         lines.append(_row("STALE", stale_text(s)))
     lines += _wrapped("rule", [rule_text(rule, s["at_ns"]) for rule in s["rules"]], "; ")
     lines += [
-        _row("position", position_text(s)),
-        _row("equity", _equity(s)),
-        _row("pnl", pnl_text(s["pnl"]) + f"; {s['fills']} fills"),
+        _row("position", "  ".join(position_parts(s))),
+        *_money(s),
     ]
     lines += _wrapped("asks", [_order(it) for it in s["asks"]] or ["none"])
     lines += _wrapped("bids", [_order(it) for it in s["bids"]] or ["none"])
-    lines.append(_row("requests", requests_text(s["requests"])))
+    lines.append(_row("requests", "; ".join(requests_parts(s["requests"]))))
     lines += _wrapped("streams", [_stream(it) for it in s["streams"]])
     lag = s["journal_lag_s"]
     lines.append(_row("journal", "none is kept" if lag is None else f"written {ago(lag)} ago"))
@@ -97,37 +97,57 @@ def rule_text(rule: dict[str, Any], at_ns: int) -> str:
     return f"{side}{rule['text']}{left}"
 
 
-def position_text(s: dict[str, Any]) -> str:
-    """What is held, and against which limit."""
+def position_parts(s: dict[str, Any]) -> list[str]:
+    """What is held, against which limit, and the prices it is seen by."""
     h = s["holding"]
     if h["sz"] is None:
-        return "not known yet"
+        return ["not known yet"]
     coin = s["coin"].rpartition(":")[2]
-    parts = [f"{h['sz']:+g} {coin}"]
+    # Hundreds of thousands of a cheap coin are a number as well.
+    parts = [f"{h['sz']:+.7g} {coin}"]
     if h["usd"] is not None and h["limit_usd"] is not None:
-        parts.append(f"{h['usd']:+.2f} USD, {h['x'] or 0.0:+.1%} of {h['limit_usd']:g}")
+        parts.append(f"{h['usd']:+.2f} USD, {h['x'] or 0.0:+.1%} of {h['limit_usd']:.8g}")
     if h["entry_px"] is not None:
         parts.append(f"entry {h['entry_px']:.6g}")
     parts.append(f"fair {_px(s['fair_px'])}")
     parts.append(f"mark {_px(s['mark_px'])}")
-    return "  ".join(parts)
+    return parts
 
 
-def _equity(s: dict[str, Any]) -> str:
+def _money(s: dict[str, Any]) -> list[str]:
+    """Equity, account and profit, each with its basis: since when, and at which price."""
+    p = s["pnl"]
+    rows = [("equity", equity_text(s))]
+    if s["account_usd"] is not None:
+        rows.append(("account", f"{s['account_usd']:.2f} USD at the venue, as read last"))
+    total = f"{p['total_usd']:+.4f} USD since the start of the run, at the mid; {s['fills']} fills"
+    *parts, capture = profit_parts(p)
+    rows += [("pnl", total), ("", f"= {' '.join(parts)}; {capture}")]
+    if p["day_usd"] is not None:
+        rows.append(("today", f"{p['day_usd']:+.4f} USD by all runs since 00:00 UTC"))
+    return [_row(name, text) for name, text in rows]
+
+
+def equity_text(s: dict[str, Any]) -> str:
+    """What the limits of money look at."""
     if s["equity_usd"] is None:
         return "not known yet"
-    day = s["pnl"]["day_usd"]
-    today = "" if day is None else f"  today {day:+.4f}"
-    return f"{s['equity_usd']:.4f} USD of {s['equity_start_usd']:.4f} at the start{today}"
-
-
-def pnl_text(p: dict[str, Any]) -> str:
-    """The split of the profit; its parts add up."""
+    gain = s["equity_usd"] - s["equity_start_usd"]
     return (
-        f"{p['total_usd']:+.4f} USD = realised {p['realised_usd']:+.4f} "
-        f"unrealised {p['unrealised_usd']:+.4f} fees {0.0 - p['fees_usd']:+.4f} "
-        f"funding {p['funding_usd']:+.4f}; spread {p['spread_capture_usd']:+.4f}"
+        f"{s['equity_usd']:.4f} USD = capital {s['equity_start_usd']:.4f} at the start "
+        f"{gain:+.4f} since, at the lower of mid and mark"
     )
+
+
+def profit_parts(p: dict[str, Any]) -> list[str]:
+    """The split of the profit: the first four add up to it, the last is part of the first two."""
+    return [
+        f"realised {p['realised_usd']:+.4f}",
+        f"unrealised {p['unrealised_usd']:+.4f}",
+        f"fees {0.0 - p['fees_usd']:+.4f}",
+        f"funding {p['funding_usd']:+.4f}",
+        f"spread capture {p['spread_capture_usd']:+.4f}",
+    ]
 
 
 def _order(it: dict[str, Any]) -> str:
@@ -138,16 +158,17 @@ def _order(it: dict[str, Any]) -> str:
     return f"{it['px']:.6g} x {it['live_sz']:g}{at}{state}"
 
 
-def requests_text(r: dict[str, Any]) -> str:
-    """What may still be asked."""
+def requests_parts(r: dict[str, Any]) -> list[str]:
+    """What may still be asked, and for how long."""
     ip = f"IP weight {r['ip_weight']} of {r['ip_weight_max']} a minute"
     if r["left"] is None:
-        return f"not known yet; {ip}"
+        return ["not known yet", ip]
+    left = f"{r['left']} left"
     if r["per_h"] is None:
-        return f"{r['left']} left; {ip}"
+        return [left, ip]
     if r["hours"] is None:
-        return f"{r['left']} left, trades earn what changes cost; {ip}"
-    return f"{r['left']} left, {r['hours']:.1f} h at {r['per_h']:.0f} an hour; {ip}"
+        return [left, "trades earn what changes cost", ip]
+    return [left, f"{r['hours']:.1f} h at {r['per_h']:.0f} an hour", ip]
 
 
 def _stream(it: dict[str, Any]) -> str:
@@ -176,7 +197,8 @@ def _is_idle(it: dict[str, Any]) -> bool:
 def kept_lines(kept: Kept, now_ns: int) -> list[str]:
     """What the files say, under a head that nobody takes for a live daemon."""
     age_s = None if kept.as_of_ns is None else (now_ns - kept.as_of_ns) / NS_PER_S
-    lines = ["!" * 64, f"NOT LIVE  {verdict(kept)}"]
+    paper = "PAPER  " if kept.venue_mode == "paper" else ""
+    lines = ["!" * 64, f"NOT LIVE  {paper}{verdict(kept)}"]
     if kept.as_of_ns is None:
         lines.append("          there is no line in its log")
     else:
@@ -184,7 +206,7 @@ def kept_lines(kept: Kept, now_ns: int) -> list[str]:
     lines += ["!" * 64, _row("run", kept.run_dir)]
     if kept.started is not None:
         it = kept.started
-        lines.append(_row("was", f"{it['mode']} {it['coin']} of {it['user']}"))
+        lines.append(_row("was", f"{it['mode'].upper()} {it['coin']} of {it['user']}"))
     if kept.mode is not None:
         it = kept.mode
         lines.append(_row("mode", f"{it['after']} since {_clock(it)} ({it['cause']})"))
@@ -199,8 +221,24 @@ def kept_lines(kept: Kept, now_ns: int) -> list[str]:
         said = it.get("text") or it.get("error") or it.get("reason") or ""
         lines.append(_row("last", f"{it['level']} at {_clock(it)}: {it['event']} {said}".rstrip()))
     if kept.state in (DIED, HUNG):
-        lines.append(_row("orders", "may rest: mmbot kill, or the watchdog, cancels them"))
+        lines.append(_row("orders", _resting(kept, now_ns)))
     return lines
+
+
+def _resting(kept: Kept, now_ns: int) -> str:
+    """Whether orders of a daemon that hangs or has died may rest."""
+    is_dead = kept.state == DIED
+    if is_dead and (kept.is_embedded or kept.venue_mode == "paper"):
+        return "none rests: the exchange of this run ended with it"
+    it = kept.swept
+    if it is None:
+        return "may rest: mmbot kill, or the watchdog, cancels them"
+    if it.by == WATCHDOG:
+        how = f"the watchdog cancelled {it.cancelled} and the venue confirmed it"
+    else:
+        how = "verified at the venue by mmbot kill, the watchdog or a later run"
+    said = f"{how}, {utc_text(it.at_ns)}, {ago((now_ns - it.at_ns) / NS_PER_S)} ago"
+    return f"none rests: {said}" if is_dead else f"none rested: {said}; it may place again"
 
 
 def verdict(kept: Kept) -> str:
@@ -228,7 +266,7 @@ def _summary(it: dict[str, Any]) -> list[str]:
     return [
         _row("ended", f"{_clock(it)} by {it.get('end_reason')} after {ago(it.get('duration_s'))}"),
         _row("position", "not known" if held is None else f"{held:+g} at the end"),
-        _row("pnl", f"{it.get('pnl_usd', 0.0):+.4f} USD, {it.get('fills')} fills"),
+        _row("pnl", f"{it.get('pnl_usd', 0.0):+.4f} USD at the mid, {it.get('fills')} fills"),
         _row("resting", f"{it.get('resting_orders')} orders at the end"),
     ]
 
@@ -257,7 +295,7 @@ def _last_words(kept: Kept) -> list[str]:
         lines.append(
             _row(
                 "account",
-                f"equity {account.get('equity_usd', 0.0):.2f} USD, position "
+                f"value {account.get('equity_usd', 0.0):.2f} USD at the venue, position "
                 f"{account.get('position_sz', 0.0):+g} at {_clock(account)}",
             )
         )
@@ -278,16 +316,28 @@ def _row(name: str, text: str) -> str:
 
 def _wrapped(name: str, parts: list[str], joint: str = "  ") -> list[str]:
     """Parts on as many lines as they take; no part is torn."""
-    if not parts:
-        return []
-    # What belongs together is held together by a character that is no space.
-    glued = joint.join(part.replace(" ", "\0") for part in parts)
-    lines = textwrap.wrap(
-        glued,
-        WIDTH,
-        initial_indent=f"{name:<{_HEAD}}",
-        subsequent_indent=" " * _HEAD,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return [line.replace("\0", " ") for line in lines]
+    return flow(parts, WIDTH, joint, head=f"{name:<{_HEAD}}", indent=_HEAD) if parts else []
+
+
+def flow(
+    parts: list[str], width: int, joint: str = "  ", *, head: str = "", indent: int = 1
+) -> list[str]:
+    """
+    Parts on as many lines of a width as they take.
+
+    A part is torn only where it alone is longer than a line: at a space, else anywhere.
+    """
+    lines: list[str] = []
+    line, is_begun = head, False
+    for part in parts:
+        longer = f"{line}{joint if is_begun else ''}{part}"
+        if is_begun and len(longer) > width:
+            lines.append(f"{line}{joint}".rstrip())
+            longer = " " * indent + part
+        *whole, line = textwrap.wrap(
+            longer, width, subsequent_indent=" " * indent, break_on_hyphens=False,
+            drop_whitespace=True,
+        ) or [longer]  # fmt: skip
+        lines += whole
+        is_begun = True
+    return [*lines, line]

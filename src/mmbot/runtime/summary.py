@@ -12,8 +12,9 @@ from mmbot.core.types import NS_PER_S
 from mmbot.hyperliquid.budget import WEIGHT_PER_MIN
 from mmbot.hyperliquid.ports import Clock, Scheduler
 from mmbot.runtime.economics import EdgeVerdict
+from mmbot.runtime.ending import Ending
 from mmbot.runtime.preflight import Facts
-from mmbot.runtime.trader import Ending, Trader
+from mmbot.runtime.trader import Trader
 
 _TELL_EVERY_NS: Final = 60 * NS_PER_S
 
@@ -103,12 +104,12 @@ class RequestTeller:
         if trader.ended:
             return
         now_ns = self._clock()
-        budget = trader.gateway.budget
+        budget, forecast = trader.gateway.budget, trader.engine.forecast(now_ns)
         trader.log.info(
             "requests.forecast",
             **_requests(trader),
-            used=budget.used,
-            cap=budget.cap,
+            used=forecast.cap - forecast.left,
+            cap=forecast.cap,
             cancel_cap=budget.cancel_cap,
             ip_weight=budget.weight_used(now_ns),
             ip_weight_max=WEIGHT_PER_MIN,

@@ -26,7 +26,7 @@ from mmbot.hyperliquid.nonce import Nonces
 from mmbot.hyperliquid.ports import Clock, HttpReply, reply_error
 from mmbot.hyperliquid.signing import Signer
 from mmbot.hyperliquid.wire import EntryKind, action_reply
-from mmbot.runtime.ending import is_ours
+from mmbot.runtime.cloids import is_ours
 from mmbot.runtime.patience import Reads, Requests
 from mmbot.runtime.telling import Log
 

@@ -8,7 +8,9 @@ the next, and the last line may be half written: none of it loses or repeats a r
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +27,7 @@ _MARKS: Final = {"warning": "! ", "error": "!! ", "critical": "!!! "}
 _OFTEN: Final = "quote.held"
 """Once a second, and says that nothing changed: shown to who asks for it."""
 LOG: Final = "log.jsonl"
+PAPER: Final = "PAPER"
 
 Record = dict[str, Any]
 Item = Record | str
@@ -71,6 +74,8 @@ class Tail:
         self._identity: tuple[int, int] | None = None
         self._read = 0
         self._rest = b""
+        self.tag = ""
+        """What every line of the log that is read just now has to say: PAPER, or nothing."""
 
     def close(self) -> None:
         """Close the file."""
@@ -128,6 +133,7 @@ class Tail:
             return False
         found = os.fstat(self._fd)
         self._identity = found.st_dev, found.st_ino
+        self.tag = PAPER if _is_paper(self._folder) else ""
         return True
 
     def _is_replaced(self) -> bool:
@@ -167,8 +173,43 @@ class Tail:
                 yield record
 
 
-def line_of(item: Item) -> str:
-    """One item for a person: the line of the screen where the record has one."""
+def tail_records(path: Path, most_bytes: int) -> list[dict[str, Any]]:
+    """The records in the last part of a log; a half-written line is left out."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            begin = max(0, size - most_bytes)
+            file.seek(begin)
+            data = file.read()
+    except OSError:
+        return []
+    lines = data.split(b"\n")[:-1]
+    if begin:
+        lines = lines[1:]
+    found: list[dict[str, Any]] = []
+    for line in lines:
+        with suppress(msgspec.MsgspecError, ValueError):
+            record = msgspec.json.decode(line)
+            if isinstance(record, dict):
+                found.append(record)
+    return found
+
+
+def _is_paper(folder: Path) -> bool:
+    """Whether a run trades on paper, by the configuration beside its log, or its folder's name."""
+    try:
+        mode = tomllib.loads((folder / "config.toml").read_text("utf-8")).get("mode")
+    except (OSError, ValueError):
+        return "-paper-" in folder.resolve().name
+    return mode == "paper"
+
+
+def line_of(item: Item, tag: str = "") -> str:
+    """
+    One item for a person: the line of the screen where the record has one.
+
+    `tag` stands in it, for a run that nobody may take for another.
+    """
     if isinstance(item, str):
         return clean(item)
     at = str(item.get("at"))
@@ -186,7 +227,8 @@ def line_of(item: Item) -> str:
     trace = item.get("exception")
     more = "" if not isinstance(trace, str) else "\n" + clean(trace, keep="\n")
     mark = _MARKS.get(str(item.get("level")), "")
-    return f"{at[11:19]}  {mark}{clean(body)}{more}"
+    tagged = f"{tag}  " if tag else ""
+    return f"{at[11:19]}  {tagged}{mark}{clean(body)}{more}"
 
 
 def clean(text: str, keep: str = "") -> str:

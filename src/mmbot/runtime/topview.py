@@ -8,9 +8,10 @@ import msgspec
 
 from mmbot.runtime.statustext import (
     ago,
-    pnl_text,
-    position_text,
-    requests_text,
+    flow,
+    position_parts,
+    profit_parts,
+    requests_parts,
     stale_text,
     trigger_text,
     utc_text,
@@ -45,36 +46,42 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def head(seen: Seen, width: int) -> list[str]:
-    """Five lines: who, whether it is live, position, profit, budget and the nearest limit."""
+    """
+    Who, whether it is live, position, profit, budget and the nearest limit.
+
+    Each begins a line of its own and takes as many as it needs.
+    """
     answer = seen.answer
     if answer is None:
-        first = f"*** NO DAEMON *** {seen.how or 'asking'}"
-        return _fit([first, seen.run_dir, "", "", ""], width)
+        return [*flow([f"*** NO DAEMON *** {seen.how or 'asking'}"], width), seen.run_dir]
     s = answer.get("status")
     if s is None:
         first = f"STARTING  process {answer['pid']}" if seen.is_live else _stale(seen)
-        return _fit([first, seen.run_dir, "", "", ""], width)
-    who = f"{s['mode'].upper()} {s['coin']} pid {s['pid']} up {ago(s['uptime_s'])}"
-    live = f"{who}  {utc_text(s['at_ns'])[11:]}  LIVE" if seen.is_live else _stale(seen)
+        return [*flow([first], width), seen.run_dir]
+    who = f"{s['mode'].upper()} {s['coin']}"
+    live = [f"{who} pid {s['pid']} up {ago(s['uptime_s'])}", f"{utc_text(s['at_ns'])[11:]}  LIVE"]
+    groups = [live if seen.is_live else [f"{who}  {_stale(seen)}"], _state(s, is_live=seen.is_live)]
+    left, *more = requests_parts(s["requests"])
+    groups += [position_parts(s), _money(s), ["requests " + left, *more]]
+    return [line for group in groups for line in flow(group, width)]
+
+
+def _state(s: dict[str, Any], *, is_live: bool) -> list[str]:
     mode = (s["risk_mode"] or "undecided").upper()
     link = "link up" if s["is_link_up"] else "LINK DOWN"
-    why = f"  {', '.join(s['reasons'])}" if s["reasons"] else ""
-    state = f"{mode} {s['phase']} {link}{why}"
-    if seen.is_live and s["is_stale"] and s["phase"] == "trading":
-        state = f"*** STALE *** {stale_text(s)}; {state}"
+    parts = [f"{mode} {s['phase']} {link}", *s["reasons"], f"nearest limit: {nearest(s)}"]
+    if is_live and s["is_stale"] and s["phase"] == "trading":
+        parts.insert(0, f"*** STALE *** {stale_text(s)};")
     if s["kill"] is not None:
-        state = f"*** KILL *** {s['kill']}"
-    equity = "equity ?" if s["equity_usd"] is None else f"equity {s['equity_usd']:.2f}"
-    return _fit(
-        [
-            live,
-            state,
-            f"{position_text(s)}",
-            f"{equity}  pnl {pnl_text(s['pnl'])}",
-            f"{requests_text(s['requests'])}; nearest {nearest(s)}",
-        ],
-        width,
-    )
+        parts.insert(0, f"*** KILL *** {s['kill']}")
+    return parts
+
+
+def _money(s: dict[str, Any]) -> list[str]:
+    p = s["pnl"]
+    equity = "equity ?" if s["equity_usd"] is None else f"equity {s['equity_usd']:.4f}"
+    day = [] if p["day_usd"] is None else [f"UTC day {p['day_usd']:+.4f}"]
+    return [equity, f"pnl {p['total_usd']:+.4f} since the start", *day, *profit_parts(p)]
 
 
 def _stale(seen: Seen) -> str:
@@ -96,20 +103,29 @@ def ladder(seen: Seen, width: int, height: int) -> list[str]:
     if s is None:
         return _fit(["no quotes known"], width)
     room = max(1, (height - 1) // 2)
-    asks = [_rung(it) for it in s["asks"][:room]]
-    bids = [_rung(it) for it in s["bids"][:room]]
+    shown = [("ask", it) for it in reversed(s["asks"][:room])]
+    shown += [("bid", it) for it in s["bids"][:room]]
+    cells = [_rung(it) for _, it in shown]
+    # As wide as the widest, so that columns stand below each other and no more is taken.
+    wide = [max((len(row[n]) for row in cells), default=0) for n in range(3)]
+    rows = [
+        f"{side} {'*' if it['live_sz'] else ' '} {px:>{wide[0]}} {sz:>{wide[1]}} {far:>{wide[2]}}"
+        f" {state}".rstrip()
+        for (side, it), (px, sz, far, state) in zip(shown, cells, strict=True)
+    ]
+    asks = rows[: len(s["asks"][:room])] or ["ask none"]
+    bids = rows[len(s["asks"][:room]) :] or ["bid none"]
     fair = "fair none" if s["fair_px"] is None else f"---- fair {s['fair_px']:.6g} ----"
-    lines = [*(f"ask {it}" for it in reversed(asks or ["none"])), fair]
-    lines += [f"bid {it}" for it in bids or ["none"]]
-    return _fit(lines, width)
+    return _fit([*asks, fair, *bids], width)
 
 
-def _rung(it: dict[str, Any]) -> str:
-    far = "" if it["bps"] is None else f" {it['bps']:+6.1f}"
+def _rung(it: dict[str, Any]) -> tuple[str, str, str, str]:
+    """Price, size, distance and state of an order as they are written."""
+    far = "" if it["bps"] is None else f"{it['bps']:+.1f}"
+    px = f"{it['px']:.6g}"
     if not it["live_sz"]:
-        return f"  {it['px']:>9.6g} {it['wanted_sz']:>7g}{far} wanted"
-    state = "" if it["state"] == "working" else f" {it['state']}"
-    return f"* {it['px']:>9.6g} {it['live_sz']:>7g}{far}{state}"
+        return px, f"{it['wanted_sz']:g}", far, "wanted"
+    return px, f"{it['live_sz']:g}", far, "" if it["state"] == "working" else it["state"]
 
 
 def terms(seen: Seen, width: int, height: int) -> list[str]:
@@ -135,8 +151,12 @@ def terms(seen: Seen, width: int, height: int) -> list[str]:
     if len(rows) > room:
         rows = [*rows[: room - 1], f"and {len(rows) - room + 1} more: mmbot why"]
     lines = [f"{'term':<18}{'bid':>8}{'ask':>8}", *rows, total]
-    if len(lines) < height and silent:
-        lines.append(", ".join(silent))
+    if silent:
+        last = flow([", ".join(silent)], width)
+        room = height - len(lines)
+        if len(last) > room:
+            last = [f"{len(silent)} off or absent: mmbot why"]
+        lines += last
     return _fit(lines[:height], width)
 
 
@@ -145,18 +165,26 @@ def _bps(value: float | None) -> str:
 
 
 def rules(seen: Seen, width: int) -> list[str]:
-    """One line per side: what shapes it, or keeps it empty."""
+    """For each side what shapes it, or keeps it empty."""
     answer = seen.answer
     w = answer.get("why") if answer is not None else None
     if answer is None or w is None or not w["sides"]:
-        said = blocked_by(w) if w is not None else ""
-        return _fit([f"rule {said}", ""], width)
+        return flow([f"rule {blocked_by(w) if w is not None else ''}"], width)
     bid, ask = w["sides"]
     at_ns = answer["at_ns"]
-    return _fit(
-        [f"bid: {shaped_by(bid, w, at_ns)}", f"ask: {shaped_by(ask, w, at_ns)}"],
-        width,
-    )
+    said = [f"bid: {shaped_by(bid, w, at_ns)}", f"ask: {shaped_by(ask, w, at_ns)}"]
+    return [line for text in said for line in flow([text], width, indent=5)]
+
+
+def newest(records: list[str], width: int, room: int) -> list[str]:
+    """As many of the last lines of a log as there is room for, each whole."""
+    lines: list[str] = []
+    for record in reversed(records):
+        found = flow([record], width, indent=10)
+        if lines and len(lines) + len(found) > room:
+            break
+        lines = [*found, *lines]
+    return lines[:room]
 
 
 def _fit(lines: list[str], width: int) -> list[str]:

@@ -32,11 +32,12 @@ from mmbot.runtime.heart import Beat, beat_path, read_beat, write_beat
 from mmbot.runtime.holding import End, Other, tell_daemon, when_ended
 from mmbot.runtime.latching import Latched, latch_aside
 from mmbot.runtime.nonces import nonces_of
+from mmbot.runtime.opening import lent_key
 from mmbot.runtime.patience import PatientRest, Reads
 from mmbot.runtime.preflight import read_universe
 from mmbot.runtime.sweep import PATIENCE_MIN_S, Sweep
 from mmbot.runtime.telling import Log
-from mmbot.runtime.venues import Venue, lent_key, lock_path, signer_of
+from mmbot.runtime.venues import Venue, lock_path, signer_of
 from mmbot.state.lock import RunLock, holder
 
 _END_S: Final = 90.0
@@ -202,6 +203,26 @@ async def _held(reads: Reads, instrument: Instrument, user: str) -> str:
     return f"{size} is still held; mmbot flatten closes it"
 
 
+def _ended_with_it(config: Config, state: Path, *, is_flatten: bool) -> list[str]:
+    """What there is to say of an exchange that lived in the run itself."""
+    ended = "paper account" if config.is_paper else "embedded exchange"
+    lines = [f"orders    ended with the {ended} of their run"]
+    if is_flatten:
+        where = "the summary" if config.is_paper else state.parent / "summary.json"
+        lines.append(f"position  ended with it; {where} says how")
+    return lines
+
+
+def _note_cleared(state: Path, beat: Beat | None, lock: RunLock) -> None:
+    """Leave word that nothing rests any more."""
+    lock.orders_may_rest(may_rest=False)
+    if beat is not None:
+        last = read_beat(beat_path(state)) or beat
+        done = msgspec.structs.replace(last, count=last.count + 1, may_rest=False)
+        with suppress(OSError):  # said for the next one who asks; the orders are gone
+            write_beat(beat_path(state), done)
+
+
 async def _clear(
     config: Config,
     state: Path,
@@ -217,12 +238,7 @@ async def _clear(
     """Have the venue confirm that nothing rests, cancelling what does; then close the position."""
     if venue is None:
         if lock is not None or beat is None:
-            ended = "paper account" if config.is_paper else "embedded exchange"
-            lines = [f"orders    ended with the {ended} of their run"]
-            if is_flatten:
-                where = "the summary" if config.is_paper else state.parent / "summary.json"
-                lines.append(f"position  ended with it; {where} says how")
-            return lines, None
+            return _ended_with_it(config, state, is_flatten=is_flatten), None
         if config.is_paper:
             raise VenueError(
                 f"orders on paper are known to process {beat.pid} alone, and end with it"
@@ -255,12 +271,7 @@ async def _clear(
         found = await sweep.run(quiet_at_ns, patience_s=retry_s)
         held = None if is_flatten else await _held(reads, instrument, user)
     if lock is not None:
-        lock.orders_may_rest(may_rest=False)
-        if beat is not None:
-            last = read_beat(beat_path(state)) or beat
-            done = msgspec.structs.replace(last, count=last.count + 1, may_rest=False)
-            with suppress(OSError):  # said for the next one who asks; the orders are gone
-                write_beat(beat_path(state), done)
+        _note_cleared(state, beat, lock)
     lines = [f"orders    {found} cancelled here; the venue confirms that none of ours rests"]
     if held is not None:
         return [*lines, f"position  {held}"], None

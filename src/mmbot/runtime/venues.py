@@ -9,27 +9,23 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
 
 from mmbot.config import Config
-from mmbot.errors import CheckError, ConfigError, LinkError
+from mmbot.errors import CheckError
 from mmbot.hyperliquid.ports import Dialer, Http
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.runtime.aio import AioDialer
-from mmbot.runtime.child import Child, ExchangeInfo, embedded_exchange
-from mmbot.runtime.patience import OnWait, PatientRest, Reads, Requests
-from mmbot.runtime.preflight import Row
+from mmbot.runtime.patience import Reads, Requests
 from mmbot.runtime.rundir import LATEST
+from mmbot.runtime.verdicts import Row
 from mmbot.state.ledger import LedgerTotals
 from mmbot.state.lock import RunLock
 from mmbot.state.store import Store, has_state, store_path
-
-if TYPE_CHECKING:
-    from mmbot.runtime.paper import PaperVenue
 
 RESET_HINT: Final = (
     "see why with mmbot reset --show, clear it with mmbot reset, both with the --config and --set "
@@ -49,12 +45,16 @@ class Line(Http, Requests, Reads, Protocol):
     """What is asked over HTTP, before a run and in it."""
 
 
+class Paper(Line, Dialer, Protocol):
+    """What answers orders on paper, and passes on all else."""
+
+
 class Venue(msgspec.Struct, frozen=True):
     """Where the venue is and with which key it is traded; `paper` answers orders, where set."""
 
     url: str
     key: bytes
-    paper: PaperVenue | None = None
+    paper: Paper | None = None
 
     def __repr__(self) -> str:
         """All but the key."""
@@ -101,66 +101,6 @@ def signer_of(config: Config, key: bytes) -> Signer:
     made on paper is good for neither: its key is known to no venue.
     """
     return Signer(key, is_mainnet=config.mode == "live")
-
-
-@asynccontextmanager
-async def open_venue(
-    config: Config,
-    key: bytes | None,
-    on_wait: OnWait | None = None,
-    child: Child | None = None,
-) -> AsyncIterator[Venue]:
-    """
-    Reach the venue of this mode; the embedded exchange lives as long as this context.
-
-    Args:
-        config: The configuration.
-        key: The signing key, where there is one.
-        on_wait: Hears of refused reads; without it none is tried again.
-        child: The embedded exchange, if it was started already.
-
-    Raises:
-        ConfigError: No key where one is needed.
-        VenueError: The exchange did not start or did not answer.
-    """
-    if config.is_paper:
-        from mmbot.runtime.paper import open_paper  # noqa: PLC0415 - loads the emulated venue
-
-        async with open_paper(config, venue_url(config), on_wait) as venue:
-            yield venue
-        return
-    if config.mode != "emulator":
-        if key is None:
-            raise ConfigError(
-                f'mode = "{config.mode}": no signing key: set the environment variable '
-                f"{config.account.key_env}, or account.key_file to a file of mode 0600"
-            )
-        yield Venue(venue_url(config), key)
-        return
-    if config.emulator.url:
-        url = venue_url(config)
-        yield Venue(url, key if key is not None else await lent_key(config, url, on_wait))
-        return
-    async with embedded_exchange(config, child) as info:
-        yield Venue(info.url, bytes.fromhex(info.accounts[0].private_key.removeprefix("0x")))
-
-
-async def lent_key(config: Config, url: str, on_wait: OnWait | None) -> bytes:
-    """Key of the first funded test account of an emulated exchange that runs already."""
-    retry_s = config.start.retry_s if on_wait is not None else 0.0
-    async with Rest(url) as rest:
-        reads = PatientRest(rest, url, retry_s=retry_s, on_wait=on_wait)
-        body = await reads.get("/emulator/accounts")
-    try:
-        info = msgspec.json.decode(body, type=ExchangeInfo)
-        key = bytes.fromhex(info.accounts[0].private_key.removeprefix("0x"))
-        signer_of(config, key)
-    except (msgspec.DecodeError, ValueError, IndexError, ConfigError):
-        raise LinkError(
-            f"emulator.url = {url}: answers, but is not an emulated exchange of mmbot; "
-            "start one with mmbot exchange"
-        ) from None
-    return key
 
 
 def state_path(config: Config, run_dir: Path | None, user: str) -> Path:

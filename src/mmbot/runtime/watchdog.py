@@ -27,11 +27,12 @@ from mmbot.runtime.aio import steady_clock_ns, wall_clock_ns
 from mmbot.runtime.heart import Beat, beat_path, read_beat, write_beat
 from mmbot.runtime.nonces import nonces_of
 from mmbot.runtime.notify import ALIVE, READY, STOPPING, Notify
+from mmbot.runtime.opening import lent_key
 from mmbot.runtime.patience import PatientRest
 from mmbot.runtime.preflight import read_universe
 from mmbot.runtime.sweep import Sweep
 from mmbot.runtime.telling import Log
-from mmbot.runtime.venues import lent_key, signer_of, venue_url
+from mmbot.runtime.venues import signer_of, venue_url
 
 POLL_S: Final = 0.1
 """Between two looks at the heartbeat."""

@@ -43,7 +43,7 @@ _PULLS: Final = {
 
 def why_lines(w: dict[str, Any], at_ns: int) -> list[str]:
     """The answer of a live daemon."""
-    mode = (w["risk_mode"] or "not decided yet").upper()
+    mode = f"{w['mode'].upper()}  {w['coin']}  {(w['risk_mode'] or 'not decided yet').upper()}"
     if w["at_ns"] is None:
         reasons = ", ".join(w["reasons"]) or "no decision yet"
         return [f"{mode}  nothing was quoted yet: {reasons}", *_rules(w, at_ns)]
@@ -77,13 +77,13 @@ def _side(side: dict[str, Any], w: dict[str, Any], at_ns: int) -> list[str]:
     name = "bid" if side["side"] == "buy" else "ask"
     rests = "nothing rests"
     if side["resting_px"] is not None:
-        far = "" if side["resting_bps"] is None else f" ({side['resting_bps']:.1f} bps)"
+        far = "" if side["resting_bps"] is None else f" ({side['resting_bps']:+.1f} bps)"
         rests = f"nearest of ours {side['resting_px']:.6g}{far}"
     budget = f"{side['exposure_sz']:g} of {side['budget_sz']:g} out"
     if side["px"] is None:
         head = f"{name}  EMPTY: {side['pulled'] or 'nothing wanted'}; {rests}, {budget}"
         return [head, f"     rule   {shaped_by(side, w, at_ns)}"]
-    head = f"{name}  {side['px']:.6g} x {side['sz']:g} at {side['bps']:.2f} bps; {rests}, {budget}"
+    head = f"{name}  {side['px']:.6g} x {side['sz']:g} at {side['bps']:+.2f} bps; {rests}, {budget}"
     return [
         head,
         f"     bps    {terms_text(side)}",

@@ -6,6 +6,8 @@ highest nonce. The file is WAL, so a process killed at any write leaves the last
 file that is damaged, or that some other program made, is reported and never overwritten. A file
 that is removed under a running program is made again when the switch trips: SQLite would go on
 writing to what has no name any more.
+
+Whatever is stored is written and read here, so that one module knows the tables.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""The engine: what is decided from the state that `intake` holds."""
+"""
+The engine: what is decided from the state that `intake` holds.
+
+The steps of a decision stand together, since their order is what this module is about; each asks
+another module for what it needs.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@ The state of one instrument, and how every event changes it. Nothing is decided 
 
 An order, a fill or a payment that is news is noted for the log; the notes leave with the next
 decision.
+
+A handler for each event, all on the same state: parts of it would hand that state to each other.
 """
 
 from __future__ import annotations

@@ -90,7 +90,11 @@ class Finisher:
         self.codes = frozenset({Exit.OK})
 
     def begin(self) -> float:
-        """Do what the run ends by; how long, s, it may take until the end begins."""
+        """
+        Do what the run ends by; how long, s, it may take until the end begins.
+
+        One case for every ending, each a few lines that are read beside the others.
+        """
         stage = self._stage
         kill, risk = stage.config.kill, stage.config.risk
         faults = stage.exchange.faults

@@ -16,8 +16,8 @@ from typing import Final, cast
 from websockets.frames import Frame, Opcode
 
 from mmbot.core.types import NS_PER_S
+from mmbot.runtime.farend import Tamper
 from mmbot.runtime.network import Network
-from mmbot.runtime.pipe import Tamper
 
 _HEAD_END: Final = b"\r\n\r\n"
 _HOST: Final = "127.0.0.1"

@@ -26,7 +26,8 @@ from mmbot.errors import InvariantError
 from mmbot.hyperliquid.ports import Clock, Handle
 from mmbot.runtime.campaign.meddler import Meddler
 from mmbot.runtime.campaign.schedule import Schedule
-from mmbot.runtime.ending import CLOID_MAGIC, Ending, is_ours
+from mmbot.runtime.cloids import CLOID_MAGIC, is_ours
+from mmbot.runtime.ending import Ending
 from mmbot.runtime.piped import Records
 from mmbot.runtime.summary import summarise
 from mmbot.runtime.trader import Trader

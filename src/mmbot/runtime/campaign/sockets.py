@@ -22,7 +22,7 @@ import msgspec
 
 from mmbot.config import Config, load
 from mmbot.emulator.server import Running, serve
-from mmbot.hyperliquid.ports import Handle
+from mmbot.hyperliquid.ports import Handle, Ports
 from mmbot.hyperliquid.rest import Rest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.hyperliquid.universe import Universe
@@ -35,10 +35,11 @@ from mmbot.runtime.campaign.run import SETS as SIMULATED_SETS
 from mmbot.runtime.campaign.run import Result, story
 from mmbot.runtime.campaign.scene import Scene
 from mmbot.runtime.campaign.schedule import REAL, Schedule, draw
-from mmbot.runtime.ending import CLOID_MAGIC
+from mmbot.runtime.cloids import CLOID_MAGIC
 from mmbot.runtime.leverage import set_leverage
 from mmbot.runtime.piped import WORTHLESS_KEY, Records
-from mmbot.runtime.trader import Ports, Trader
+from mmbot.runtime.remembering import Kept
+from mmbot.runtime.trader import Trader
 
 SETS: Final = (
     *SIMULATED_SETS,
@@ -149,7 +150,9 @@ class RealScene(Scene):
             cloid_prefix=CLOID_MAGIC << 48 | schedule.seed & 0xFFFF_FFFF,
             log=make_logger(cast("LogWriter", self.log), self.clock, self._level),
             latch=self.latched.append,
-            keep_fills=self.told.extend,
+            kept=Kept(
+                keep_fills=self.told.extend,
+            ),
             on_end=self.endings.append,
             jitter=chance,
         )

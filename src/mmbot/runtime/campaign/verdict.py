@@ -13,7 +13,7 @@ from mmbot.core.intents import KillReason
 from mmbot.core.triggers import Trip
 from mmbot.errors import Exit
 from mmbot.runtime.campaign.scene import Scene
-from mmbot.runtime.trader import Ending
+from mmbot.runtime.ending import Ending
 
 CENT_USD: Final = 0.01
 _LOTS: Final = 1e-9

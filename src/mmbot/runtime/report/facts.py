@@ -211,6 +211,23 @@ class Facts:
     mids: Mids | None = None
     """None where no price was found."""
 
+    @property
+    def began(self) -> bool:
+        """Whether there was a run: the account was read, or orders were thought of."""
+        return bool(
+            self.start or self.started or self.fills or self.mids or self.counts.get("decisions")
+        )
+
+    @property
+    def refusal(self) -> Mapping[str, Any] | None:
+        """What was said of a start that was refused: `error`, `exit_code`; the last one."""
+        refused = self.named("run.refused")
+        return (
+            {"error": "no reason is told", "exit_code": None, **refused[-1].facts}
+            if refused
+            else None
+        )
+
     def named(self, *events: str) -> list[Happening]:
         """Happenings of these names."""
         return [each for each in self.happenings if each.event in events]

@@ -216,7 +216,9 @@ class LogFold:
             self.started = record
         if self.first_ns is None:
             self.first_ns = at_ns
-        self.last_ns = at_ns
+        if self.summary is None:
+            # What comes after the end is of the next start, which may have been refused.
+            self.last_ns = at_ns
         self._record(at_ns, event, record)
 
     def _quote(self, line: bytes, *, is_moved: bool) -> None:

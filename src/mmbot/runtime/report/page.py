@@ -28,6 +28,21 @@ def page(facts: Facts, report: Report) -> str:
     title = f"{paper}{over.market} {words.instant(over.started_ns)}"
     body = [
         *_head(report),
+        *(_body(facts, report) if report.overview.began else _timeline(report.timeline)),
+    ]
+    # It asks for nothing, not even for the icon that browsers look for by themselves.
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<link rel="icon" href="data:,">'
+        f"<title>{escape(title)} - mmbot</title><style>{CSS}</style></head>"
+        f"<body><main>{''.join(body)}</main></body></html>\n"
+    )
+
+
+def _body(facts: Facts, report: Report) -> list[str]:
+    """Everything below the head, of a run that traded."""
+    return [
         *_causes(report.causes),
         *_split(report.split, report),
         *_section("What happened", main_plots(facts, report)),
@@ -38,14 +53,6 @@ def page(facts: Facts, report: Report) -> str:
         *_timeline(report.timeline),
         *_definitions(report),
     ]
-    # It asks for nothing, not even for the icon that browsers look for by themselves.
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<link rel="icon" href="data:,">'
-        f"<title>{escape(title)} - mmbot</title><style>{CSS}</style></head>"
-        f"<body><main>{''.join(body)}</main></body></html>\n"
-    )
 
 
 def _section(title: str, parts: Iterable[str], *, note: str = "") -> list[str]:
@@ -75,13 +82,17 @@ def _head(report: Report) -> list[str]:
     of_limit = f"{words.share(over.position_max_frac)} of the limit"
     when = f"{words.clock(over.started_ns)} to {words.clock(over.ended_ns)} UTC"
     held = f"position at the end; at most {words.size(over.position_max_sz)}, {of_limit}"
-    fell = "bad" if over.max_drawdown_usd >= 0.01 else ""
+    fell = over.max_drawdown_pct
     cards = [
         (words.usd(total), f"USD, change of equity, held at {whole.end_is}", _tone(total)),
         (words.span(over.span_s), when, ""),
         (f"{over.fills}", f"fills, {over.traded_usd:,.0f} USD traded", ""),
         (words.size(over.position_sz), held, ""),
-        (words.usd(-over.max_drawdown_usd), "USD, largest fall from a peak", fell),
+        (
+            "unknown" if fell is None else f"{fell:.3f} %",
+            "of peak equity: the largest fall from it, at the lower of mid and mark",
+            "bad" if fell else "",
+        ),
         (ended, "why it ended", "bad" if over.kill or over.exit_code else ""),
     ]
     shown = "".join(
@@ -106,7 +117,8 @@ def _head(report: Report) -> list[str]:
             '<div class="banner"><b class="warn">This report is not complete</b>'
             f"<ul>{items}</ul></div>"
         )
-    parts.append(f'<div class="cards">{shown}</div></header>')
+    cards_shown = f'<div class="cards">{shown}</div>' if over.began else ""
+    parts.append(f"{cards_shown}</header>")
     return parts
 
 

@@ -23,7 +23,7 @@ from mmbot.runtime.report.measures import (
     Violation,
 )
 from mmbot.runtime.report.split import HORIZON_S, Split, split
-from mmbot.runtime.report.stretches import Interval, drawdown_usd, worst
+from mmbot.runtime.report.stretches import Interval, capital_of, course_extremes, worst
 from mmbot.runtime.report.timeline import Moment, timeline
 from mmbot.runtime.whatif.flips import CHANGE, with_positions
 
@@ -43,6 +43,10 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     span_s: float
     ended: str | None
     exit_code: int | None
+    began: bool
+    """Whether it traded at all; without that every amount here is of nothing, and no result."""
+    refused: str | None
+    """Why a start was refused: this one, or where it began, a later one in the same folder."""
     kill: str | None
     fills: int
     taker_fills: int
@@ -54,7 +58,8 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     position_max_frac: float | None
     capital_usd: float | None
     limit_usd: float | None
-    max_drawdown_usd: float
+    max_drawdown_pct: float | None
+    """Of peak equity, as the kill switch measures it."""
     best_usd: float
     worst_usd: float
     outages: int
@@ -150,16 +155,16 @@ def report(facts: Facts) -> Report:
 
 def _overview(facts: Facts, whole: Split) -> Overview:
     fills = facts.fills
-    fall, best, lowest = drawdown_usd(facts, whole)
+    fall, best, lowest = course_extremes(facts, whole)
     held = [whole.start_position_sz, *(fill.position_sz for fill in fills)]
     ladders = facts.ladders
     frac = None
     if ladders is not None and len(ladders):
         frac = float(abs(ladders["q_frac"]).max())
+    refused = facts.refusal
     started = facts.named("session.started")
     told: dict[str, Any] = dict(started[0].facts) if started else {}
     tripped = facts.named("killswitch.tripped")
-    risk = facts.config.get("risk", {})
     outage_ns = [
         (each.until_ns or facts.ended_ns or each.from_ns) - each.from_ns for each in facts.outages
     ]
@@ -173,7 +178,9 @@ def _overview(facts: Facts, whole: Split) -> Overview:
         ended_ns=facts.ended_ns,
         span_s=facts.span_s,
         ended=facts.ended,
-        exit_code=facts.exit_code,
+        exit_code=facts.exit_code if facts.began or refused is None else refused["exit_code"],
+        began=facts.began,
+        refused=None if refused is None else str(refused["error"]),
         kill=str(tripped[0].facts.get("text")) if tripped else None,
         fills=len(fills),
         taker_fills=sum(fill.is_taker for fill in fills),
@@ -183,9 +190,9 @@ def _overview(facts: Facts, whole: Split) -> Overview:
         position_sz=whole.end_position_sz,
         position_max_sz=max(held, key=abs),
         position_max_frac=frac,
-        capital_usd=told.get("capital_usd", risk.get("capital_usd")),
+        capital_usd=capital_of(facts),
         limit_usd=told.get("q_max_usd"),
-        max_drawdown_usd=fall,
+        max_drawdown_pct=fall,
         best_usd=best,
         worst_usd=lowest,
         outages=len(facts.outages),
@@ -197,7 +204,20 @@ def _overview(facts: Facts, whole: Split) -> Overview:
 
 
 def _verdict(whole: Split, causes: list[Cause], intervals: list[Interval], facts: Facts) -> str:
-    """What happened, how much and why, in a few words."""
+    """What happened, how much and why, in a few words; no result where nothing was traded."""
+    refused, begun = facts.refusal, ""
+    if refused is not None:
+        why = f"refused (exit code {refused['exit_code']}): {refused['error']}"
+        if not facts.began:
+            return f"The start was {why}. Nothing was traded: there is no result."
+        begun = f"A later start here was {why}. What follows is of the run before it. "
+    elif not facts.began:
+        return "The run did not begin to trade, and its log does not say why: there is no result."
+    return begun + _result(whole, causes, intervals, facts)
+
+
+def _result(whole: Split, causes: list[Cause], intervals: list[Interval], facts: Facts) -> str:
+    """What a run that traded came to."""
     total = whole.change_usd if whole.change_usd is not None else whole.total_usd
     cents = round(total, 2) + 0.0
     did = (

@@ -120,21 +120,54 @@ def _interval(facts: Facts, grown: Course, a: int, b: int, sweeps: list[Sweep]) 
     )
 
 
-def drawdown_usd(facts: Facts, whole: Split) -> tuple[float, float, float]:
+def course_extremes(facts: Facts, whole: Split) -> tuple[float | None, float, float]:
     """
-    Largest fall from a peak, largest and smallest profit, at the mid, USD.
+    Largest fall from peak equity in % of it, largest and smallest profit at the mid in USD.
 
-    Looked at whenever it changes: at each mid, each fill and each payment, and right before a fill.
+    The fall is that of the kill switch (`core.risk`), which the run's own summary has: equity
+    begins as the capital and is valued at the lower of the mid and the venue's mark. Where there is
+    no summary it is measured here in the same way; None without a capital.
+
+    Looked at whenever it changes: at each mid and mark, each fill and each payment, and right
+    before a fill.
     """
+    said = (facts.summary or {}).get("max_drawdown_pct")
     if facts.started_ns is None or facts.ended_ns is None:
-        return 0.0, 0.0, 0.0
+        return said, 0.0, 0.0
     booked = np.array(
         [*(fill.at_ns for fill in facts.fills), *(paid.at_ns for paid in facts.payments)], np.int64
     )
     mids = facts.mids.at_ns if facts.mids is not None else np.empty(0, np.int64)
+    marked = np.array([at_ns for at_ns, _ in facts.marks], np.int64)
     ends = np.array([facts.started_ns, facts.ended_ns], np.int64)
-    times = np.unique(np.concatenate([ends, mids, booked, booked - 1]))
+    times = np.unique(np.concatenate([ends, mids, marked, booked, booked - 1]))
     times = times[(times >= facts.started_ns) & (times <= facts.ended_ns)]
-    total = course(facts, whole, times).total_usd
-    peak = np.maximum.accumulate(np.maximum(total, 0.0))
-    return float(np.max(peak - total)), float(np.max(total)), float(np.min(total))
+    grown = course(facts, whole, times)
+    best, lowest = float(np.max(grown.total_usd)), float(np.min(grown.total_usd))
+    capital_usd = capital_of(facts)
+    if said is not None or capital_usd is None:
+        return said, best, lowest
+    equity = capital_usd + _at_the_lower(facts, grown)
+    peak = np.maximum.accumulate(np.maximum(equity, capital_usd))
+    return float(np.max((peak - equity) / peak)) * 100, best, lowest
+
+
+def capital_of(facts: Facts) -> float | None:
+    """Capital at the start: what the account had, and no more than was configured."""
+    started = facts.named("session.started")
+    told = started[0].facts.get("capital_usd") if started else None
+    capital = told or facts.config.get("risk", {}).get("capital_usd")
+    return None if not capital else float(capital)
+
+
+def _at_the_lower(facts: Facts, grown: Course) -> Floats:
+    """Profit at the lower of mid and mark; at the mid before the first mark."""
+    if not facts.marks or facts.mids is None:
+        return grown.total_usd
+    at_ns = np.array([at for at, _ in facts.marks], np.int64)
+    px = np.array([px for _, px in facts.marks], np.float64)
+    last = np.searchsorted(at_ns, grown.at_ns, side="right") - 1
+    off = px[np.maximum(last, 0)] - facts.mids.at(grown.at_ns)
+    # The last row is valued at the end's price already.
+    is_known = (last >= 0) & (np.arange(len(last)) < len(last) - 1)
+    return grown.total_usd + np.minimum(0.0, np.where(is_known, grown.position_sz * off, 0.0))

@@ -19,10 +19,11 @@ from mmbot.core.types import NS_PER_MS, NS_PER_S, Instrument, Side
 from mmbot.emulator.wire import Exchange, ExchangeParams
 from mmbot.errors import CheckError
 from mmbot.hyperliquid.signing import Signer
+from mmbot.runtime.cloids import CLOID_MAGIC
 from mmbot.runtime.pipe import SimLoop
 from mmbot.runtime.piped import WORTHLESS_KEY, Piped
 from mmbot.runtime.selftest.stage import Stage
-from mmbot.runtime.trader import CLOID_MAGIC, Trader
+from mmbot.runtime.trader import Trader
 
 _START_MS: Final = 497_635 * 3_600_000 + 600_000
 """Ten minutes past a full hour: no funding is paid during a test."""

@@ -4,6 +4,8 @@ What the quotes must be, from the published formulas alone.
 Nothing here shares a line with quoter, ladder or estimators: what both must agree on is the
 specification. Estimates come from the mids that the stage showed, through the plain filters that
 the vitals compare with as well; the stationary quote is an eigenvector found by LAPACK.
+
+Long because it is every formula of a quote once more.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""The rows of the self-test: which input is changed how, and what the quotes must do."""
+"""
+The rows of the self-test: which input is changed how, and what the quotes must do.
+
+One table of every term and input that is shown.
+"""
 
 from __future__ import annotations
 

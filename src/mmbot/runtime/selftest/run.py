@@ -116,18 +116,7 @@ def _judged(row: Row, session: Session, before: _Measured, after: _Measured) -> 
         status, text = Status.FAILED, "; ".join(faults)
     elif (hidden := _hidden(row, before, after, expected)) is not None:
         status, text = Status.UNSEEN, hidden
-    return Result(
-        name=row.name,
-        term=row.term,
-        perturbation=row.perturbation,
-        side=row.side.name.lower(),
-        is_price=row.gauge is Gauge.PRICE,
-        expected_bps=expected,
-        tolerance_bps=tolerance,
-        observed_bps=observed,
-        status=status,
-        text=text,
-    )
+    return _told(row, status, text, expected, tolerance, observed)
 
 
 def _hidden(row: Row, before: _Measured, after: _Measured, expected_bps: float) -> str | None:
@@ -163,17 +152,24 @@ def _faults(when: str, measured: _Measured) -> list[str]:
     return faults
 
 
-def _told(row: Row, status: Status, text: str) -> Result:
-    """A row that was not played to its end."""
+def _told(
+    row: Row,
+    status: Status,
+    text: str,
+    expected_bps: float | None = None,
+    tolerance_bps: float | None = None,
+    observed_bps: float | None = None,
+) -> Result:
+    """What came of a row; without figures where it was not played to its end."""
     return Result(
         name=row.name,
         term=row.term,
         perturbation=row.perturbation,
         side=row.side.name.lower(),
         is_price=row.gauge is Gauge.PRICE,
-        expected_bps=None,
-        tolerance_bps=None,
-        observed_bps=None,
+        expected_bps=expected_bps,
+        tolerance_bps=tolerance_bps,
+        observed_bps=observed_bps,
         status=status,
         text=text,
     )

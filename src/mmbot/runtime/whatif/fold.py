@@ -44,6 +44,7 @@ from mmbot.journal.records import (
     Started,
     decode,
 )
+from mmbot.runtime.belonging import not_begun
 from mmbot.runtime.report.facts import Fill as Booked
 from mmbot.runtime.report.facts import Mids, Payment
 from mmbot.runtime.report.fromlog import fill_of
@@ -56,6 +57,7 @@ from mmbot.runtime.whatif.own import (
     without_taken,
     without_us,
 )
+from mmbot.runtime.whatif.steady import SteadyClock
 
 _HOUR_MS: Final = 3_600_000
 SKIPPED: Final = frozenset({int(Kind.READ), int(Kind.JUDGED), int(Kind.BUILD)})
@@ -98,8 +100,8 @@ class MarketFold:
         self._made: set[int] = set()
         self._taken: set[int] = set()
         self._fills: set[FillKey] = set()
-        self._steps: list[int] = []
-        self._at_ns = self._counted_ns = 0
+        self._steady = SteadyClock()
+        self._counted_ns = 0
         self._decided_ns = 0
         self._is_two_sided = False
         self._version = -1
@@ -141,7 +143,7 @@ class MarketFold:
             case Restored() as restored:
                 self.restored = restored
             case Reconfigured() as record:
-                self._put(Reload(self._time(record.now_ns), record.params))
+                self._put(Reload(self._steady.time(record.now_ns), record.params))
             case Broke() as broke:
                 self._end(self._decided_ns, f"the engine of the run broke: {broke.error}")
             case Lost() as lost:
@@ -163,7 +165,7 @@ class MarketFold:
             cloid_prefix=started.cloid_prefix,
             settle_ns=started.settle_ns,
         )
-        self._at_ns = self._counted_ns = started.at_ns
+        self._steady.at_ns = self._counted_ns = started.at_ns
 
     def _on_output(self, output: Output) -> None:
         desk = self._running
@@ -172,7 +174,7 @@ class MarketFold:
         self._watch(now_ns)
         self._requests += len(output.cancels) + len(output.moves) + len(output.places)
         for event, _, facts in output.notes:
-            self._told(event, facts, self._time(now_ns))
+            self._told(event, facts, self._steady.time(now_ns))
         if output.kill is not None and self._kill is None:
             self._kill = output.kill
             self._end(now_ns, None)
@@ -190,10 +192,10 @@ class MarketFold:
         if isinstance(event, Bbo | Book):
             self._on_book(event, desk)
         elif isinstance(event, Trades):
-            self._put(self._timed(event))
+            self._put(self._steady.timed(event))
         elif isinstance(event, ClockStepped):
             desk.apply(event)
-            self._steps.append(event.step_ns)
+            self._steady.steps.append(event.step_ns)
         elif isinstance(event, Command):
             self._end(event.recv_ns, None)
         elif isinstance(event, Fill):
@@ -205,17 +207,17 @@ class MarketFold:
             self._mark_px = event.mark_px
             if self.first is None and self.end_ns is None:
                 self.first = event
-                self.start_ns = self._time(event.recv_ns)
-            self._put(self._timed(event))
+                self.start_ns = self._steady.time(event.recv_ns)
+            self._put(self._steady.timed(event))
         elif isinstance(event, AccountRead):
-            self._put(self._timed(event))
+            self._put(self._steady.timed(event))
         elif isinstance(event, _AS_IS):
             if isinstance(event, AssetCtx):
                 self._ctx, self._mark_px = event, event.mark_px
             elif isinstance(event, LinkUp | LinkLost):
                 desk.apply(event)
                 self._outages += isinstance(event, LinkLost)
-            self._put(self._timed(event))
+            self._put(self._steady.timed(event))
         else:
             if isinstance(event, Acked):
                 self._on_acked(event, desk)
@@ -235,9 +237,9 @@ class MarketFold:
         if self._hour is not None and hour > self._hour and self._ctx is not None:
             ctx = self._ctx
             usd = self.started.instrument.sz(1) * ctx.oracle_px * ctx.funding_per_h
-            self._put(FundingDue(self._time(event.recv_ns), hour * _HOUR_MS, usd))
+            self._put(FundingDue(self._steady.time(event.recv_ns), hour * _HOUR_MS, usd))
         self._hour = hour if self._hour is None else max(hour, self._hour)
-        shown = self._timed(event)
+        shown = self._steady.timed(event)
         mid = desk.book.mid_ticks
         if mid is not None:
             self._mid_ns.append(shown.recv_ns)
@@ -263,28 +265,13 @@ class MarketFold:
                 (self._taken if fill.is_taker else self._made).add(fill.tid)
             elif self.first is not None and fill.venue_ms > self.first.venue_ms:
                 self._by_hand += 1
-                self._put(msgspec.structs.replace(fill, recv_ns=self._time(recv_ns)))
+                self._put(msgspec.structs.replace(fill, recv_ns=self._steady.time(recv_ns)))
 
-    # -- time -----------------------------------------------------------------------------------
-
-    def _time(self, recv_ns: int) -> int:
-        """A time of the run on a steady clock; none lies before the one before it."""
-        self._at_ns = max(self._at_ns, recv_ns - sum(self._steps))
-        return self._at_ns
-
-    def _timed(self, event: Any) -> Any:
-        """An event with its time on a steady clock."""
-        at_ns, recv_ns = self._time(event.recv_ns), event.recv_ns
-        if at_ns == recv_ns:
-            return event
-        changes: dict[str, int] = {"recv_ns": at_ns}
-        if isinstance(event, Snapshot | Listing):
-            changes["requested_at_ns"] = at_ns - (recv_ns - event.requested_at_ns)
-        return msgspec.structs.replace(event, **changes)
+    # -- what is counted ------------------------------------------------------------------------
 
     def _watch(self, recv_ns: int) -> None:
         """Count the time since the last look by what rested then."""
-        at_ns = self._time(recv_ns)
+        at_ns = self._steady.time(recv_ns)
         if self._is_two_sided and self.end_ns is None:
             self._two_sided_ns += at_ns - self._counted_ns
         self._counted_ns = at_ns
@@ -295,7 +282,7 @@ class MarketFold:
 
     def _end(self, recv_ns: int, warning: str | None) -> None:
         if self.end_ns is None:
-            self.end_ns = self._time(recv_ns)
+            self.end_ns = self._steady.time(recv_ns)
             if warning is not None:
                 self.warnings.append(warning)
 
@@ -306,7 +293,7 @@ class MarketFold:
     @property
     def _running(self) -> Desk:
         if self.desk is None:
-            raise JournalError("it does not begin with the record of a start: not a run's journal")
+            raise not_begun()
         return self.desk
 
     # -- the sum of it --------------------------------------------------------------------------
@@ -320,7 +307,7 @@ class MarketFold:
         """
         started, first, params = self.started, self.first, self.params
         if started is None or params is None:
-            raise JournalError("it does not begin with the record of a start: not a run's journal")
+            raise not_begun()
         if self.end_ns is None:
             self._end(self._decided_ns, None)
         assert self.end_ns is not None
@@ -386,10 +373,11 @@ class MarketFold:
                 + (f" ({self._outages} lost connections)" if self._outages else "")
                 + ": nothing trades in them but what the venue told afterwards"
             )
-        if self._steps:
-            step_s = sum(self._steps) / NS_PER_S
+        steps = self._steady.steps
+        if steps:
+            step_s = sum(steps) / NS_PER_S
             self.warnings.append(
-                f"the clock was set {len(self._steps)} times, by {step_s:+.1f} s in all: the "
+                f"the clock was set {len(steps)} times, by {step_s:+.1f} s in all: the "
                 "simulations have a steady one"
             )
         if self._kill is not None:

@@ -47,6 +47,15 @@ _ABLATED: Final = (
     ("requests", "requests", 10),
 )
 _DUST: Final = 9
+_MONEY: Final = (
+    "pnl_usd", "capture_usd", "adverse_usd", "inventory_usd", "fees_usd", "funding_usd",
+)  # fmt: skip
+_SHOWN_USD: Final = 5e-5
+"""What is less is written as 0.0000."""
+_ONE_RUN: Final = (
+    "It is of one run, which may be luck, and its error is one sample as well: mmbot lab --ablate "
+    "asks many seeds, mmbot backtest --ablate a recording."
+)
 _BY_NAME: Final = {row.name: row for row in _ROWS}
 
 
@@ -149,38 +158,50 @@ def _number(row: _Row, value: float, *, is_signed: bool = False) -> str:
     return format(shown, ("+" if is_signed or row.is_signed else "") + row.spec)
 
 
+def _error_usd(found: Counterfactual | Ablation) -> float:
+    """
+    What an effect on the profit is held against: the largest error of it and of its parts.
+
+    The errors of the parts cancel in their sum by luck alone, so that of the sum may be near
+    nothing where the simulation met none of them.
+    """
+    return max(abs(found.error[name]) for name in _MONEY)
+
+
 def _weighed(found: Counterfactual | Ablation) -> str:
-    """What the effect on the profit is worth beside the error."""
-    error = abs(found.error["pnl_usd"])
+    """What the effects on the profit are worth beside the error, and that it is of one run."""
+    columns = {"the baseline": found.baseline}
     if isinstance(found, Counterfactual):
-        effect = found.effect["pnl_usd"]
-        stranded = _stranded({"the baseline": found.baseline, "the changed run": found.changed})
-        if stranded:
-            return f"The effect on the profit, {effect:+.4f} USD, is not weighed: {stranded}."
-        if abs(effect) <= error:
-            return (
-                f"The effect on the profit, {effect:+.4f} USD, is within the error of the "
-                f"simulation, {error:.4f} USD: it says nothing."
-            )
-        return (
-            f"The effect on the profit, {effect:+.4f} USD, is more than the error of the "
-            f"simulation, {error:.4f} USD."
-        )
-    stranded = _stranded({"the baseline": found.baseline})
+        columns["the changed run"] = found.changed
+    stranded = _stranded(columns)
     if stranded:
         return f"No effect on the profit is weighed: {stranded}."
+    if isinstance(found, Ablation):
+        stranded = _stranded(
+            {f"that without {name}": each.figures for name, each in found.mechanisms.items()}
+        )
+    left_out = f" Not weighed: {stranded}." if stranded else ""
+    error = _error_usd(found)
+    if error < _SHOWN_USD:
+        return (
+            "The simulation met the profit and its parts to the last digit shown, so nothing can "
+            f"be said of the error that the effects have. {_ONE_RUN}{left_out}"
+        )
+    measure = f"the error of the simulation, {error:.4f} USD (the largest of the profit's parts)"
+    if isinstance(found, Counterfactual):
+        said = f"The effect on the profit, {found.effect['pnl_usd']:+.4f} USD, is"
+        if abs(found.effect["pnl_usd"]) <= error:
+            return f"{said} within {measure}: it says nothing."
+        return f"{said} more than {measure}. {_ONE_RUN}"
     beyond = [
         name
         for name, each in found.mechanisms.items()
         if abs(each.effect["pnl_usd"]) > error and not each.figures.is_stranded
     ]
-    stranded = _stranded(
-        {f"that without {name}": each.figures for name, each in found.mechanisms.items()}
-    )
+    if not beyond:
+        return f"No effect on the profit is more than {measure}: they say nothing.{left_out}"
     return (
-        f"Effects on the profit beyond the error of the simulation, {error:.4f} USD: "
-        f"{', '.join(beyond) if beyond else 'none'}."
-        + (f" Not weighed: {stranded}." if stranded else "")
+        f"Effects on the profit of more than {measure}: {', '.join(beyond)}. {_ONE_RUN}{left_out}"
     )
 
 

@@ -1,0 +1,127 @@
+"""The last of a run: what became of its orders and its money, on disk and to a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmbot.config import Config
+from mmbot.core.types import NS_PER_S
+from mmbot.journal.writer import Writer
+from mmbot.logs import LogWriter, stderr_line
+from mmbot.runtime import killreport
+from mmbot.runtime.aio import wall_clock_ns
+from mmbot.runtime.economics import EdgeVerdict
+from mmbot.runtime.ending import Ending
+from mmbot.runtime.explaining import HTML
+from mmbot.runtime.keeping import Keeping
+from mmbot.runtime.recording import close_journal
+from mmbot.runtime.rundir import write_summary
+from mmbot.runtime.screen import last_line, summary_lines
+from mmbot.runtime.summary import summarise
+from mmbot.runtime.telling import Log
+from mmbot.runtime.trader import Trader
+from mmbot.runtime.venues import RESET_HINT
+from mmbot.state.lock import RunLock
+
+
+class Conclusion:
+    """
+    Sums one run up.
+
+    Args:
+        keeping: What was stored on the way.
+        journal: Of the run; closed with how it ended.
+        run_dir: Folder of the run.
+        writer: Log and screen.
+        log: Structured log.
+        edge: What was made of the market where money is real.
+        flatten_command: What closes the position afterwards, as a person types it.
+    """
+
+    def __init__(
+        self,
+        keeping: Keeping,
+        journal: Writer | None,
+        run_dir: Path,
+        *,
+        writer: LogWriter,
+        log: Log,
+        edge: EdgeVerdict | None,
+        flatten_command: str,
+    ) -> None:
+        self._keeping = keeping
+        self._journal = journal
+        self._run_dir = run_dir
+        self._writer = writer
+        self._log = log
+        self._edge = edge
+        self._flatten_command = flatten_command
+
+    async def conclude(self, config: Config, trader: Trader, ending: Ending, lock: RunLock) -> None:
+        """Latch, sum up, and say whatever a person has to know."""
+        await self._keeping.latched()
+        await self._keeping.keep_last_day(trader.engine.risk.day)
+        span_s = (wall_clock_ns() - trader.started_ns) / NS_PER_S
+        edge = self._edge
+        summary = summarise(
+            trader,
+            ending,
+            span_s,
+            mode=config.mode,
+            on_exit=config.on_exit,
+            is_measurement=edge is not None and edge.is_measurement,
+        )
+        await self._store(ending, lock, summary)
+        self._say(config, ending, summary)
+        if edge is not None and edge.is_measurement:
+            self._writer.say(f"MEASUREMENT, no proven edge: {edge.text}")
+        last = last_line(
+            summary,
+            ending.closed,
+            coin=trader.instrument.coin,
+            command=self._flatten_command,
+            is_embedded=config.is_embedded,
+            is_paper=config.is_paper,
+        )
+        if last is not None:
+            self._writer.say(last)
+
+    async def _store(self, ending: Ending, lock: RunLock, summary: dict[str, Any]) -> None:
+        if ending.final is not None:
+            lock.orders_may_rest(may_rest=False)
+            self._log.info("run.verified", resting_orders=0)
+        else:
+            self._log.error("run.unverified", may_rest=ending.resting_orders)
+        if self._journal is not None:
+            await close_journal(self._journal, ending, self._log, wall_clock_ns())
+        self._log.info("run.ended", **summary)
+        try:
+            write_summary(self._run_dir, summary)
+        except OSError as error:
+            stderr_line(
+                f"mmbot: summary.json could not be written to {self._run_dir}: {error.strerror}"
+            )
+        if self._keeping.report is not None:
+            self._keeping.write_report(killreport.ended(self._keeping.report, ending, summary))
+
+    def _say(self, config: Config, ending: Ending, summary: dict[str, Any]) -> None:
+        for line in summary_lines(summary):
+            self._writer.say(line)
+        self._writer.say(f"  summary: {self._run_dir / 'summary.json'}")
+        if config.report.at_end:
+            self._writer.say(f"  page:    {self._run_dir / HTML}, in a moment")
+        if self._keeping.report is not None:
+            self._writer.say(f"  report:  {self._run_dir / killreport.NAME}; {RESET_HINT}")
+        if ending.error:
+            stderr_line(f"mmbot: {ending.error}")
+        if ending.final is None:
+            what = (
+                f"{ending.resting_orders} orders could not be verified as cancelled"
+                if ending.resting_orders
+                else "every order was answered as gone, but the account could not be read"
+            )
+            stderr_line(
+                f"mmbot: the venue did not confirm that nothing rests; {what}: "
+                "look at the account before the next run"
+            )

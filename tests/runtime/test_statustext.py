@@ -1,0 +1,171 @@
+"""What `status` and `why` tell a person, of a daemon that answers and of one that is gone."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from mmbot.config import load
+from mmbot.core.types import NS_PER_S
+from mmbot.runtime.asking import GONE, HUNG, Heard, read_files
+from mmbot.runtime.heart import Beat, beat_path, write_beat
+from mmbot.runtime.observed import status, why
+from mmbot.runtime.rundir import describe_run
+from mmbot.runtime.statustext import kept_lines, status_lines
+from mmbot.runtime.venues import state_path, watchdog_log
+from mmbot.runtime.whytext import why_lines
+from runtime.pipe_rig import CONFIG, EQUITY_USD, PipeRun
+
+USER = "0x" + "ab" * 20
+DIED_NS = 1_795_319_223 * NS_PER_S
+
+
+@pytest.fixture(scope="module")
+def run() -> PipeRun:
+    """Half a minute of fills with a capital of 100 USD in an account of 1000."""
+    found = PipeRun("demo", seed=3, sets=("risk.warm_s=0",), market={"a_per_s": 3.0})
+    found.start()
+    found.run(30)
+    return found
+
+
+def row(lines: list[str], name: str) -> str:
+    """The one line of that name."""
+    (found,) = [line for line in lines if line.startswith(f"{name} ")]
+    return found
+
+
+def shown(run: PipeRun, mode: str = "emulator") -> tuple[dict[str, Any], list[str], list[str]]:
+    """Status as a client gets it, the lines of it, and those of `why`."""
+    config, now_ns = load(CONFIG, [f"mode={mode}"]), run.clock()
+    found = status(
+        run.trader, config, now_ns=now_ns, pid=1, run_dir="r", user=USER, journal=None, reloads=0
+    )
+    told: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(found))
+    asked = msgspec.json.decode(msgspec.json.encode(why(run.trader, config, now_ns=now_ns)))
+    return told, status_lines(told), why_lines(asked, now_ns)
+
+
+def test_capital_and_account_are_told_apart(run: PipeRun) -> None:
+    """100 in one place and 1000 in another were both called equity."""
+    told, lines, _ = shown(run)
+    assert told["equity_start_usd"] == 100
+    assert told["account_usd"] == pytest.approx(EQUITY_USD, abs=5)
+    assert f"{told['equity_usd']:.4f} USD = capital 100.0000 at the start" in row(lines, "equity")
+    assert row(lines, "account").split()[1] == f"{told['account_usd']:.2f}"
+    assert "at the venue, as read last" in row(lines, "account")
+    assert row(lines, "requests").count("requests") == 1
+
+
+def test_each_profit_says_since_when_and_at_which_price(run: PipeRun) -> None:
+    """That of the run at the mid, that of the limits at the lower price, that of the day."""
+    told, lines, _ = shown(run)
+    gain = told["equity_usd"] - told["equity_start_usd"]
+    assert f"{gain:+.4f} since, at the lower of mid and mark" in row(lines, "equity")
+    pnl = row(lines, "pnl")
+    assert pnl.split()[1] == f"{told['pnl']['total_usd']:+.4f}"
+    assert "since the start of the run, at the mid" in pnl
+    day = row(lines, "today")
+    assert day.split()[1] == f"{told['pnl']['day_usd']:+.4f}"
+    assert "all runs since 00:00 UTC" in day
+    assert all(len(line) <= 100 for line in lines)
+
+
+@pytest.mark.parametrize("mode", ["paper", "emulator"])
+def test_status_and_why_begin_with_the_mode(run: PipeRun, mode: str) -> None:
+    """In capitals, before anything that could be taken for money."""
+    _, lines, reasons = shown(run, mode)
+    assert lines[0].startswith(f"{mode.upper()}  HYPE")
+    assert reasons[0].startswith(f"{mode.upper()}  HYPE")
+
+
+def at(second: int) -> str:
+    """A time of the log, that many seconds after the daemon's last word."""
+    return f"{datetime.fromtimestamp(DIED_NS // NS_PER_S + second, UTC):%Y-%m-%dT%H:%M:%S}.000000Z"
+
+
+def line(second: int, event: str, **facts: Any) -> str:
+    """A record of a log."""
+    return json.dumps({"at": at(second), "level": "info", "event": event, **facts}) + "\n"
+
+
+class Left:
+    """The files of a daemon that was killed: its folder, and beside its safety state the dog's."""
+
+    def __init__(self, here: Path, *sets: str, log: str = "") -> None:
+        self.folder = here / "run"
+        self.folder.mkdir()
+        self.config = load(CONFIG, [f"state_dir={here}/state", *sets])
+        describe_run(self.config, self.folder)
+        begun = line(-9, "run.started", mode=self.config.mode, coin="HYPE", user=USER)
+        text = log or begun + line(0, "quote.held", fair_px=26.2, touch_bid_px=26.1)
+        (self.folder / "log.jsonl").write_text(text, "utf-8")
+        self.state = state_path(self.config, self.folder, USER)
+        self.state.parent.mkdir(parents=True, exist_ok=True)
+
+    def dog(self, *records: str) -> None:
+        """What the watchdog wrote."""
+        watchdog_log(self.state).write_text("".join(records), "utf-8")
+
+    def said(self, how: str = GONE) -> str:
+        """What `status` prints a minute later."""
+        return "\n".join(kept_lines(read_files(self.folder, Heard(how)), DIED_NS + 60 * NS_PER_S))
+
+
+AWAY = "emulator.url=http://127.0.0.1:1"
+VERIFIED = line(4, "watchdog.verified", cancelled=3, resting_orders=0)
+
+
+def test_what_the_watchdog_verified_after_a_death_is_shown_with_its_age(tmp_path: Path) -> None:
+    """Who is told that orders may rest, hours after they were seen to be gone, trips the switch."""
+    left = Left(tmp_path, AWAY)
+    assert "orders   may rest" in left.said()
+    left.dog(line(-5, "watchdog.verified", cancelled=1, resting_orders=0))
+    assert "orders   may rest" in left.said(), "before it died it placed again"
+    left.dog(line(2, "watchdog.daemon_silent", pid=7, silent_s=2.0), VERIFIED)
+    text = left.said()
+    assert "may rest" not in text
+    assert "orders   none rests: the watchdog cancelled 3 and the venue confirmed it" in text
+    assert "56 s ago" in text
+
+
+def test_a_daemon_that_hangs_may_place_again_after_a_sweep(tmp_path: Path) -> None:
+    """It is not dead: what was verified holds until it comes round, and then no more."""
+    left = Left(tmp_path, AWAY)
+    left.dog(VERIFIED)
+    text = left.said(HUNG)
+    assert "none rested" in text
+    assert "may place again" in text
+    left.dog(VERIFIED, line(9, "watchdog.daemon_beats", pid=7))
+    assert "orders   may rest" in left.said(HUNG)
+
+
+def test_a_command_that_cleared_up_behind_a_death_counts_as_well(tmp_path: Path) -> None:
+    """`mmbot kill` and `watchdog --once` leave a beat which says that nothing rests."""
+    left = Left(tmp_path, AWAY)
+    write_beat(beat_path(left.state), Beat(pid=7, may_rest=True))
+    assert "orders   may rest" in left.said()
+    write_beat(beat_path(left.state), Beat(pid=7, count=2, may_rest=False))
+    assert "orders   none rests: verified at the venue" in left.said()
+
+
+@pytest.mark.parametrize("mode", ["paper", "emulator"])
+def test_orders_that_ended_with_their_exchange_may_not_rest(tmp_path: Path, mode: str) -> None:
+    """On paper and with the embedded exchange there is nothing to cancel."""
+    left = Left(tmp_path, f"mode={mode}")
+    text = left.said()
+    assert "may rest" not in text
+    assert "orders   none rests: the exchange" in text
+    assert ("PAPER" in text.splitlines()[1]) is (mode == "paper")
+
+
+def test_a_long_log_still_says_which_mode_it_was(tmp_path: Path) -> None:
+    """Only the end of a log is read; the configuration beside it is always there."""
+    held = line(0, "quote.held", fair_px=26.2, touch_bid_px=26.1)
+    left = Left(tmp_path, "mode=paper", log=held)
+    assert "PAPER" in left.said().splitlines()[1]
