@@ -86,7 +86,7 @@ class Window(MarketFold):
 
     def open(self, now_ns: int, venue_ms: int, output: Output) -> None:
         """Begin to follow our orders; the position is that of the last decision."""
-        self._at_ns = self._counted_ns = now_ns
+        self._steady.at_ns = self._counted_ns = now_ns
         self.start_ns = max(self.start_ns, now_ns)
         self.held_lots = self.later_lots = output.position_lots
         desk = self._running
@@ -111,9 +111,9 @@ class Window(MarketFold):
             self.held_lots = output.position_lots
 
     def _put(self, item: Input) -> None:
-        if self._at_ns > self.until_ns:
+        if self._steady.at_ns > self.until_ns:
             self.end_ns = self.end_ns or self.until_ns
-        elif self._at_ns >= self.start_ns:
+        elif self._steady.at_ns >= self.start_ns:
             super()._put(item)
 
     def market(self) -> Market:
