@@ -184,7 +184,7 @@ def kept_lines(kept: Kept, now_ns: int) -> list[str]:
     lines += ["!" * 64, _row("run", kept.run_dir)]
     if kept.started is not None:
         it = kept.started
-        lines.append(_row("was", f"{it['mode']} {it['coin']} of {it['user']}"))
+        lines.append(_row("was", f"{it['mode'].upper()} {it['coin']} of {it['user']}"))
     if kept.mode is not None:
         it = kept.mode
         lines.append(_row("mode", f"{it['after']} since {_clock(it)} ({it['cause']})"))

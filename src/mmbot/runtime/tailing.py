@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from mmbot.logs import LEVELS
+from mmbot.runtime.rundir import mode_of, mode_text
 from mmbot.runtime.screen import Screen, plain
 
 _BLOCK: Final = 1 << 20
@@ -29,6 +30,12 @@ LOG: Final = "log.jsonl"
 Record = dict[str, Any]
 Item = Record | str
 """A record, or a line about the files themselves."""
+
+
+def named_run(folder: Path) -> str:
+    """A run and its mode, for a person: `latest` is the newest of every mode."""
+    mode = mode_of(folder)
+    return str(folder) if mode is None else f"{folder} ({mode_text(mode)})"
 
 
 class Filter:
@@ -116,7 +123,8 @@ class Tail:
         self.close()
         self._folder, self._rest, self._read = folder, b"", 0
         if self._open():
-            yield f"-- {'another run' if is_other else 'the log begins anew'}: {folder}"
+            what = "another run" if is_other else "the log begins anew"
+            yield f"-- {what}: {named_run(folder)}"
             yield from self._grown()
 
     def _open(self) -> bool:
