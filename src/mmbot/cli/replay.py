@@ -11,10 +11,12 @@ import typer
 
 from mmbot.cli.options import AsJson, echo
 from mmbot.errors import ConfigError, Exit
+from mmbot.journal.reader import Journal
+from mmbot.journal.records import Kind, Started, decode
 from mmbot.logs import stderr_line
 from mmbot.runtime.replay import replay as play
 from mmbot.runtime.replayed import render
-from mmbot.runtime.rundir import find_run
+from mmbot.runtime.rundir import find_run, mode_text
 
 Run = Annotated[
     str, typer.Argument(metavar="RUN", help="Folder of a run, or `latest` (logs/latest).")
@@ -73,16 +75,25 @@ def replay(
                 "--ablate"
             )
     result = play(folder)
+    mode = _mode_of(folder)
     if as_json:
-        echo(
-            msgspec.json.encode(
-                {**msgspec.structs.asdict(result), "is_good": result.is_good}
-            ).decode()
-        )
+        told = {"mode": mode, **msgspec.structs.asdict(result), "is_good": result.is_good}
+        echo(msgspec.json.encode(told).decode())
     else:
-        echo("\n".join(render(result)))
+        named, *rest = render(result)
+        echo("\n".join([named, *([] if mode is None else [f"mode      {mode_text(mode)}"]), *rest]))
     if not result.is_good:
         raise typer.Exit(Exit.FAILED)
+
+
+def _mode_of(folder: Path) -> str | None:
+    """Whose money a run was of; None where its journal ends before it says so."""
+    for entry in Journal.of(folder).entries():
+        if entry.kind == Kind.STARTED:
+            started = decode(entry.kind, entry.payload)
+            assert isinstance(started, Started)
+            return str(started.config["mode"])
+    return None
 
 
 def _ask(
@@ -109,4 +120,8 @@ def _ask(
         on_progress=progress,
     )
     found = asked.change(overrides) if overrides else asked.ablate()
-    echo(msgspec.json.encode(found).decode() if as_json else "\n".join(lines(found)))
+    mode = str(asked.market.started.config["mode"])
+    if as_json:
+        echo(msgspec.json.encode({"mode": mode, **msgspec.structs.asdict(found)}).decode())
+    else:
+        echo("\n".join(lines(found, mode)))

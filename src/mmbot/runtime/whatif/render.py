@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from mmbot.runtime.report import words
+from mmbot.runtime.rundir import mode_text
 from mmbot.runtime.whatif.compare import Ablation, Altered, Asked, Counterfactual
 from mmbot.runtime.whatif.figures import Figures
 
@@ -59,10 +60,22 @@ _ONE_RUN: Final = (
 _BY_NAME: Final = {row.name: row for row in _ROWS}
 
 
-def lines(found: Counterfactual | Ablation) -> list[str]:
-    """The answer to one question."""
+def lines(found: Counterfactual | Ablation, mode: str | None = None) -> list[str]:
+    """
+    The answer to one question.
+
+    Args:
+        found: The answer.
+        mode: Of the run; the column of a run on paper is not called real.
+    """
     out = _head(found)
-    out.extend(_changed(found) if isinstance(found, Counterfactual) else _ablated(found))
+    if mode is not None:
+        out.insert(1, f"mode       {mode_text(mode)}")
+    ran = "paper" if mode == "paper" else "real"
+    if isinstance(found, Counterfactual):
+        out.extend(_changed(found, ran))
+    else:
+        out.extend(_ablated(found, ran))
     out.append("")
     out.append(_weighed(found))
     return out
@@ -96,8 +109,8 @@ def _when(each: Altered) -> str:
     return f" (from {each.from_s:.0f} s to {each.to_s:.0f} s)"
 
 
-def _changed(found: Counterfactual) -> list[str]:
-    heads = ("real", "baseline", "changed", "effect", "sim. error")
+def _changed(found: Counterfactual, ran: str) -> list[str]:
+    heads = (ran, "baseline", "changed", "effect", "sim. error")
     out = [f"{'':<{_NAME}}" + "".join(f"{head:>{_WIDTH}}" for head in heads)]
     for row in _ROWS:
         columns = [getattr(each, row.name) for each in (found.real, found.baseline, found.changed)]
@@ -106,9 +119,9 @@ def _changed(found: Counterfactual) -> list[str]:
             _number(row, each[row.name], is_signed=True) for each in (found.effect, found.error)
         ]
         out.append(f"{row.text:<{_NAME}}" + "".join(f"{cell:>{_WIDTH}}" for cell in cells))
-    out.append("effect: changed less baseline; sim. error: baseline less real")
+    out.append(f"effect: changed less baseline; sim. error: baseline less {ran}")
     for name, each in (
-        ("real", found.real),
+        (ran, found.real),
         ("baseline", found.baseline),
         ("changed", found.changed),
     ):
@@ -126,7 +139,7 @@ def _end(name: str, each: Figures) -> list[str]:
     return [f"{name}: {how}{held}"]
 
 
-def _ablated(found: Ablation) -> list[str]:
+def _ablated(found: Ablation, ran: str) -> list[str]:
     out = [f"{'':<{_NAME}}" + "".join(f"{head:>{width}}" for _, head, width in _ABLATED)]
 
     def told(name: str, cell_of: Callable[[str], str]) -> None:
@@ -139,7 +152,7 @@ def _ablated(found: Ablation) -> list[str]:
     def less(each: dict[str, float]) -> Callable[[str], str]:
         return lambda key: _number(_BY_NAME[key], each[key], is_signed=True)
 
-    told("real", plain(found.real))
+    told(ran, plain(found.real))
     told("baseline", plain(found.baseline))
     told("  sim. error", less(found.error))
     for name, each in found.mechanisms.items():
@@ -148,7 +161,7 @@ def _ablated(found: Ablation) -> list[str]:
         told("  effect", less(each.effect))
     for name, each in found.mechanisms.items():
         out.extend(_end(f"without {name}", each.figures))
-    out.append("effect: without it less baseline; sim. error: baseline less real")
+    out.append(f"effect: without it less baseline; sim. error: baseline less {ran}")
     return out
 
 
