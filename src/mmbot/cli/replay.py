@@ -43,7 +43,7 @@ def replay(
     queue_factor: Annotated[
         float | None,
         typer.Option(
-            min=0, max=100, help="Multiplies the queue ahead of our orders; default: as backtest."
+            min=0, max=100, help="Multiplies the queue ahead of our orders; default: as the run."
         ),
     ] = None,
     *,

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from mmbot.runtime.report import words
 from mmbot.runtime.rundir import mode_text
-from mmbot.runtime.whatif.compare import Ablation, Asked, Counterfactual
+from mmbot.runtime.whatif.compare import Ablation, Altered, Asked, Counterfactual
 from mmbot.runtime.whatif.figures import Figures
 
 
@@ -85,18 +85,28 @@ def _head(found: Asked) -> list[str]:
     model = found.model
     simulated = (
         f"a verdict takes {model.order_latency_ms:g} ms ({model.latency_from}), queue "
-        f"x{model.queue_factor:g}, maker fee {model.maker_bps:g} bps; the market is the recorded "
-        "one without our orders"
+        f"x{model.queue_factor:g} ({model.queue_from}), maker fee {model.maker_bps:g} bps; the "
+        "market is the recorded one without our orders"
     )
     out = [
         f"run        {found.run}: {found.market}, {words.span(found.span_s)}",
         f"simulated  {simulated}",
     ]
     if isinstance(found, Counterfactual):
-        out.extend(f"change     {each.key} = {each.old} -> {each.new}" for each in found.change)
+        out.extend(
+            f"change     {each.key} = {each.old} -> {each.new}{_when(each)}"
+            for each in found.change
+        )
     out.extend(f"warning    {text}" for text in found.warnings)
     out.append("")
     return out
+
+
+def _when(each: Altered) -> str:
+    """Of which part of the run, if not of all of it."""
+    if each.to_s is None:
+        return f" (from {each.from_s:.0f} s on)" if each.from_s else ""
+    return f" (from {each.from_s:.0f} s to {each.to_s:.0f} s)"
 
 
 def _changed(found: Counterfactual, ran: str) -> list[str]:
@@ -115,9 +125,18 @@ def _changed(found: Counterfactual, ran: str) -> list[str]:
         ("baseline", found.baseline),
         ("changed", found.changed),
     ):
-        if each.kill is not None:
-            out.append(f"{name}: KILLED, {each.kill}")
+        out.extend(_end(name, each))
     return out
+
+
+def _end(name: str, each: Figures) -> list[str]:
+    """How a column ended, if not as the others do."""
+    if each.kill is None and each.left is None:
+        return []
+    after = "" if each.ended_s is None else f" after {words.span(each.ended_s)}"
+    how = f"ENDED{after}, {each.left}" if each.kill is None else f"KILLED{after}, {each.kill}"
+    held = f"; its {each.position_end_sz:+.4g} are held to the end" if each.is_stranded else ""
+    return [f"{name}: {how}{held}"]
 
 
 def _ablated(found: Ablation, ran: str) -> list[str]:
@@ -140,6 +159,8 @@ def _ablated(found: Ablation, ran: str) -> list[str]:
         killed = "" if each.figures.kill is None else " (KILLED)"
         told(f"without {name}{killed}", plain(each.figures))
         told("  effect", less(each.effect))
+    for name, each in found.mechanisms.items():
+        out.extend(_end(f"without {name}", each.figures))
     out.append(f"effect: without it less baseline; sim. error: baseline less {ran}")
     return out
 
@@ -162,11 +183,22 @@ def _error_usd(found: Counterfactual | Ablation) -> float:
 
 def _weighed(found: Counterfactual | Ablation) -> str:
     """What the effects on the profit are worth beside the error, and that it is of one run."""
+    columns = {"the baseline": found.baseline}
+    if isinstance(found, Counterfactual):
+        columns["the changed run"] = found.changed
+    stranded = _stranded(columns)
+    if stranded:
+        return f"No effect on the profit is weighed: {stranded}."
+    if isinstance(found, Ablation):
+        stranded = _stranded(
+            {f"that without {name}": each.figures for name, each in found.mechanisms.items()}
+        )
+    left_out = f" Not weighed: {stranded}." if stranded else ""
     error = _error_usd(found)
     if error < _SHOWN_USD:
         return (
             "The simulation met the profit and its parts to the last digit shown, so nothing can "
-            f"be said of the error that the effects have. {_ONE_RUN}"
+            f"be said of the error that the effects have. {_ONE_RUN}{left_out}"
         )
     measure = f"the error of the simulation, {error:.4f} USD (the largest of the profit's parts)"
     if isinstance(found, Counterfactual):
@@ -175,8 +207,22 @@ def _weighed(found: Counterfactual | Ablation) -> str:
             return f"{said} within {measure}: it says nothing."
         return f"{said} more than {measure}. {_ONE_RUN}"
     beyond = [
-        name for name, each in found.mechanisms.items() if abs(each.effect["pnl_usd"]) > error
+        name
+        for name, each in found.mechanisms.items()
+        if abs(each.effect["pnl_usd"]) > error and not each.figures.is_stranded
     ]
     if not beyond:
-        return f"No effect on the profit is more than {measure}: they say nothing."
-    return f"Effects on the profit of more than {measure}: {', '.join(beyond)}. {_ONE_RUN}"
+        return f"No effect on the profit is more than {measure}: they say nothing.{left_out}"
+    return (
+        f"Effects on the profit of more than {measure}: {', '.join(beyond)}. {_ONE_RUN}{left_out}"
+    )
+
+
+def _stranded(columns: dict[str, Figures]) -> str:
+    """Which of them kept a position that a run would have closed, and since when."""
+    return "; ".join(
+        f"{name} ended after {words.span(each.ended_s)} and holds {each.position_end_sz:+.4g} to "
+        "the end, where a run closes its position"
+        for name, each in columns.items()
+        if each.is_stranded and each.ended_s is not None
+    )
