@@ -7,7 +7,7 @@ Does a report name what was wrong: runs with one fault each, and sound ones.
 Twenty runs with a single fault in the core, the configuration, the line, the venue or the account
 (`tests/runtime/report_faults.py`), and ten without any, over the pipe. Of each the report is made
 from what it left behind, and its first suspect is held against the fault; a sound run must have
-none. The sound ones are of 25 minutes, each in another market, and some of them lose.
+none. The sound ones are of 25 minutes, each in another market.
 
 Returns 1 when fewer than 18 of 20 are named, or when any sound run is suspected of anything.
 """

@@ -159,6 +159,6 @@ SOUND: Final[dict[str, Sound]] = {
     "gap": Sound("gap", {**_LIVELY, "anchors": _GAP}, inherit(Side.BUY, 100.0)),
     "feb24": Sound("feb24"),
 }
-"""Markets of the sound runs: no two move alike at one seed, and a maker loses in some of them."""
+"""Markets of the sound runs: no two move alike at one seed, and three go against what is held."""
 SOUND_S: Final = 1500.0
 """How long a sound run must be: a rule that wants a dozen events cannot fire in two minutes."""
