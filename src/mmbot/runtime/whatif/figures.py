@@ -109,6 +109,7 @@ def _figures(
             final=Reading(market.end_ns, 0.0, 0.0, end_px, None, ""),
         )
     ).parts
+    assert parts is not None, "fills and the first reading are given"
     span_ns = max(1, market.end_ns - market.start_ns)
     mean, most = _held(market, start_sz, fills)
     end_sz = start_sz + sum(fill.side * fill.sz for fill in fills)
