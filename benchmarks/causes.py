@@ -2,11 +2,12 @@
 Does a report name what was wrong: runs with one fault each, and sound ones.
 
     python benchmarks/causes.py [--seed 101] [--minutes 6] [--only NAME] [--keep DIR] [--json]
+                                [--jobs 2]
 
 Twenty runs with a single fault in the core, the configuration, the line, the venue or the account
 (`tests/runtime/report_faults.py`), and ten without any, over the pipe. Of each the report is made
 from what it left behind, and its first suspect is held against the fault; a sound run must have
-none. The rules were made on other seeds (1 to 7) and, of the sound ones, on other markets.
+none. The sound ones are of 25 minutes, each in another market.
 
 Returns 1 when fewer than 18 of 20 are named, or when any sound run is suspected of anything.
 """
@@ -18,16 +19,18 @@ import json
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from mmbot.runtime.report.report import read
-from runtime.report_faults import FAULTS, SOUND, TWENTY
-from runtime.report_rig import play
+from runtime.report_faults import FAULTS, SOUND, SOUND_S, TWENTY
+from runtime.report_rig import Fault, play
 
 NAMED_MIN: Final = 18
+_SOUND: Final = "sound "
 
 
 def main() -> int:
@@ -37,14 +40,18 @@ def main() -> int:
     parser.add_argument("--scenario", help="another market for the faults that show in any")
     parser.add_argument("--only", help="one run by its name")
     parser.add_argument("--keep", type=Path, help="folder for the runs")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        rows = [
-            judged(chosen.keep or Path(folder), name, scenario, chosen.seed + i, chosen.minutes)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = chosen.keep or Path(temporary)
+        jobs = [
+            (folder, name, scenario, chosen.seed + i, chosen.minutes)
             for i, (name, scenario) in enumerate(plan(chosen.scenario))
             if chosen.only in (None, name)
         ]
+        with ProcessPoolExecutor(chosen.jobs) as pool:
+            rows = list(pool.map(judged, *zip(*jobs, strict=True), chunksize=1))
     figures = figures_of(rows)
     if chosen.json:
         print(json.dumps(figures))
@@ -61,16 +68,17 @@ def plan(other: str | None) -> list[tuple[str, str]]:
         (name, scenario if other is None or FAULTS[name].scenarios else other)
         for name, scenario in TWENTY.items()
     ]
-    return [*faulty, *((f"sound {scenario}", scenario) for scenario in SOUND)]
+    return [*faulty, *((_SOUND + name, each.scenario) for name, each in SOUND.items())]
 
 
 def judged(folder: Path, name: str, scenario: str, seed: int, minutes: float) -> dict[str, Any]:
     """Make one run and its report; what it suspects."""
     fault = FAULTS.get(name)
-    span_s = max(60 * minutes, fault.needs_s if fault is not None else 0.0)
+    span_s = max(60 * minutes, SOUND_S if fault is None else fault.needs_s)
     run_dir = folder / name.replace(" ", "-")
     began = time.process_time()
-    play(run_dir, scenario=scenario, seed=seed, span_s=span_s, fault=fault)
+    chosen = fault or _sound(name)
+    play(run_dir, scenario=scenario, seed=seed, span_s=span_s, fault=chosen)
     made_s = time.process_time() - began
     _, report = read(run_dir)
     causes = [cause.name for cause in report.causes]
@@ -90,6 +98,12 @@ def judged(folder: Path, name: str, scenario: str, seed: int, minutes: float) ->
     }
 
 
+def _sound(name: str) -> Fault:
+    """Nothing is wrong in this market."""
+    market = SOUND[name.removeprefix(_SOUND)]
+    return Fault((), market=market.market, prepare=market.prepare)
+
+
 def figures_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The sum of all runs."""
     faulty = [row for row in rows if row["expected"]]
@@ -99,6 +113,7 @@ def figures_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "named": sum(row["is_right"] for row in faulty),
         "sound": len(sound),
         "silent": sum(row["is_right"] for row in sound),
+        "losing": sum(row["usd"] < 0 for row in sound),
         "rows": rows,
     }
 
@@ -108,10 +123,12 @@ def show(figures: dict[str, Any]) -> None:
     for row in figures["rows"]:
         mark = "ok   " if row["is_right"] else "WRONG"
         found = ", ".join(row["causes"][:3]) or "none"
-        print(f"{mark} {row['run']:28s} {row['scenario']:12s} {row['fills']:4d} fills  {found}")
+        made = f"{row['fills']:4d} fills {row['usd']:+8.2f} USD"
+        print(f"{mark} {row['run']:28s} {row['scenario']:12s} {made}  {found}")
     print(
         f"{figures['named']} of {figures['faulty']} faults ranked first; "
-        f"{figures['silent']} of {figures['sound']} sound runs without a suspect"
+        f"{figures['silent']} of {figures['sound']} sound runs without a suspect, of which "
+        f"{figures['losing']} lost"
     )
 
 

@@ -47,6 +47,7 @@ def test_an_identical_replay_says_so_and_how_fast(run_dir: Path) -> None:
     (speed,) = [line for line in done.output.splitlines() if line.startswith("speed")]
     assert re.search(r"10 s of market in [0-9.]+ s: [0-9,]+x market time", speed), speed
     assert "written   mmbot" in done.output
+    assert "mode      emulator\n" in done.output
 
 
 def test_latest_is_the_newest_run_below_logs(
@@ -62,6 +63,7 @@ def test_latest_is_the_newest_run_below_logs(
     assert told["difference"] is None
     assert told["decisions"] > 20
     assert told["state"] == "whole"
+    assert told["mode"] == "emulator"
 
 
 def test_a_damaged_journal_exits_1(run_dir: Path, tmp_path: Path) -> None:

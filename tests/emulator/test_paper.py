@@ -224,6 +224,126 @@ def test_a_taker_gets_what_is_visible_and_gets_it_once() -> None:
     assert table.place(Side.BUY, ASK, 5000, Tif.IOC).filled_lots == 500
 
 
+# -- a market beyond us --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("beyond", [0, 1, 38])
+@pytest.mark.parametrize("is_touch", [True, False])
+def test_an_order_that_the_market_is_seen_beyond_is_filled_at_its_price(
+    beyond: int, is_touch: bool
+) -> None:
+    """Whoever rests an ask at our bid or below it would have hit us: those fills lose money."""
+    table = Table().at(0).book().at(1000)
+    table.place(Side.BUY, BID)
+    table.place(Side.BUY, BID - 90 * STEP)
+    ask = BID - beyond * STEP
+
+    table.at(2000)
+    if is_touch:
+        table.touch(ask - STEP, ask, lots=1)
+    else:
+        table.book(bid=ask - STEP, ask=ask, lots=1)
+
+    (fill,) = table.venue.user_fills(USER, aggregate=False)
+    assert (float(fill["px"]), float(fill["sz"])) == (COIN.px(BID), LOTS)
+    assert not fill["crossed"]
+    assert table.market.crossed_orders == 1
+    assert table.venue.imbalance_u("USDC") == 0
+    # The trade that moved it may be told after the book that it made; it has met us already.
+    table.at(2050).trade(Side.SELL, BID, 5000, dated=1999)
+    assert table.filled() == LOTS
+
+
+def test_an_order_that_the_mid_has_moved_past_is_filled() -> None:
+    """Nobody crosses it in a market without it; in one with it, it is the price to take."""
+    table = Table().at(0).book().at(1000)
+    table.place(Side.BUY, BID)
+
+    table.at(2000).touch(BID - 2 * STEP, BID + 3 * STEP)
+    assert table.filled() == 0
+    table.at(3000).touch(BID - 2 * STEP, BID + 2 * STEP)
+    assert table.filled() == LOTS
+
+
+def test_an_order_that_came_in_at_the_mid_waits_there() -> None:
+    """It betters a narrow market by a tick, which is how one quotes: nothing has moved past it."""
+    table = Table().at(0).touch(BID - STEP, BID + STEP).at(1000)
+    table.place(Side.BUY, BID)
+
+    table.at(2000).touch(BID - STEP, BID + STEP)
+    table.at(3000).touch(BID - 2 * STEP, BID + STEP)
+    assert table.filled() == 0
+    table.at(4000).touch(BID - STEP, BID + 2 * STEP)
+    table.at(5000).touch(BID - STEP, BID + STEP)
+    assert table.filled() == LOTS
+
+
+def test_a_book_from_before_an_order_came_in_does_not_fill_it() -> None:
+    """It tells of a market that the order never met: the venue had gone on when it came."""
+    table = Table().at(0).book().at(1000)
+    table.at(3000).place(Side.BUY, BID)
+
+    table.at(3100).book(bid=BID - 4 * STEP, ask=BID - 2 * STEP, dated=2900)
+    assert table.filled() == 0
+    table.at(3200).book(bid=BID - 4 * STEP, ask=BID - 2 * STEP, dated=3001)
+    assert table.filled() == LOTS
+
+
+def test_what_only_reduces_is_filled_no_further_than_flat() -> None:
+    """A market far beyond two of them turns no position round."""
+    table = Table().at(0).book().at(1000)
+    table.place(Side.BUY, BID)
+    table.at(2000).trade(Side.SELL, BID - STEP, 5000)
+    table.place(Side.SELL, ASK, 700)
+    table.place(Side.SELL, ASK + STEP, 700, reduce=True)
+
+    table.at(3000).book(bid=ASK + 40 * STEP, ask=ASK + 41 * STEP)
+
+    state = table.venue.clearinghouse_state(USER, "")
+    assert all(float(p["position"]["szi"]) == 0 for p in state["assetPositions"])
+    assert table.filled() == 2 * LOTS
+    assert table.venue.open_orders(USER, "") == []
+
+
+# -- what is told late ---------------------------------------------------------------------------
+
+
+def test_a_trade_from_before_an_order_came_in_does_not_fill_it_after_a_stall() -> None:
+    """The line stood still for two seconds, the venue did not."""
+    table = Table().at(0).book().at(1000)
+    table.at(3000).place(Side.BUY, BID)
+
+    table.at(3100).trade(Side.SELL, BID, 2000, dated=1500)
+    table.trade(Side.SELL, BID - STEP, 2000, dated=2999)
+    assert table.filled() == 0
+    table.at(3200).trade(Side.SELL, BID, 600, dated=3001)
+    assert table.filled() == 100
+
+
+def test_a_clock_that_was_set_forward_is_understood_after_some_minutes() -> None:
+    """Ours is not the venue's: what counts is how late a frame is beside the promptest of late."""
+    table = Table().at(0).book().at(1000)
+    table.at(20_000).book(dated=10_000)
+    for minute in range(1, 13):
+        table.at(20_000 + 60_000 * minute).book(dated=10_000 + 60_000 * minute)
+    table.place(Side.BUY, BID)
+
+    table.at(800_000).trade(Side.SELL, BID, 600, dated=790_000)
+
+    assert table.filled() == 100
+
+
+def test_an_order_before_any_price_is_refused() -> None:
+    """Nobody knows what stands before it, or whether it would have matched."""
+    table = Table().at(1000)
+
+    result = table.place(Side.BUY, BID)
+
+    assert not result.is_ok
+    table.at(2000).trade(Side.SELL, BID, 2000)
+    assert table.filled() == 0
+
+
 # -- a hole --------------------------------------------------------------------------------------
 
 
@@ -233,20 +353,21 @@ def test_an_order_that_the_market_has_passed_unseen_is_filled() -> None:
     table.place(Side.BUY, BID)
     table.place(Side.BUY, BID - 5 * STEP)
 
-    table.market.lose_sight()
     table.at(9000).book(bid=BID - 4 * STEP, ask=BID - 2 * STEP)
 
     assert table.filled() == LOTS
 
 
-def test_a_market_that_is_seen_to_pass_without_a_trade_fills_nothing() -> None:
-    """As in a recording: only trades fill while they are seen."""
+def test_a_hole_that_ends_with_what_is_old_is_still_no_gift() -> None:
+    """The first frame of a new line may be a book from before the hole."""
     table = Table().at(0).book().at(1000)
     table.place(Side.BUY, BID)
 
-    table.at(2000).book(bid=BID - 4 * STEP, ask=BID - 2 * STEP)
-
+    table.at(9000).book(bid=BID, ask=BID + STEP, dated=500)
     assert table.filled() == 0
+    table.at(9100).book(bid=BID - 4 * STEP, ask=BID - 2 * STEP)
+
+    assert table.filled() == LOTS
 
 
 def test_trades_that_a_new_subscription_repeats_count_once() -> None:
@@ -254,7 +375,6 @@ def test_trades_that_a_new_subscription_repeats_count_once() -> None:
     table = Table().at(0).book().at(1000)
     table.place(Side.BUY, BID)
     table.at(2000).trade(Side.SELL, BID, 600, tid=7)
-    table.market.lose_sight()
 
     table.at(4000).trade(Side.SELL, BID, 600, tid=7, dated=2000)
     assert table.filled() == 100
@@ -278,6 +398,21 @@ def test_funding_is_paid_at_the_rate_that_was_told_last(per_h: float) -> None:
 
     (row,) = table.venue.user_funding(USER, 0, 2**53)
     assert float(row["delta"]["usdc"]) == pytest.approx(-per_h * px * LOTS, abs=2e-6)
+
+
+def test_a_hole_of_hours_pays_the_funding_of_each_of_them() -> None:
+    """A position does not get cheaper by not being watched."""
+    table = Table().at(0).book().at(1000)
+    px = COIN.px(BID)
+    table.market.see(AssetCtx(0, px, px, 0.0004, 0.0))
+    table.place(Side.BUY, BID)
+    table.at(2000).trade(Side.SELL, BID - STEP, 5000)
+
+    table.at(3 * HOUR_MS + 60_000).book()
+
+    rows = table.venue.user_funding(USER, 0, 2**53)
+    paid = [float(row["delta"]["usdc"]) for row in rows if row["time"] > START_MS + 2000]
+    assert paid == pytest.approx([-0.0004 * px * LOTS] * 3, abs=2e-6)
 
 
 @pytest.mark.parametrize(

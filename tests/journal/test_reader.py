@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmbot.core.events import Bbo, Level
+from mmbot.core.types import NS_PER_S, Instrument
 from mmbot.journal.blocks import FILE_HEAD_BYTES, Packer, file_head, file_name, row_bytes
 from mmbot.journal.reader import Entry, Journal, State
-from mmbot.journal.records import Ended, Item, JournalError, Kind, encode
+from mmbot.journal.records import Ended, Item, JournalError, Kind, Started, encode
 
 RUN = b"the run."
 
@@ -164,7 +165,7 @@ def test_the_newest_run_of_a_folder_is_read(tmp_path: Path) -> None:
     (tmp_path / file_name(4)).unlink()
     (tmp_path / file_name(2)).rename(tmp_path / file_name(4))
     entries, journal = read(tmp_path)
-    assert len(entries) == 2
+    assert entries == [], "the other run is not what was asked for"
     assert journal.state is State.DAMAGED
 
 
@@ -193,3 +194,68 @@ def test_records_keep_their_kind(tmp_path: Path) -> None:
     """The kind is under the checksum of its record too: a price never becomes a fill."""
     rows, _ = read_bytes(tmp_path, WHOLE)
     assert [kind for kind, _ in rows] == [Kind.BBO] * 29 + [Kind.ENDED]
+
+
+def start(rotate_mb: float) -> tuple[int, bytes]:
+    """The record of a start, of which the size of a file is what counts here."""
+    coin = Instrument(coin="HYPE", asset_id=0, sz_decimals=2, max_leverage=10)
+    config = {"journal": {"rotate_mb": rotate_mb}}
+    return encode(
+        Started(
+            at_ns=1, config=config, params={}, instrument=coin, cloid_prefix=1, settle_ns=NS_PER_S
+        )
+    )
+
+
+@pytest.mark.parametrize("end", [ROWS[:12], ROWS], ids=["killed", "ended"])
+def test_a_file_cut_in_its_head_is_not_the_run_before_it(
+    tmp_path: Path, end: list[tuple[int, bytes]]
+) -> None:
+    """A folder is used twice; of the second run nothing is left that says which one it is."""
+    split(tmp_path, [[start(64.0), *end]])
+    path = tmp_path / file_name(2)
+    for cut in range(FILE_HEAD_BYTES):
+        path.write_bytes(file_head(0, b"another.", 0)[:cut])
+        entries, journal = read(tmp_path)
+        assert entries == [], cut
+        assert journal.files == [path]
+        assert journal.state is State.CUT
+        assert journal.why == f"{path.name} is cut in the block at byte 0; nothing is whole"
+    data = bytearray(file_head(0, b"another.", 0) + BLOCKS[0])
+    data[12] ^= 1
+    path.write_bytes(data)
+    entries, journal = read(tmp_path)
+    assert entries == []
+    assert journal.state is State.DAMAGED
+
+
+def test_a_file_cut_in_its_head_follows_a_full_one_of_its_run(tmp_path: Path) -> None:
+    """A run that was killed as it began its next file keeps what it had written."""
+    rows = [start(0.0001), *ROWS[:-1]]
+    split(tmp_path, [rows[:9], rows[9:]])
+    path = tmp_path / file_name(3)
+    for cut in range(FILE_HEAD_BYTES):
+        path.write_bytes(file_head(2, RUN, len(rows))[:cut])
+        entries, journal = read(tmp_path)
+        assert len(entries) == len(rows), cut
+        assert journal.state is State.CUT
+        assert path.name in journal.why
+
+
+def test_a_file_with_a_damaged_head_is_joined_by_the_run_of_those_around_it(
+    tmp_path: Path,
+) -> None:
+    """And never by another run that lies before it."""
+    split(tmp_path, [[start(64.0), *ROWS]])
+    split(tmp_path, [ROWS[:10], ROWS[10:20], ROWS[20:]], run=b"another.", at=2)
+    path = tmp_path / file_name(3)
+    data = bytearray(path.read_bytes())
+    data[12] ^= 1
+    path.write_bytes(data)
+    entries, journal = read(tmp_path)
+    assert [entry.at.file for entry in entries] == [file_name(2)] * 10
+    assert journal.state is State.DAMAGED
+    (tmp_path / file_name(2)).unlink()
+    entries, journal = read(tmp_path)
+    assert entries == []
+    assert journal.state is State.DAMAGED

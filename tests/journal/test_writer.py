@@ -15,7 +15,7 @@ from mmbot.core.types import NS_PER_S
 from mmbot.errors import ConfigError
 from mmbot.journal import writer as module
 from mmbot.journal.reader import Journal, State
-from mmbot.journal.records import Build, Ended, Kind, Lost, Read, decode
+from mmbot.journal.records import Broke, Build, Ended, Kind, Lost, Read, decode
 from mmbot.journal.writer import JournalParams, Writer
 
 END = Ended(at_ns=9, reason="Ctrl+C", exit_code=0)
@@ -189,6 +189,62 @@ def test_a_record_that_is_held_is_completed_later_and_keeps_its_place(tmp_path: 
     assert made == ["before a put", "when asked", "before another", "at the end"]
     records, _ = written(tmp_path)
     assert records[1:] == [LinkUp(1), 2, Read(3, (b"frame",)), 4, 5, 6, END]
+
+
+def test_a_held_record_that_cannot_be_made_is_a_hole_and_the_rest_is_written(
+    tmp_path: Path,
+) -> None:
+    """It fails in the one case for which a journal is kept: what comes after it says why."""
+    writer = Writer(tmp_path, JournalParams(), has_thread=False)
+
+    def broken() -> int:
+        raise ZeroDivisionError("wake")
+
+    writer.hold(broken)
+    with pytest.raises(ZeroDivisionError):
+        writer.put(LinkUp(1))
+    writer.put(Broke("as it is told"))
+    writer.hold(broken)
+    with pytest.raises(ZeroDivisionError):
+        writer.close(END)
+    records, journal = written(tmp_path)
+    hole = Lost(1, "it could not be made: ZeroDivisionError: wake")
+    assert records[1:] == [hole, LinkUp(1), Broke("as it is told"), hole, END]
+    assert journal.state is State.WHOLE
+
+
+def test_a_disk_that_fails_when_it_is_synced_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel tells of a delayed write that failed there, once, and nowhere else."""
+    writer = Writer(tmp_path, JournalParams(rotate_mb=0.01), has_thread=False)
+    real = os.fsync
+
+    def failing(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", failing)
+    writer.read(1, [os.urandom(12_000)])
+    writer.drain()
+    monkeypatch.setattr(os, "fsync", real)
+    writer.put(LinkUp(1))
+    writer.close(END)
+    assert writer.error is not None
+    assert os.strerror(errno.EIO) in writer.error
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_last_file_that_has_a_number_takes_the_rest(tmp_path: Path) -> None:
+    """The head of a file counts to 65,535; a run that went further would die there."""
+    writer = Writer(tmp_path, JournalParams(rotate_mb=0.01), has_thread=False)
+    writer._part = 65_534
+    for n in range(5):
+        writer.read(n, [os.urandom(12_000)])
+        writer.drain()
+    writer.close(END)
+    sizes = [path.stat().st_size for path in sorted(tmp_path.iterdir())]
+    assert len(sizes) == 2
+    assert sizes[1] > 45_000
 
 
 def test_nothing_is_written_past_a_record_that_is_held(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ How a fault is made is nobody's business but this module's: a report sees what t
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 from core.mutants import Border, Change
 from mmbot.core.types import Side
@@ -131,8 +132,33 @@ TWENTY: Final[dict[str, str]] = {
     "kill": "demo",
 }
 """The faults that the figure is made of, each with its market."""
-SOUND: Final = (
-    "demo", "hype", "two-sided", "false-sweeps", "informed-50",
-    "trend", "whipsaw", "native", "gap", "feb24",
-)  # fmt: skip
-"""Markets of the sound runs."""
+_LIVELY: Final[dict[str, object]] = {"a_per_s": 0.4, "k_per_bp": 0.1}
+"""The flow of `demo`, in a market whose own makes a fill every few minutes."""
+_FALL: Final = ((0.0, 0.0), (300.0, -300.0), (900.0, -450.0), (1500.0, -600.0))
+_RISE: Final = tuple((at_s, -bps) for at_s, bps in _FALL)
+_GAP: Final = ((20.0, 0.0), (20.25, -500.0))
+
+
+class Sound(NamedTuple):
+    """A market in which nothing is wrong with a run, whatever it makes there."""
+
+    scenario: str
+    market: Mapping[str, object] = {}
+    prepare: Act | None = None
+
+
+SOUND: Final[dict[str, Sound]] = {
+    "demo": Sound("demo"),
+    "falling": Sound("hype", {"anchors": _FALL}, inherit(Side.BUY, 100.0)),
+    "rising": Sound("hype", {"anchors": _RISE}, inherit(Side.SELL, 100.0)),
+    "hype": Sound("hype"),
+    "noise": Sound("two-sided", _LIVELY),
+    "informed": Sound("informed-100", _LIVELY),
+    "trend": Sound("trend", _LIVELY),
+    "whipsaw": Sound("whipsaw", _LIVELY),
+    "gap": Sound("gap", {**_LIVELY, "anchors": _GAP}, inherit(Side.BUY, 100.0)),
+    "feb24": Sound("feb24"),
+}
+"""Markets of the sound runs: no two move alike at one seed, and three go against what is held."""
+SOUND_S: Final = 1500.0
+"""How long a sound run must be: a rule that wants a dozen events cannot fire in two minutes."""

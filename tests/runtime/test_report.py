@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import string
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,13 +24,17 @@ from hypothesis import strategies as st
 from mmbot.config import load
 from mmbot.core.types import Side
 from mmbot.runtime.explaining import Explainer, without_keys
+from mmbot.runtime.logevents import EVENTS
+from mmbot.runtime.logschema import fields_of
+from mmbot.runtime.report import words
 from mmbot.runtime.report.facts import Facts, Fill, Ladders, Mids, Payment, Reading
-from mmbot.runtime.report.fromlog import NAMES
+from mmbot.runtime.report.fromlog import NAMES, LogFold
 from mmbot.runtime.report.measures import response
 from mmbot.runtime.report.page import page
 from mmbot.runtime.report.plots import thin
 from mmbot.runtime.report.report import Report, read, report
 from mmbot.runtime.report.split import course, split
+from mmbot.runtime.report.timeline import LEFT_OUT, TEXTS, TOLD
 from mmbot.runtime.report.write import write_report
 from mmbot.runtime.screen import summary_lines
 from runtime.pipe_rig import EQUITY_USD, PipeRun
@@ -204,6 +209,7 @@ def test_each_part_is_what_its_definition_says() -> None:
 
     parts = split(facts).parts
 
+    assert parts is not None
     # 2 (100 - 99) and 1 (103 - 101); the third has no mid.
     assert parts.capture_usd == pytest.approx(4.0)
     # At 40 s the mid is 98: 2 (100 - 98) against us; at 50 s 98: 1 (98 - 101), for us.
@@ -244,6 +250,7 @@ def test_the_parts_are_the_whole_profit_whatever_happened(
     cash = sum(-each.side * each.sz * each.px - each.fee_usd for each in facts.fills)
     held = start + sum(each.side * each.sz for each in facts.fills)
     gross = cash + held * end - start * 100.0 - 0.25
+    assert whole.parts is not None
     assert whole.total_usd == pytest.approx(gross, abs=1e-9)
     grown = course(facts, whole, np.linspace(0, 100 * 10**9, 7).astype(np.int64))
     assert grown.total_usd[-1] == pytest.approx(gross, abs=1e-9)
@@ -291,6 +298,189 @@ def test_a_run_without_a_journal_is_explained_by_its_log(tmp_path: Path, eventfu
     assert found.markouts
     assert all(not cause.where.startswith("record") for cause in found.causes)
     assert [cause.name for cause in found.causes][:1] == [cause.name for cause in whole.causes][:1]
+
+
+def without_journal(folder: Path, keep: Callable[[bytes], bool]) -> list[bytes]:
+    """The log alone, of it the lines that are to be kept; the others."""
+    (folder / "journal-0001.mmj").unlink()
+    lines = (folder / "log.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "log.jsonl").write_bytes(b"".join(line for line in lines if keep(line)))
+    return [line for line in lines if not keep(line)]
+
+
+def test_a_sum_that_lacks_a_fill_is_not_called_exact(tmp_path: Path, eventful: Path) -> None:
+    """The price of the end is the venue's: no price is made up that hides what is missing."""
+    folder = copied(eventful, tmp_path / "run")
+    lines = (folder / "log.jsonl").read_bytes().splitlines(keepends=True)
+    last = max(line for line in lines if b'"event":"fill.booked"' in line)
+    left_out = without_journal(folder, lambda line: line != last)
+    told = json.loads(left_out[0])
+    whole = read(eventful)[1].split
+
+    write_report(folder)
+
+    found = loaded(folder)
+    sz = told["sz"] if told["side"] == "buy" else -told["sz"]
+    worth = sz * (whole.end_px - told["px"]) - told["fee_usd"]
+    assert len(left_out) == 1
+    assert found["split"]["end_px"] == whole.end_px
+    assert found["split"]["unexplained_usd"] == pytest.approx(worth, abs=1e-6)
+    assert found["split"]["are_fills_whole"] is False
+    assert any(f"the venue says {whole.venue_position_sz:+g}" in it for it in found["missing"])
+    html = (folder / "report.html").read_text("utf-8")
+    assert "to the cent" not in html
+    assert "fills are missing" in html
+    assert "funds" not in [cause["name"] for cause in found["causes"]]
+
+
+def test_without_a_mark_of_the_end_nothing_is_claimed_of_the_sum(
+    tmp_path: Path, eventful: Path
+) -> None:
+    """A summary of an earlier version has none."""
+    folder = copied(eventful, tmp_path / "run")
+    without_journal(folder, lambda line: b'"event":"run.ended"' not in line)
+    path = folder / "summary.json"
+    summary = json.loads(path.read_text("utf-8"))
+    ended = {"at": "2026-10-08T19:05:00.000000Z", "level": "info", "event": "run.ended", **summary}
+    for name in ("mark_px", "venue_position_sz"):
+        assert ended.pop(name) is not None
+    with (folder / "log.jsonl").open("a") as file:
+        file.write(json.dumps(ended) + "\n")
+
+    write_report(folder)
+
+    found = loaded(folder)
+    html = (folder / "report.html").read_text("utf-8")
+    assert found["split"]["end_is"] == "the last mid"
+    assert found["split"]["unexplained_usd"] is None
+    assert any("cannot be checked" in text for text in found["missing"])
+    assert "the sum cannot be checked" in html
+    assert "to the cent" not in html
+
+
+def test_where_fills_are_not_known_nothing_is_said_of_the_profit(
+    tmp_path: Path, eventful: Path
+) -> None:
+    """`log.level = warning` without a journal: it did not break even, nobody knows."""
+    folder = copied(eventful, tmp_path / "run")
+    without_journal(folder, lambda line: b'"level":"info"' not in line)
+    (folder / "summary.json").unlink()
+
+    done = mmbot("report", "run", "--open", "no", cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    found = loaded(folder)
+    html = (folder / "report.html").read_text("utf-8")
+    assert found["verdict"].startswith("What the run made is not known.")
+    assert (found["split"]["parts"], found["split"]["total_usd"]) == (None, None)
+    assert (found["overview"]["fills"], found["overview"]["traded_usd"]) == (None, None)
+    assert any(text.startswith("fills: log.level") for text in found["missing"])
+    for said in (done.stdout, html, found["verdict"]):
+        assert "broke even" not in said
+        assert "0 fills" not in said
+    assert "fills unknown" in done.stdout
+
+
+def test_what_a_log_tells_of_an_earlier_run_is_left_out(tmp_path: Path, eventful: Path) -> None:
+    """With `log.level = warning` no line says where a run began; the journal does."""
+    folder = copied(eventful, tmp_path / "run")
+    whole = read(eventful)[1]
+    lines = (folder / "log.jsonl").read_bytes().splitlines(keepends=True)
+    fill_line = next(line for line in lines if b'"event":"fill.booked"' in line)
+    early = {**json.loads(fill_line), "at": "2026-10-01T00:00:00.000000Z", "level": "warning"}
+    early |= {"tid": 1, "oid": 1, "venue_ms": 1}
+    kept = [line for line in lines if b'"level":"info"' not in line]
+    (folder / "log.jsonl").write_bytes(json.dumps(early).encode() + b"\n" + b"".join(kept))
+
+    found = write_report(folder)
+
+    assert found.overview.fills == whole.overview.fills
+    assert found.split.is_exact
+
+
+def test_a_forecast_before_the_venue_was_asked_is_no_line_that_cannot_be_read(
+    tmp_path: Path,
+) -> None:
+    """Its schema lets both figures be null."""
+    (tmp_path / "log.jsonl").write_text(
+        '{"at":"2026-11-22T03:47:02.000000Z","level":"info","event":"requests.forecast",'
+        '"used":null,"cap":null}\n'
+        '{"at":"2026-11-22T03:48:02.000000Z","level":"info","event":"requests.forecast",'
+        '"used":7,"cap":10007}\n'
+    )
+    fold = LogFold()
+    fold.fold(tmp_path / "log.jsonl")
+    assert fold.unread == 0
+    assert [each[1:] for each in fold.requests_told] == [(7, 10007)]
+
+
+def test_a_long_log_is_thinned_and_loses_no_fill(eventful: Path) -> None:
+    """A week does not fit where a day does; what is counted stays exact."""
+    whole, thinned = LogFold(), LogFold(whole_bytes=(eventful / "log.jsonl").stat().st_size // 7)
+    for fold in (whole, thinned):
+        fold.fold(eventful / "log.jsonl")
+    every, few = whole.ladders(), thinned.ladders()
+
+    assert every is not None
+    assert few is not None
+    assert len(few) < 0.6 * len(every)
+    assert few.every > 7
+    assert thinned.fills == whole.fills
+    assert (thinned.counts, thinned.last_ns) == (whole.counts, whole.last_ns)
+    assert np.isin(few["at_ns"], every["at_ns"]).all()
+    assert float(few.spans_s.sum()) == pytest.approx(float(every.spans_s.sum()), rel=0.1)
+    # What a sweep brought about is looked for in the seconds after it.
+    for note in whole.happenings:
+        if note.event == "cascade.seen":
+            after = (every["at_ns"] > note.at_ns) & (every["at_ns"] < note.at_ns + 4 * 10**9)
+            assert np.isin(every["at_ns"][after], few["at_ns"]).all()
+
+
+def test_a_run_of_days_has_the_date_beside_every_time(tmp_path: Path) -> None:
+    """ "07:35 to 07:50" may be any morning of three."""
+    facts = facts_of([fill(10, 1, 99.0, 2.0, 100.0)], [(0, 100.0), (60, 97.0)], 0.0, 96.0)
+    begun_ns = 1_772_000_000 * 10**9  # 25 February 2026, 06:13:20 UTC
+    facts.started_ns, facts.ended_ns = begun_ns, begun_ns + 3 * 86_400 * 10**9
+    facts.mids = Mids(
+        np.array([begun_ns, begun_ns + 10**14], np.int64), np.array([100.0, 97.0], np.float64)
+    )
+    facts.fills = [each._replace(at_ns=begun_ns + 10**10) for each in facts.fills]
+
+    html = page(facts, report(facts))
+
+    assert "02-25 06:13:20 to 02-28 06:13:20 UTC" in html
+    (worst, *_) = report(facts).worst
+    assert words.dated(worst.from_ns) in html
+    assert html.count(">02-26 18:13<") >= 1, "the middle of the axis"
+
+
+def test_what_a_close_left_is_told(tmp_path: Path) -> None:
+    """The event has a size and a reason, and what it says is what happened."""
+    play(tmp_path, scenario="demo", seed=6, span_s=60, sets=(*WIDE, "on_exit=flatten"))
+    closed = json.loads((tmp_path / "summary.json").read_text())["closed"]
+    told = [it.text for it in read(tmp_path)[1].timeline if it.kind == "flatten"]
+    assert closed["left_sz"] == 0
+    assert told[-1] == "the venue confirms that nothing is held"
+    assert all("?" not in text for text in told)
+
+
+def test_every_error_is_told_or_left_out_on_purpose() -> None:
+    """An alarm that the page keeps silent about is none to whoever reads the page."""
+    severe = {name for name, it in EVENTS.items() if {"error", "critical"} & set(it.levels.split())}
+    assert severe - TOLD == set(LEFT_OUT)
+
+
+def test_every_text_of_the_timeline_is_made_of_fields_of_its_event() -> None:
+    """A field that the event does not have reads as a question mark for ever."""
+    made = {
+        "flatten.ended": {"left"},
+        "operator.ordered": {"kind", "text"},
+        "engine.broke": {"error"},
+    }
+    for name, words_of in TEXTS.items():
+        used = {field for _, field, _, _ in string.Formatter().parse(words_of) if field}
+        known = made.get(name) or set(fields_of(EVENTS[name]))
+        assert used <= known, name
 
 
 def test_a_run_without_a_log_is_explained_by_its_journal(tmp_path: Path, eventful: Path) -> None:
@@ -412,8 +602,8 @@ def test_of_two_runs_in_one_folder_the_newest_is_explained(tmp_path: Path) -> No
 
     found = read(tmp_path)[1]
 
-    assert first.overview.fills > 5
-    assert found.overview.fills < first.overview.fills
+    assert (first.overview.fills or 0) > 5
+    assert (found.overview.fills or 0) < (first.overview.fills or 0)
     assert found.split.is_exact
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from mmbot.core.events import Trade
 from mmbot.core.types import NS_PER_S
 from mmbot.emulator.tape import RecordedVenueParams
 from mmbot.journal.reader import Journal
+from mmbot.runtime.report.facts import Facts
 from mmbot.runtime.report.page import page
-from mmbot.runtime.report.report import read
+from mmbot.runtime.report.report import Report, read
 from mmbot.runtime.report.write import write_report
 from mmbot.runtime.whatif import flips
 from mmbot.runtime.whatif.fold import read_market
@@ -23,17 +25,29 @@ from runtime.report_rig import cut, loaded, play
 
 @pytest.fixture(scope="module")
 def turning(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A quarter of an hour of sweeps: the position turned three times; not to be changed."""
+    """Ten minutes of sweeps: the position turned three times; not to be changed."""
     folder = tmp_path_factory.mktemp("turning")
-    play(folder, seed=1, span_s=870, acts=((0.1, cut),))
+    play(folder, seed=1, span_s=645, acts=((87 / 645, cut),))
     return folder
 
 
-def test_the_report_has_the_position_three_minutes_later(turning: Path) -> None:
-    """The real one by the fills, the played ones from the position that was held then."""
+@pytest.fixture(scope="module")
+def seen(turning: Path) -> tuple[Facts, Report]:
+    """What a report is made of; not to be changed."""
+    return read(turning)
+
+
+def test_the_report_has_the_position_three_minutes_later(
+    turning: Path, seen: tuple[Facts, Report]
+) -> None:
+    """
+    The real one by the fills, the played ones from the position that was held then.
+
+    A report that is made again has the same positions, as every figure of it.
+    """
     write_report(turning)
     told = loaded(turning)
-    facts, found = read(turning)
+    facts, found = seen
 
     assert told["flips_change"] == "twice the inventory skew"
     assert len(told["flips"]) > flips.MOST
@@ -50,9 +64,9 @@ def test_the_report_has_the_position_three_minutes_later(turning: Path) -> None:
         assert (each.later_ns, each.later_sz, each.changed_sz) == (None, None, None)
 
 
-def test_the_page_says_what_was_played_and_what_was_not(turning: Path) -> None:
+def test_the_page_says_what_was_played_and_what_was_not(seen: tuple[Facts, Report]) -> None:
     """A dash without a word would be taken for a flat position."""
-    facts, found = read(turning)
+    facts, found = seen
     html = page(facts, found)
     assert "after 3 min" in html
     assert "with twice the inventory skew" in html
@@ -60,14 +74,11 @@ def test_the_page_says_what_was_played_and_what_was_not(turning: Path) -> None:
     assert f"The first {flips.MOST} flips are played, {left_out} are not." in html
 
 
-def test_the_same_run_gives_the_same_positions(turning: Path) -> None:
-    """As every figure of a report."""
-    assert read(turning)[1].flips == read(turning)[1].flips
-
-
-def test_a_window_shows_the_market_that_the_whole_run_shows(turning: Path) -> None:
+def test_a_window_shows_the_market_that_the_whole_run_shows(
+    turning: Path, seen: tuple[Facts, Report]
+) -> None:
     """Opened in the middle, it knows which orders were ours, and takes no more and no less out."""
-    moments = [each.at_ns for each in read(turning)[1].flips]
+    moments = [each.at_ns for each in seen[1].flips]
     whole = read_market(Journal.of(turning))
     found = list(flips.Windows(Journal.of(turning), moments))
     assert len(found) == len(moments) > 1
@@ -84,9 +95,9 @@ def test_a_window_shows_the_market_that_the_whole_run_shows(turning: Path) -> No
         assert all(trade.recv_ns >= moment_ns for trade in filled)
 
 
-def test_nothing_is_filled_before_the_flip(turning: Path) -> None:
+def test_nothing_is_filled_before_the_flip(turning: Path, seen: tuple[Facts, Report]) -> None:
     """The window begins with the position of the flip and must still have it there."""
-    flip = read(turning)[1].flips[0]
+    flip = seen[1].flips[0]
     (window,) = flips.Windows(Journal.of(turning), [flip.at_ns])
     market = window.market()
     run = Simulation(market, params=RecordedVenueParams(order_latency_ms=100))
@@ -119,3 +130,16 @@ def test_without_a_journal_the_flips_are_there_and_the_positions_are_not(
     assert found.flips
     assert all(each.later_sz is None for each in found.flips)
     assert any(text.startswith("flips: their positions") for text in found.missing)
+
+
+def test_the_journal_of_an_earlier_run_tells_of_no_flip(
+    turning: Path, tmp_path: Path, seen: tuple[Facts, Report]
+) -> None:
+    """The folder was used again by a run that wrote none; the report says what is missing."""
+    shutil.copy(turning / "journal-0001.mmj", tmp_path)
+    (tmp_path / "config.toml").write_text("[journal]\nenabled = false\n")
+    facts = dataclasses.replace(seen[0], missing=[])
+    found = flips.with_positions(tmp_path, facts, seen[1].flips)
+    assert found == seen[1].flips
+    (text,) = facts.missing
+    assert "its newest run left no journal" in text

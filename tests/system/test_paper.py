@@ -143,8 +143,10 @@ def test_a_running_one_says_that_it_is_paper_and_stops_on_request(
         assert (code, said.split()[0]) == (0, "PAPER")
         code, said = does(still, tmp_path, "tail")
         assert code == 0
-        assert said.splitlines()
-        assert all(line[8:].startswith("  PAPER  ") for line in said.splitlines())
+        named, *lines = said.splitlines()
+        assert "PAPER" in named
+        assert lines
+        assert all(line[8:].startswith("  PAPER  ") for line in lines)
         code, said = does(still, tmp_path, "stop")
         assert code == 0, said
         assert "nothing rests" in said

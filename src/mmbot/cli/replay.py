@@ -11,10 +11,12 @@ import typer
 
 from mmbot.cli.options import AsJson, echo, json_text, show
 from mmbot.errors import ConfigError, Exit
+from mmbot.journal.reader import Journal
+from mmbot.journal.records import Kind, Started, decode
 from mmbot.logs import stderr_line
 from mmbot.runtime.replay import replay as play
 from mmbot.runtime.replayed import render
-from mmbot.runtime.rundir import find_run
+from mmbot.runtime.rundir import find_run, mode_text
 
 Run = Annotated[
     str, typer.Argument(metavar="RUN", help="Folder of a run, or `latest` (logs/latest).")
@@ -41,7 +43,7 @@ def replay(
     queue_factor: Annotated[
         float | None,
         typer.Option(
-            min=0, max=100, help="Multiplies the queue ahead of our orders; default: as backtest."
+            min=0, max=100, help="Multiplies the queue ahead of our orders; default: as the run."
         ),
     ] = None,
     *,
@@ -73,12 +75,25 @@ def replay(
                 "--ablate"
             )
     result = play(folder)
+    mode = _mode_of(folder)
     if as_json:
-        echo(json_text({**msgspec.structs.asdict(result), "is_good": result.is_good}))
+        told = {"mode": mode, **msgspec.structs.asdict(result), "is_good": result.is_good}
+        echo(json_text(told))
     else:
-        show(render(result))
+        named, *rest = render(result)
+        show([named, *([] if mode is None else [f"mode      {mode_text(mode)}"]), *rest])
     if not result.is_good:
         raise typer.Exit(Exit.FAILED)
+
+
+def _mode_of(folder: Path) -> str | None:
+    """Whose money a run was of; None where its journal ends before it says so."""
+    for entry in Journal.of(folder).entries():
+        if entry.kind == Kind.STARTED:
+            started = decode(entry.kind, entry.payload)
+            assert isinstance(started, Started)
+            return str(started.config["mode"])
+    return None
 
 
 def _ask(
@@ -105,4 +120,8 @@ def _ask(
         on_progress=progress,
     )
     found = asked.change(overrides) if overrides else asked.ablate()
-    show([json_text(found)] if as_json else lines(found))
+    mode = str(asked.market.started.config["mode"])
+    if as_json:
+        echo(json_text({"mode": mode, **msgspec.structs.asdict(found)}))
+    else:
+        show(lines(found, mode))

@@ -12,6 +12,7 @@ import typer
 from mmbot.cli.options import AsJson, echo, json_text, show
 from mmbot.runtime.report import words
 from mmbot.runtime.report.report import Report
+from mmbot.runtime.report.split import Parts
 from mmbot.runtime.report.write import HTML, JSON, write_report
 from mmbot.runtime.rundir import find_run
 
@@ -50,19 +51,15 @@ def _lines(folder: Path, found: Report) -> list[str]:
         return [found.verdict, *(f"missing   {text}" for text in found.missing), *files]
     ended = f"ended by {over.ended}" if over.ended else "no end is recorded"
     fell = "unknown" if over.max_drawdown_pct is None else f"{over.max_drawdown_pct:.3f}"
-    amounts = (
-        ("capture", parts.capture_usd),
-        ("adverse", -parts.adverse_usd),
-        ("inventory", parts.inventory_usd),
-        ("fees", -parts.fees_usd),
-        ("funding", parts.funding_usd),
-    )
-    profit = "  ".join(f"{name} {words.usd(value)}" for name, value in amounts)
+    fills = "fills unknown" if over.fills is None else f"{over.fills} fills"
+    profit = "unknown" if parts is None else f"{_amounts(parts)} USD"
+    total = found.split.total_usd
+    valued = "unknown" if total is None else f"{words.usd(total)} USD, what is held at {_at(found)}"
     lines = [
         found.verdict,
-        f"run       {over.market}, {when}, {span}, {over.fills} fills, {ended}",
-        f"profit    {profit} USD",
-        f"total     {words.usd(found.split.total_usd)} USD, what is held at {_valued(found)}",
+        f"run       {over.market}, {when}, {span}, {fills}, {ended}",
+        f"profit    {profit}",
+        f"total     {valued}",
         f"drawdown  {fell} % of peak equity at most",
     ]
     if not found.split.is_exact and found.split.unexplained_usd is not None:
@@ -75,7 +72,14 @@ def _lines(folder: Path, found: Report) -> list[str]:
     return lines + files
 
 
-def _valued(found: Report) -> str:
+def _amounts(parts: Parts) -> str:
+    """The parts in a line, costs below zero."""
+    names = ("capture", "adverse", "inventory", "fees", "funding")
+    amounts = zip(names, parts.effects.values(), strict=True)
+    return "  ".join(f"{name} {words.usd(value)}" for name, value in amounts)
+
+
+def _at(found: Report) -> str:
     """At which price the total is: the run's own summary has the last mid instead."""
     return f"{found.split.end_is}, {words.price(found.split.end_px)}"
 

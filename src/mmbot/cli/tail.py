@@ -16,7 +16,7 @@ from mmbot.cli.options import AsJson, echo, json_text, show
 from mmbot.errors import ConfigError
 from mmbot.logs import LEVELS
 from mmbot.runtime.rundir import LATEST
-from mmbot.runtime.tailing import Filter, Item, Tail, line_of
+from mmbot.runtime.tailing import Filter, Item, Tail, line_of, named_run
 
 _LOOK_S: Final = 0.25
 
@@ -67,6 +67,8 @@ def tail(
     def folder() -> Path:
         return fixed or find(run, config, overrides or ())
 
+    if not as_json:
+        echo(f"-- {named_run(folder())}")
     reading = Tail(folder, Filter(tuple(events or ()), level))
     try:
         for item in reading.last(lines):

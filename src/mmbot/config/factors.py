@@ -16,11 +16,12 @@ from mmbot.config.words import show
 from mmbot.errors import ConfigError
 
 _FACTOR: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?|\.[0-9]+)x\s*")
+_MEANT: Final = re.compile(r"\s*[-+]?(?:[0-9.][0-9.,_e+-]*|inf|nan)x\s*", re.IGNORECASE)
 
 
 def is_factor(item: str) -> bool:
-    """Whether a `KEY=VALUE` text has a value such as `2x` or `0.5x`."""
-    return _FACTOR.fullmatch(item.partition("=")[2]) is not None
+    """Whether a `KEY=VALUE` text has a value that is meant as one, such as `2x`, `0.5x`, `-1x`."""
+    return _MEANT.fullmatch(item.partition("=")[2]) is not None
 
 
 def multiply(
@@ -59,7 +60,11 @@ def multiply(
             f"{name}: {key.strip()} = {show(value)} is not a number; write the value to set"
         )
     found = _FACTOR.fullmatch(text)
-    assert found is not None
+    if found is None:
+        raise ConfigError(
+            f"{name}: a factor is a plain number from 0 up with an x behind it, such as 2x or "
+            f"0.5x; to give {key.strip()} another sign, write the value"
+        )
     product = value * float(found[1])
     if isinstance(value, int) and product.is_integer():
         product = int(product)

@@ -5,16 +5,21 @@ Accounts, margin, fees, funding, budgets, rules and wire shapes are those of the
 Only the book differs: our orders alone rest in it, and what meets them is the market that somebody
 else runs, as its public streams tell. Pure: frames and time come in.
 
-The fills err against us, by the same rules as those of a recording (`tape`, `flights`): an order
-waits behind the largest size seen at its price while it was on its way, only trades shorten that
-queue, a trade at the price fills what exceeds it, one trade never fills more than its own size. Two
-things are known of a recording and not of a live tape:
+The fills err against us, in size and in money. In size by the rules of a recording (`tape`,
+`flights`): an order waits behind the largest size seen at its price while it was on its way, only
+trades shorten that queue, a trade at the price fills what exceeds it, one trade never fills more
+than its own size. What else there is:
 
-- Streams do not arrive in the order of the venue's time. A trade counts for an order only if it is
-  dated after every book that was known when the order came in.
-- While the streams were away nobody saw the trades. The venue repeats those of the last seconds on
-  subscription, which count; and an order that the market is found beyond is filled whole, at its
-  price: it would have been.
+- An order that a book shows the market beyond is filled whole, at its price, whether a trade was
+  told or not: where the other side's touch is at its price or better, for whoever rested there
+  would have met it; and where the mid has moved to its price or past it since it stood behind the
+  mid, for then it is the best offer there is and whoever knows the price takes it. These are the
+  fills that lose money, and a model that waits for a trade lets us cancel out of them. What
+  happened while the streams were away is no other case.
+- Streams do not arrive in the order of the venue's time, and may stand still. A trade or a book
+  counts for an order only if it is dated after every frame that was known when the order came in,
+  and after what the venue's clock then showed (`Lateness`).
+- Before the first price nobody knows what an order would meet, so it is refused.
 
 Orders that take meet the visible levels only, and each of them once until the next whole book.
 """
@@ -43,19 +48,59 @@ STRANGERS = "0x" + "5" * 40
 """The account that stands for everybody else."""
 TIDS_KEPT = 20_000
 """Trades remembered, to know those again that a new subscription repeats."""
+_LATENESS_MS = 300_000
+"""How long the promptest frame counts, and as long again."""
 _NEVER_MS = 10**12
 """The real venue ends silent sockets; this one has nobody to protect."""
 
 
+class Lateness:
+    """
+    How late the promptest frame of late was: receipt less the venue's time, in ms.
+
+    It is the way from the venue and the difference of two clocks together, which nobody can tell
+    apart and nobody has to. Forgotten after `_LATENESS_MS` to twice as much: a clock that was set
+    is then understood, and no line that stands still lasts as long.
+    """
+
+    __slots__ = ("_before_ms", "_newest_ms", "_since_ms")
+
+    def __init__(self) -> None:
+        self._newest_ms: int | None = None
+        self._before_ms: int | None = None
+        self._since_ms = 0
+
+    def note(self, now_ms: int, venue_ms: int) -> None:
+        """A frame of the venue's time `venue_ms` was received."""
+        late_ms = now_ms - venue_ms
+        if self._newest_ms is None:
+            self._newest_ms, self._since_ms = late_ms, now_ms
+        elif now_ms - self._since_ms >= _LATENESS_MS:
+            self._before_ms, self._newest_ms, self._since_ms = self._newest_ms, late_ms, now_ms
+        else:
+            self._newest_ms = min(self._newest_ms, late_ms)
+
+    def venue_ms(self, now_ms: int) -> int:
+        """What the venue's clock shows at `now_ms`, or little less; 0 before the first frame."""
+        known = [late for late in (self._newest_ms, self._before_ms) if late is not None]
+        return now_ms - min(known) if known else 0
+
+
 class _Waiting:
-    """An order of ours in the book, and what must trade before it."""
+    """
+    An order of ours in the book, and what must trade before it.
 
-    __slots__ = ("ahead_lots", "order", "since_ms")
+    `since_ms` is the venue's time when it came in: what is not dated later did not meet it.
+    `was_behind` says that the mid has been on the far side of it: a quote, not one at the mid.
+    """
 
-    def __init__(self, order: Order, ahead_lots: int, since_ms: int) -> None:
+    __slots__ = ("ahead_lots", "order", "since_ms", "was_behind")
+
+    def __init__(self, order: Order, ahead_lots: int, since_ms: int, *, was_behind: bool) -> None:
         self.order = order
         self.ahead_lots = ahead_lots
         self.since_ms = since_ms
+        self.was_behind = was_behind
 
     @property
     def oid(self) -> int:
@@ -93,6 +138,7 @@ class PaperBook(MatchBook):
         "_clock_ms",
         "_earlier",
         "_flight_ms",
+        "_lateness",
         "_passed",
         "_stranger",
         "_taken",
@@ -120,6 +166,7 @@ class PaperBook(MatchBook):
         """What was heard since then, with the time it was."""
         self._flight_ms = flight_ms
         self._clock_ms = clock_ms
+        self._lateness = Lateness()
         self._stranger = stranger
         self._taken: Counter[tuple[Side, int]] = Counter()
 
@@ -129,6 +176,7 @@ class PaperBook(MatchBook):
         """Take the next frame of the market in."""
         self._forget()
         self._passed.append((self._clock_ms(), frame))
+        self._lateness.note(self._clock_ms(), frame.venue_ms)
         self.newest_ms = max(self.newest_ms, frame.venue_ms)
         if isinstance(frame, Trade):
             return
@@ -157,8 +205,25 @@ class PaperBook(MatchBook):
         return [one for one in self.waiting.values() if trade.venue_ms > one.since_ms]
 
     def passed_over(self) -> list[_Waiting]:
-        """Orders that the market is beyond."""
-        return [one for one in self.waiting.values() if self.market.crosses(one.side, one.px_ticks)]
+        """Orders that the market has moved beyond after they had come in, best price first."""
+        passed: list[_Waiting] = []
+        for one in self.waiting.values():
+            # The touch is always of the frame that is dated last.
+            if self.market.venue_ms <= one.since_ms:
+                continue
+            behind = self._behind_mid(one.side, one.px_ticks)
+            if self.market.crosses(one.side, one.px_ticks) or (one.was_behind and behind <= 0):
+                passed.append(one)
+            elif behind > 0:
+                one.was_behind = True
+        return sorted(passed, key=lambda one: (-one.px_ticks * one.side, one.oid))
+
+    def _behind_mid(self, side: Side, px_ticks: int) -> int:
+        """Half ticks from a price to the mid, above zero for a quote; 1 without a mid."""
+        bid, ask = self.market.touch[Side.BUY], self.market.touch[Side.SELL]
+        if bid is None or ask is None:
+            return 1
+        return (bid.px_ticks + ask.px_ticks - 2 * px_ticks) * side
 
     def _approach(self, side: Side, px_ticks: int) -> Approach:
         self._forget()
@@ -198,7 +263,13 @@ class PaperBook(MatchBook):
         return iter([one.order for one in self.waiting.values()])
 
     def would_cross(self, side: Side, px_ticks: int) -> bool:
-        """Whether it meets the market, now or at any moment of its way, or an order of ours."""
+        """
+        Whether it meets the market, now or at any moment of its way, or an order of ours.
+
+        Before the first price nobody knows, and what must not is refused.
+        """
+        if not self.market.venue_ms:
+            return True
         return self._approach(side, px_ticks).is_refused or super().would_cross(side, px_ticks)
 
     # -- changing ---------------------------------------------------------------------------------
@@ -210,7 +281,9 @@ class PaperBook(MatchBook):
             approach.ahead_lots, order.side, order.px_ticks, self.waiting.values()
         )
         super().add(order)
-        self.waiting[order.oid] = _Waiting(order, ahead_lots, self.newest_ms)
+        since_ms = max(self.newest_ms, self._lateness.venue_ms(self._clock_ms()))
+        was_behind = self._behind_mid(order.side, order.px_ticks) > 0
+        self.waiting[order.oid] = _Waiting(order, ahead_lots, since_ms, was_behind=was_behind)
 
     def remove(self, order: Order) -> None:
         """Take an order of ours off."""
@@ -253,6 +326,10 @@ class PaperMarket:
         asset_id: The perp.
         queue_factor: Of `PaperParams`.
         flight_ms: How long an action has been on its way when it comes in.
+
+    Attributes:
+        crossed_orders: Orders that were filled because a book showed the market beyond them.
+        crossed_lots: What of them was filled so.
     """
 
     def __init__(self, venue: Venue, asset_id: int, *, queue_factor: float, flight_ms: int) -> None:
@@ -266,17 +343,15 @@ class PaperMarket:
             stranger=self._order,
         )
         self._tids: dict[int, None] = {}
-        self._is_blind = False
+        self.crossed_orders = 0
+        self.crossed_lots = 0
 
     def see(self, event: Event) -> None:
         """Take one event of the public streams in; the venue is at the present."""
         match event:
             case Bbo() | Book():
                 self.book.hear(event)
-                if self._is_blind:
-                    self._is_blind = False
-                    for one in self.book.passed_over():
-                        self._fill(one.order, one.left_lots)
+                self._pass()
             case Trades():
                 for trade in _rows(event):
                     if trade.tid not in self._tids:
@@ -289,10 +364,6 @@ class PaperMarket:
                 self._venue.set_mark(asset_id, event.mark_px)
             case _:
                 pass
-
-    def lose_sight(self) -> None:
-        """The streams are away: what happens from here on is not seen."""
-        self._is_blind = True
 
     def _remember(self, tid: int) -> None:
         self._tids[tid] = None
@@ -308,19 +379,28 @@ class PaperMarket:
         for one, lots in hits(met, trade, lambda: slot.szi_lots):
             self._fill(one.order, lots)
 
-    def _fill(self, order: Order, lots: int) -> None:
-        """Let somebody trade with an order of ours, unless its margin is gone."""
+    def _pass(self) -> None:
+        """Fill what the market is beyond."""
+        for one in self.book.passed_over():
+            lots = one.left_lots  # a fill before it may have shortened what only reduces
+            if self._fill(one.order, lots):
+                self.crossed_orders += 1
+                self.crossed_lots += lots
+
+    def _fill(self, order: Order, lots: int) -> bool:
+        """Let somebody trade with an order of ours, unless its margin is gone; whether it did."""
         if order.oid not in self.book.waiting:
-            return  # a fill before this one ended it
+            return False  # a fill before this one ended it
         desk, state = self._venue.desk, self._venue.state
         refused = desk.refusal(order, lots)
         if refused is not None:
             self.book.remove(order)
             desk.dropped(order, refused)
-            return
+            return False
         state.tx += 1
         self.book.give(order, lots)
         desk.executed(order, self._order(order.side.opposite, order.px_ticks, lots), lots)
+        return True
 
     def _order(self, side: Side, px_ticks: int, lots: int) -> Order:
         """Of somebody else; all of it trades now."""

@@ -25,6 +25,8 @@ VERSION: Final = 1
 SUFFIX: Final = ".mmj"
 RESTART: Final = 1
 RUN_BYTES: Final = 8
+PART_MAX: Final = 0xFFFF
+"""Highest number of a file of one run: it has 16 bits."""
 
 _FILE_MAGIC: Final = b"mmbotjnl"
 _BLOCK_MAGIC: Final = b"BLOK"

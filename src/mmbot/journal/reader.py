@@ -20,9 +20,10 @@ from mmbot.journal.blocks import (
     read_block_head,
     read_file_head,
 )
-from mmbot.journal.records import JournalError, Kind
+from mmbot.journal.records import JournalError, Kind, Started, decode
 
 _STORED_MAX: Final = 1 << 30
+_NOT_A_START: Final = frozenset(int(kind) for kind in Kind if kind is not Kind.STARTED)
 
 
 class State(Enum):
@@ -110,13 +111,7 @@ class Journal:
                 f"{run_dir}: no journal ({SUFFIX}) in it; it is written by `mmbot run` unless "
                 "journal.enabled = false"
             )
-        files: list[Path] = []
-        for _, path in reversed(names):
-            files.insert(0, path)
-            head = read_file_head(_start_of(path))
-            if head is not None and head.part == 0:
-                break
-        return cls(files)
+        return cls(_newest_run([path for _, path in names]))
 
     def entries(self, *, skip: Collection[int] = ()) -> Iterator[Entry]:
         """
@@ -208,6 +203,58 @@ class Journal:
 
     def _damage(self, why: str) -> None:
         self.state, self.why = State.DAMAGED, why
+
+
+def _newest_run(paths: list[Path]) -> list[Path]:
+    """
+    The files of the newest run, of those of all runs of a folder in their order.
+
+    A head that cannot be read does not say which run its file is of. The last file is given alone
+    then, lest another run is taken for the newest, unless the one before it was full and its run
+    not yet ended: then that run went on here.
+    """
+    *before, last = paths
+    head = _head_of(last)
+    if head is not None:
+        return _run_up_to(before, last, head)
+    if before:
+        head = _head_of(before[-1])
+        if head is not None:
+            earlier = _run_up_to(before[:-1], before[-1], head)
+            if _goes_on(earlier):
+                return [*earlier, last]
+    return [last]
+
+
+def _run_up_to(before: list[Path], last: Path, head: FileHead) -> list[Path]:
+    """The files of the run that this one is of, the first of them first."""
+    files, unread = [last], list[Path]()
+    while before and head.part > 0:
+        path, before = before[-1], before[:-1]
+        earlier = _head_of(path)
+        if earlier is None:
+            unread.insert(0, path)
+            continue
+        if earlier.run != head.run:
+            break
+        files, unread, head = [path, *unread, *files], [], earlier
+    return files
+
+
+def _goes_on(files: list[Path]) -> bool:
+    """Whether another file of the run must follow these."""
+    journal = Journal(files)
+    rotate_bytes: int | None = None
+    for entry in journal.entries(skip=_NOT_A_START):
+        started = decode(entry.kind, entry.payload)
+        assert isinstance(started, Started)
+        rotate_bytes = round(started.config["journal"]["rotate_mb"] * 1e6)
+    is_ended = journal.state is State.WHOLE
+    return rotate_bytes is not None and not is_ended and files[-1].stat().st_size >= rotate_bytes
+
+
+def _head_of(path: Path) -> FileHead | None:
+    return read_file_head(_start_of(path))
 
 
 def _start_of(path: Path) -> bytes:

@@ -23,7 +23,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from mmbot.errors import ConfigError
-from mmbot.journal.blocks import RUN_BYTES, Packer, file_head, file_name, row_bytes
+from mmbot.journal.blocks import PART_MAX, RUN_BYTES, Packer, file_head, file_name, row_bytes
 from mmbot.journal.build import this_build
 from mmbot.journal.records import Ended, Item, Lost, Read, encode
 from mmbot.logs import stderr_line
@@ -81,7 +81,8 @@ class Writer:
         has_thread: False where time is simulated, and `drain` is called by whoever simulates it.
 
     Attributes:
-        error: Why the last attempt to write failed; None while all is well.
+        error: Why the last attempt to write failed, or a file could not be synced; None while all
+            is well.
         bytes_written: Size of all files of this run.
 
     Raises:
@@ -98,6 +99,7 @@ class Writer:
     ) -> None:
         self.params = params
         self.error: str | None = None
+        self._unsynced: str | None = None
         self.bytes_written = 0
         self.records_written = 0
         self.lag_ns_max = 0
@@ -136,9 +138,21 @@ class Writer:
     # -- the loop's side ------------------------------------------------------------------------
 
     def put(self, item: Item | _Held) -> None:
-        """Queue one record, or count it where the disk is far behind; returns at once."""
-        if self._held is not None:
+        """
+        Queue one record, or count it where the disk is far behind; returns at once.
+
+        Raises:
+            Exception: Of `settle`; the record is queued all the same.
+        """
+        if self._held is None:
+            self._queue_up(item)
+            return
+        try:
             self.settle()
+        finally:
+            self._queue_up(item)
+
+    def _queue_up(self, item: Item | _Held) -> None:
         queue = self._queue
         if len(queue) >= QUEUED_MAX:
             self._lost += 1
@@ -155,15 +169,28 @@ class Writer:
         It has its place at once, and nothing is written past it until it is complete. For what
         costs time to work out that something else needs first.
         """
+        self.settle()
         held = _Held(make)
-        self.put(held)
+        self._queue_up(held)
         self._held = held
 
-    def settle(self) -> None:
-        """Complete the record that is held, if there is one."""
+    def settle(self) -> bool:
+        """
+        Complete the record that is held, and say whether there was one.
+
+        Raises:
+            Exception: What it was made by raised. Its place then tells of a hole: nothing is
+                written past a record that is not complete, so all later ones would be lost.
+        """
         held, self._held = self._held, None
-        if held is not None:
+        if held is None:
+            return False
+        try:
             held.item = held.make()
+        except Exception as error:
+            held.item = Lost(1, f"it could not be made: {type(error).__name__}: {error}")
+            raise
+        return True
 
     def read(self, recv_ns: int, frames: Sequence[bytes]) -> None:
         """Queue the messages of one read of the socket."""
@@ -188,14 +215,16 @@ class Writer:
         """
         if self._stopping.is_set():
             return
-        self.settle()
-        if ended is not None:
-            self.put(ended)
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(_CLOSE_S)
-        else:
-            self._finish()
+        try:
+            self.settle()
+        finally:
+            if ended is not None:
+                self._queue_up(ended)
+            self._stopping.set()
+            if self._thread is not None:
+                self._thread.join(_CLOSE_S)
+            else:
+                self._finish()
 
     # -- the thread's side ----------------------------------------------------------------------
 
@@ -258,11 +287,12 @@ class Writer:
         except OSError as error:
             self.error = error.strerror or str(error)
             return False
-        self.error = None
+        self.error = self._unsynced
         self._file_bytes += len(self._unwritten)
         self.bytes_written += len(self._unwritten)
         self._unwritten = b""
-        if self._file_bytes >= self._rotate_bytes:
+        # The last file whose number a head has room for takes all that is left of the run.
+        if self._file_bytes >= self._rotate_bytes and self._part < PART_MAX:
             self._close_file()
             self._number += 1
             self._part += 1
@@ -287,8 +317,12 @@ class Writer:
     def _close_file(self) -> None:
         fd, self._fd = self._fd, None
         if fd is not None:
-            with suppress(OSError):  # a disk that cannot sync has said so when it was written to
+            try:
                 os.fsync(fd)
+            except OSError as error:
+                # The kernel tells of a delayed write that failed here, and once.
+                self._unsynced = f"{error.strerror or error} (of a file that was to be synced)"
+                self.error = self._unsynced
             with suppress(OSError):
                 os.close(fd)
 

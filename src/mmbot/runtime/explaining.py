@@ -23,6 +23,8 @@ FRESH: Final = ".new"
 """Suffix of a file that is not whole yet."""
 WAIT_S: Final = 120.0
 """How long an end waits for it; a run of a day takes a sixth of that."""
+_BYTES_PER_S: Final = 10_000_000
+"""Of journal and log that are waited for as well: a fifth of what one free core reads."""
 _TOLD_BYTES: Final = 400
 
 
@@ -63,13 +65,14 @@ class Explainer:
             return f"it could not be begun: {error.strerror}"
         if self.is_cancelled:
             self.cancel()
+        wait_s = self._wait_s + _bytes(run_dir) / _BYTES_PER_S
         try:
-            _, told = await asyncio.wait_for(process.communicate(), self._wait_s)
+            _, told = await asyncio.wait_for(process.communicate(), wait_s)
         except TimeoutError:
             self._kill()
             await process.wait()
             _clear(run_dir)
-            return f"it took longer than {self._wait_s:.0f} s"
+            return f"it took longer than {wait_s:.0f} s"
         if self.is_cancelled:
             _clear(run_dir)
             return "it was not waited for"
@@ -87,6 +90,14 @@ class Explainer:
         if self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.kill()
+
+
+def _bytes(run_dir: Path) -> int:
+    """Size of what is to be read: the report of a week takes longer than that of a day."""
+    try:
+        return sum(each.stat().st_size for each in run_dir.iterdir() if each.is_file())
+    except OSError:
+        return 0
 
 
 def _clear(run_dir: Path) -> None:

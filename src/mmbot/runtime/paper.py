@@ -263,7 +263,6 @@ class _Streams:
         if self.is_closed:
             return
         self.is_closed = self.close_abnormal = True
-        self._venue.market.lose_sight()
         if self._account is not None:
             self._account.close()
 

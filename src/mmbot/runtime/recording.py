@@ -61,18 +61,26 @@ class RecordedEngine(Engine):
         try:
             super().apply(event)
         except Exception as error:
-            self._put(Broke(broke_text(error)))
+            self._broke(error)
             raise
 
     def restore(self, memory: CascadeMemory, now_ns: int) -> None:
         """Record and take over the memory of an earlier run."""
         self._put(Restored(now_ns, memory))
-        super().restore(memory, now_ns)
+        try:
+            super().restore(memory, now_ns)
+        except Exception as error:
+            self._broke(error)
+            raise
 
     def reconfigure(self, params: EngineParams, now_ns: int) -> None:
         """Record and take over other parameters."""
         self._put(Reconfigured(now_ns, params.model_dump(mode="json")))
-        super().reconfigure(params, now_ns)
+        try:
+            super().reconfigure(params, now_ns)
+        except Exception as error:
+            self._broke(error)
+            raise
 
     def decide(self, now_ns: int) -> Decision:
         """Record that it was asked, decide, record what was decided."""
@@ -84,10 +92,10 @@ class RecordedEngine(Engine):
         try:
             decision = super().decide(now_ns)
         except Exception as error:
-            put(Broke(broke_text(error)))
+            self._broke(error)
             raise
         # It is in the journal before the batch leaves; the next wake-up is worked out after that.
-        self._journal.hold(partial(outcome, self, decision))
+        self._journal.hold(partial(_outcome_or_broke, self, decision))
         if decision.capture is not None:
             self._unjudged.append((self._decisions, decision))
         self._decisions += 1
@@ -95,7 +103,13 @@ class RecordedEngine(Engine):
 
     def wake_at_ns(self) -> int | None:
         """Asked for when what was decided has left: then its record is completed."""
-        wake_ns = super().wake_at_ns()
+        try:
+            wake_ns = super().wake_at_ns()
+        except Exception as error:
+            # A record that is held asks for the same, and tells of it in its place.
+            if not self._journal.settle():
+                self._broke(error)
+            raise
         self._journal.settle()
         return wake_ns
 
@@ -107,7 +121,14 @@ class RecordedEngine(Engine):
             if first is decision:
                 self._put(Judged(number))
                 break
-        super().judge(decision)
+        try:
+            super().judge(decision)
+        except Exception as error:
+            self._broke(error)
+            raise
+
+    def _broke(self, error: Exception) -> None:
+        self._put(Broke(broke_text(error)))
 
     def _watch_lag(self, lag_ns: int, now_ns: int) -> None:
         """Tell the engine when the journal falls behind, and when it has caught up."""
@@ -124,6 +145,14 @@ def outcome(engine: Engine, decision: Decision) -> Outcome:
     book, position, risk = engine.book, engine.position, engine.risk
     # Not the recorded engine's own, which would ask for this record again.
     return decision, Engine.wake_at_ns(engine), book.fair_ticks, position.lots, risk.equity_usd
+
+
+def _outcome_or_broke(engine: Engine, decision: Decision) -> Outcome | Broke:
+    """What stands behind the time of a decision: what was decided, or that nobody could say."""
+    try:
+        return outcome(engine, decision)
+    except Exception as error:  # noqa: BLE001 - whoever asks for the next wake-up meets it too
+        return Broke(broke_text(error))
 
 
 def broke_text(error: Exception) -> str:

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from pydantic import ValidationError
@@ -44,6 +45,8 @@ from mmbot.runtime.replayed import Difference, ReplayResult, readable, shown_inp
 
 _INPUTS_SHOWN: Final = 12
 _UNJUDGED_MAX: Final = 256
+
+T = TypeVar("T")
 
 Observer = Callable[[Position, int, Engine, Decision], None]
 """Told of every decision that was compared: its place, its time, the engine as it left it."""
@@ -106,11 +109,7 @@ class Replay:
         if self._change is not None:
             event = self._change(Kind(entry.kind), event)
         self.events += 1
-        engine = self._running
-        try:
-            engine.apply(event)
-        except Exception as error:  # noqa: BLE001 - it is an outcome, and compared as such
-            self._raised = broke_text(error)
+        self._attempt(partial(self._running.apply, event))
 
     def _on_decide(self, entry: Entry) -> None:
         self._inputs.append(entry)
@@ -118,15 +117,17 @@ class Replay:
         if self._change is not None:
             now_ns = self._change(Kind.DECIDE, now_ns)
         self.last_ns = now_ns
-        engine = self._running
+        self._decision = decision = self._attempt(partial(self._running.decide, now_ns))
+        if decision is not None and decision.capture is not None:
+            self._unjudged.append((self.decisions, decision))
+
+    def _attempt(self, act: Callable[[], T]) -> T | None:
+        """Let the engine do something; that it raises is an outcome, and compared as such."""
         try:
-            decision = engine.decide(now_ns)
+            return act()
         except Exception as error:  # noqa: BLE001 - as above
             self._raised = broke_text(error)
-            return
-        self._decision = decision
-        if decision.capture is not None:
-            self._unjudged.append((self.decisions, decision))
+            return None
 
     def _on_other(self, entry: Entry) -> None:
         if entry.kind == Kind.READ:
@@ -140,7 +141,8 @@ class Replay:
             case Started() as started:
                 self._on_started(started)
             case Restored() as restored:
-                self._running.restore(restored.memory, restored.now_ns)
+                restore = self._running.restore
+                self._attempt(partial(restore, restored.memory, restored.now_ns))
             case Reconfigured() as reconfigured:
                 self._on_reconfigured(entry, reconfigured)
             case Judged() as judged:
@@ -185,13 +187,13 @@ class Replay:
         except ValueError as error:  # as above
             raise self._unfit(error) from None
         self.reloads += 1
-        self._running.reconfigure(params, record.now_ns)
+        self._attempt(partial(self._running.reconfigure, params, record.now_ns))
 
     def _on_judged(self, entry: Entry, number: int) -> None:
         while self._unjudged:
             found, decision = self._unjudged.popleft()
             if found == number:
-                self._running.judge(decision)
+                self._attempt(partial(self._running.judge, decision))
                 self.judged += 1
                 return
         # There was a record of that decision then, and now there is none.
@@ -219,7 +221,10 @@ class Replay:
         if decision is None:
             raise JournalError(f"an output without its decision at {entry.at}: not a run's journal")
         engine = self._running
-        payload = encode_output(outcome(engine, decision))
+        payload = self._attempt(lambda: encode_output(outcome(engine, decision)))
+        if payload is None:
+            self._differ(entry, ("broke",), None, self._raised)
+            return
         if payload != entry.payload:
             recorded, replayed = decode(Kind.OUTPUT, entry.payload), decode(Kind.OUTPUT, payload)
             assert isinstance(recorded, Output)
@@ -240,6 +245,9 @@ class Replay:
             self._observer(entry.at, self.last_ns, engine, decision)
 
     def _on_broke(self, entry: Entry, broke: Broke) -> None:
+        if self._raised is None:
+            # The last thing that is asked of an engine, and by no record of its own.
+            self._attempt(self._running.wake_at_ns)
         if self._raised != broke.error:
             self._differ(entry, ("broke",), broke.error, self._raised)
         self.broke, self._raised = broke.error, None

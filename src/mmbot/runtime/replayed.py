@@ -98,6 +98,16 @@ def readable(output: Output) -> dict[str, Any]:
     return {**fields, **dict(zip(names, figures, strict=True))}
 
 
+def _identical(result: ReplayResult) -> str:
+    """Of which decisions it can be said."""
+    if result.state == State.WHOLE.value:
+        return "every decision is the one of the run"
+    return (
+        f"every decision that can be read is the one of the run ({result.decisions}, up to record "
+        f"{result.records - 1}); of what came after them nothing is known"
+    )
+
+
 def _order(row: Any) -> dict[str, Any]:
     return {
         "cloid": _hex(row[0]),
@@ -154,7 +164,7 @@ def render(result: ReplayResult) -> list[str]:
         lines.append("NOTHING   there is no decision in it to compare")
         return lines
     if difference is None:
-        lines.append("IDENTICAL every decision is the one of the run")
+        lines.append(f"IDENTICAL {_identical(result)}")
         return lines
     lines.append(f"DIFFERENT at {difference.position}: {', '.join(difference.what)}")
     for name in difference.what:

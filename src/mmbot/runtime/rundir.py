@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,6 +54,20 @@ def find_run(text: str, parent: Path = Path("logs")) -> Path:
         remedy = "name the folder of a run, or `latest` where `logs` is below the current folder"
         raise ConfigError(f"{text!r}: no run at {path}; {remedy}")
     return path
+
+
+def mode_text(mode: str) -> str:
+    """The mode of a run for a person; that on paper cannot be overlooked."""
+    return "PAPER: real prices, no order left the program" if mode == "paper" else mode
+
+
+def mode_of(path: Path) -> str | None:
+    """The mode of the run in a folder, by its `config.toml`; None where that does not say."""
+    try:
+        mode = tomllib.loads((path / "config.toml").read_text("utf-8")).get("mode")
+    except (OSError, ValueError):
+        return None  # a run that was refused before it had one, or a folder of something else
+    return mode if isinstance(mode, str) else None
 
 
 def describe_run(config: Config, path: Path) -> None:

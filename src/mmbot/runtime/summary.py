@@ -56,7 +56,8 @@ def summarise(
 
     `ledger_gap_usd` is the change of the venue's equity less the sum of the ledger at the same
     mark; it is None when the venue could not be asked. `position_sz` is None when it never could,
-    so that nobody reads a position of 0. `mode` says whose money it was. `on_exit` is what was to
+    so that nobody reads a position of 0. `venue_position_sz` and `mark_px` are the venue's own at
+    the last reading, None without one. `mode` says whose money it was. `on_exit` is what was to
     become of the position, `closed` what became of it where it was to be closed. `is_measurement`
     is true of a live run without a width that is known to pay.
     """
@@ -78,6 +79,10 @@ def summarise(
         **_requests(trader),
         "resting_orders": ending.resting_orders,
         "equity_usd": final.equity_usd if final is not None else None,
+        "mark_px": final.mark_px if final is not None else None,
+        "venue_position_sz": (
+            trader.instrument.sz(final.position_lots) if final is not None else None
+        ),
         "ledger_gap_usd": gap_usd,
         "on_exit": on_exit,
         "liquidation_px": final.liquidation_px if final is not None else None,

@@ -8,7 +8,6 @@ the next, and the last line may be half written: none of it loses or repeats a r
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fnmatch import fnmatchcase
@@ -18,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from mmbot.logs import LEVELS, clean
+from mmbot.runtime.rundir import mode_of, mode_text
 from mmbot.runtime.screen import Screen, plain
 
 _BLOCK: Final = 1 << 20
@@ -32,6 +32,12 @@ PAPER: Final = "PAPER"
 Record = dict[str, Any]
 Item = Record | str
 """A record, or a line about the files themselves."""
+
+
+def named_run(folder: Path) -> str:
+    """A run and its mode, for a person: `latest` is the newest of every mode."""
+    mode = mode_of(folder)
+    return str(folder) if mode is None else f"{folder} ({mode_text(mode)})"
 
 
 class Filter:
@@ -122,7 +128,8 @@ class Tail:
         self.close()
         self._folder, self._rest, self._read = folder, b"", 0
         if self._open():
-            yield f"-- {'another run' if is_other else 'the log begins anew'}: {folder}"
+            what = "another run" if is_other else "the log begins anew"
+            yield f"-- {what}: {named_run(folder)}"
             yield from self._grown()
 
     def _open(self) -> bool:
@@ -198,11 +205,8 @@ def tail_records(path: Path, most_bytes: int) -> list[dict[str, Any]]:
 
 def _is_paper(folder: Path) -> bool:
     """Whether a run trades on paper, by the configuration beside its log, or its folder's name."""
-    try:
-        mode = tomllib.loads((folder / "config.toml").read_text("utf-8")).get("mode")
-    except (OSError, ValueError):
-        return "-paper-" in folder.resolve().name
-    return mode == "paper"
+    mode = mode_of(folder)
+    return "-paper-" in folder.resolve().name if mode is None else mode == "paper"
 
 
 def line_of(item: Item, tag: str = "") -> str:

@@ -104,16 +104,23 @@ class Ladders:
     """
     The quotes over time, one row for each record of a decision: at least one a second.
 
+    Of a run of days one of `every` so many is kept, and those right after a fill or a sweep.
+
     Columns are float arrays of one length by the names of `core.diagnostics.Diagnostics`; an absent
     estimate is NaN. `bid_pulled` and `ask_pulled` are words.
     """
 
     def __init__(
-        self, columns: dict[str, Floats], bid_pulled: list[str | None], ask_pulled: list[str | None]
+        self,
+        columns: dict[str, Floats],
+        bid_pulled: list[str | None],
+        ask_pulled: list[str | None],
+        every: int = 1,
     ) -> None:
         self.columns = columns
         self.bid_pulled = bid_pulled
         self.ask_pulled = ask_pulled
+        self.every = every
 
     def __len__(self) -> int:
         return len(self.bid_pulled)
@@ -125,6 +132,12 @@ class Ladders:
     def at_s(self) -> Floats:
         """Our clock in seconds since the epoch."""
         return self.columns["at_ns"] * 1e-9
+
+    @property
+    def spans_s(self) -> Floats:
+        """For how long each row stood, s: to the next one, if that is not missing."""
+        at_s = self.at_s
+        return np.minimum(np.diff(at_s, append=at_s[-1:]), 1.5 * self.every)
 
 
 class Mids(NamedTuple):
@@ -157,6 +170,8 @@ class Facts:
     run: str
     has_journal: bool = False
     has_log: bool = False
+    knows_fills: bool = True
+    """Whether a fill would be here: the journal has them, and a log that is not above info."""
     journal_state: str = "absent"
     missing: list[str] = field(default_factory=list)
     started_ns: int | None = None
@@ -213,9 +228,18 @@ class Facts:
 
     @property
     def began(self) -> bool:
-        """Whether there was a run: the account was read, or orders were thought of."""
+        """
+        Whether there was a run: the account was read, or orders were thought of.
+
+        Where nothing that would tell of that is kept, only a refusal says that there was none.
+        """
         return bool(
-            self.start or self.started or self.fills or self.mids or self.counts.get("decisions")
+            self.start
+            or self.started
+            or self.fills
+            or self.mids
+            or self.counts.get("decisions")
+            or not (self.knows_fills or self.refusal)
         )
 
     @property

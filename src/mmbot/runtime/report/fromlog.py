@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
+from mmbot.core.types import NS_PER_S
 from mmbot.logs import instant_ns
 from mmbot.runtime.report.facts import Fill, Floats, Happening, Ladders, Payment, Reading
 
@@ -18,6 +21,10 @@ _QUOTE: Final = b'"event":"quote.'
 _MOVED: Final = b'"event":"quote.moved"'
 _CHUNK: Final = 4096
 _NAN: Final = float("nan")
+_WHOLE_BYTES: Final = 640_000_000
+"""Size of a log of which every quote is kept: a day and a half of a lively market."""
+_AFTER_NS: Final = 5 * NS_PER_S
+"""What is kept whole after a sweep, of a log that is larger."""
 _LADDERS: Final = 12
 """Decisions back to which an order that is filled may go."""
 _SAME_FRAC: Final = 1e-7
@@ -134,13 +141,15 @@ class _Table:
             self._blocks.append(np.array(self._rows, dtype=np.float64))
             self._rows.clear()
 
-    def ladders(self) -> Ladders | None:
+    def ladders(self, every: int) -> Ladders | None:
         self._pack()
         if not self._blocks:
             return None
-        table = np.concatenate(self._blocks)
-        columns = {name: np.ascontiguousarray(table[:, i]) for i, name in enumerate(NAMES)}
-        return Ladders(columns, self.bid_pulled, self.ask_pulled)
+        columns = {
+            name: np.concatenate([block[:, i] for block in self._blocks])
+            for i, name in enumerate(NAMES)
+        }
+        return Ladders(columns, self.bid_pulled, self.ask_pulled, every)
 
 
 class LogFold:
@@ -148,9 +157,18 @@ class LogFold:
     Reads a log line by line.
 
     A folder may hold several runs: what came before the last `run.started` is another run's.
+
+    Args:
+        whole_bytes: Size of a log of which every quote is kept. Of one that is n times as large one
+            of n is, and those after fills and sweeps, so that neither memory nor time grows with it
+            as the log does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, whole_bytes: int = _WHOLE_BYTES) -> None:
+        self._whole_bytes = whole_bytes
+        self._every = 1
+        self._skipped: bytes | None = None
+        """The last record of a quote that was not read."""
         self._reset()
         self.unread = 0
         self.lines = 0
@@ -169,12 +187,17 @@ class LogFold:
         self.last_ns: int | None = None
         self.ended: str | None = None
         self.counts = {"quotes": 0, "moves": 0}
+        self.has_info = False
+        """Whether what is told at info is in it: fills are."""
         self._table = _Table()
         self._ladders: dict[int, deque[list[float]]] = {
             side: deque(maxlen=_LADDERS) for side in (1, -1)
         }
         """Prices of our ladder by side, nearest first; the newest ladder last."""
         self._opposed: tuple[float | None, float | None] = (None, None)
+        self._is_wanted = True
+        self._wanted_until_ns = 0
+        self._skipped = None
 
     def fold(self, path: Path) -> None:
         """
@@ -184,6 +207,7 @@ class LogFold:
             OSError: It cannot be read.
         """
         with path.open("rb") as file:
+            self._every = 1 + os.fstat(file.fileno()).st_size // self._whole_bytes
             for line in file:
                 self.lines += 1
                 try:
@@ -191,14 +215,22 @@ class LogFold:
                 except (msgspec.MsgspecError, ValueError, KeyError, TypeError):
                     # Cut by a full disk or a power failure; the others stand for themselves.
                     self.unread += 1
+        if self._skipped is not None:
+            with suppress(msgspec.MsgspecError):
+                self.last_ns = max(self.last_ns or 0, _held(self._skipped).at_ns)
 
     def ladders(self) -> Ladders | None:
         """The quotes, once everything has been read."""
-        return self._table.ladders()
+        return self._table.ladders(self._every)
 
     def forget_before(self, at_ns: int) -> None:
         """Leave out what happened before a run began: a log without its start (log.level)."""
         self.happenings = [each for each in self.happenings if each.at_ns >= at_ns]
+        self.fills = [each for each in self.fills if each.at_ns >= at_ns]
+        self.payments = [each for each in self.payments if each.at_ns >= at_ns]
+        self.readings = [each for each in self.readings if each.at_ns >= at_ns]
+        self.requests_told = [each for each in self.requests_told if each[0] >= at_ns]
+        self.start = self.readings[0] if self.readings else None
 
     def _line(self, line: bytes) -> None:
         head = line[:_HEAD_BYTES]
@@ -219,14 +251,19 @@ class LogFold:
         if self.summary is None:
             # What comes after the end is of the next start, which may have been refused.
             self.last_ns = at_ns
+        self.has_info = self.has_info or record["level"] in ("debug", "info")
         self._record(at_ns, event, record)
 
     def _quote(self, line: bytes, *, is_moved: bool) -> None:
         self.counts["quotes"] += 1
+        self.has_info = True
+        is_kept = self._is_wanted or self.counts["quotes"] % self._every == 0
+        if not is_moved and not is_kept:
+            self._skipped = line
+            return
+        self._skipped = None
         if not is_moved:
-            held = _held(line)
-            self._table.add(held, self._opposed)
-            self.last_ns = held.at_ns
+            self._keep(_held(line))
             return
         self.counts["moves"] += 1
         row = _moved(line)
@@ -244,8 +281,14 @@ class LogFold:
             bids[0].opposed_bps if bids else None,
             asks[0].opposed_bps if asks else None,
         )
-        self._table.add(row, self._opposed)
         self.last_ns = row.at_ns
+        if is_kept:
+            self._keep(row)
+
+    def _keep(self, row: _HeldRow) -> None:
+        self.last_ns = row.at_ns
+        self._table.add(row, self._opposed)
+        self._is_wanted = row.at_ns < self._wanted_until_ns
 
     def _record(self, at_ns: int, event: str, record: Mapping[str, Any]) -> None:
         where = f"log.jsonl line {self.lines}"
@@ -255,9 +298,15 @@ class LogFold:
         elif event == "funding.booked":
             self.payments.append(Payment(at_ns, float(facts["cost_usd"]), where))
         elif event == "requests.forecast":
-            self.requests_told.append((at_ns, int(facts["used"]), int(facts["cap"])))
+            # Null until the venue was asked for the first time.
+            if facts["used"] is not None and facts["cap"] is not None:
+                self.requests_told.append((at_ns, int(facts["used"]), int(facts["cap"])))
         else:
             self.happenings.append(Happening(at_ns, event, record["level"], facts, where))
+        if event in ("fill.booked", "cascade.seen"):
+            self._is_wanted = True
+            span_ns = _AFTER_NS if event == "cascade.seen" else 0
+            self._wanted_until_ns = max(self._wanted_until_ns, at_ns + span_ns)
         if event == "snapshot.read":
             reading = Reading(
                 at_ns,

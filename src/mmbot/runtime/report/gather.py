@@ -68,6 +68,7 @@ def _gathered(run_dir: Path) -> Facts:
     facts = Facts(run=run_dir.name)
     log = _log(run_dir, facts)
     journal = _journal(run_dir, facts, log)
+    facts.knows_fills = journal is not None or (log is not None and log.has_info)
     if log is not None and journal is not None and _is_left_over(log, journal):
         facts.missing.append(
             "log.jsonl: it is of an earlier run than the journal, and left out. Without it there "
@@ -263,8 +264,7 @@ def _suppressed(facts: Facts) -> None:
     ladders = facts.ladders
     if ladders is None:
         return
-    at_s = ladders.at_s
-    spans = np.minimum(np.diff(at_s, append=at_s[-1:]), 1.5)
+    spans = ladders.spans_s
     facts.watched_s = float(spans.sum())
     facts.suppressed_s = {"bid": {}, "ask": {}}
     for side, rules in (("bid", ladders.bid_pulled), ("ask", ladders.ask_pulled)):
@@ -356,33 +356,38 @@ def _ends(facts: Facts) -> None:
     summary = facts.summary
     if facts.final is None and summary is not None and facts.start is not None:
         facts.final = _final_of(summary, facts)
+        if facts.final is None and summary.get("equity_usd") is not None:
+            facts.missing.append(
+                "the run's own summary: it has no mark and no position of the venue's (an earlier "
+                "version wrote it), so the sum cannot be checked against the account"
+            )
+    if not facts.knows_fills:
+        facts.missing.append(
+            "fills: log.level is above info and there is no journal, so what was traded, and what "
+            "it made, is not known"
+        )
+    elif facts.mids is None:
+        facts.missing.append(
+            "the mid: nothing has it, so what the price did after a fill is not told from "
+            "inventory, and stands there"
+        )
     if facts.start is None:
         facts.missing.append("no reading of the account: profit cannot be held against it")
 
 
 def _final_of(summary: dict[str, Any], facts: Facts) -> Reading | None:
     """
-    The last reading by the run's own summary; the mark is what makes its ledger the account.
+    The last reading by the run's own summary, in the venue's own figures.
 
-    None where the venue could not be asked.
+    None where the venue could not be asked, or the summary does not have them all.
     """
-    equity, gap = summary.get("equity_usd"), summary.get("ledger_gap_usd")
-    if equity is None or gap is None or facts.start is None or facts.start.mark_px is None:
+    equity, mark_px = summary.get("equity_usd"), summary.get("mark_px")
+    position_sz = summary.get("venue_position_sz")
+    if equity is None or mark_px is None or position_sz is None:
         return None
-    start = facts.start
-    assert start.mark_px is not None
-    ledger = float(equity) - start.equity_usd - float(gap)
-    cash = -start.position_sz * start.mark_px
-    held = start.position_sz
-    for fill in facts.fills:
-        cash -= fill.side * fill.sz * fill.px + fill.fee_usd
-        held += fill.side * fill.sz
-    cash -= sum(each.cost_usd for each in facts.payments)
-    mark = (ledger - cash) / held if abs(held) > 1e-9 else None
-    position = summary.get("position_sz")
     at_ns = facts.ended_ns or 0
     where = "run.ended in log.jsonl"
-    return Reading(at_ns, held if position is None else position, float(equity), mark, None, where)
+    return Reading(at_ns, float(position_sz), float(equity), float(mark_px), None, where)
 
 
 def without_secrets(facts: Facts) -> Facts:

@@ -169,7 +169,7 @@ def response(facts: Facts) -> Response:
             opposed_s=0.0, urgent_s=0.0, ratio=None, required=_REQUIRED, met=None, intervals=[]
         )
     at_s = ladders.at_s
-    span = np.minimum(np.diff(at_s, append=at_s[-1]), 1.5)
+    span = ladders.spans_s
     is_opposed = ladders["is_opposed"] > 0
     is_urgent = is_opposed & (ladders["urgency"] > _URGENT)
     trend, answer = np.abs(ladders["trend_bps"]), np.abs(ladders["response_bps"])
@@ -177,7 +177,7 @@ def response(facts: Facts) -> Response:
         ratio = np.where(trend > 1e-9, answer / trend, np.nan)
     intervals: list[Opposed] = []
     settled = np.zeros(len(at_s), np.bool_)
-    for a, b in _runs(is_urgent, at_s):
+    for a, b in _runs(is_urgent, at_s, _FORGIVEN_S * ladders.every):
         since = at_s[a : b + 1] - at_s[a]
         settled[a : b + 1] = is_urgent[a : b + 1] & (since >= _FADED)
         if at_s[b] - at_s[a] < _OPPOSED_S:
@@ -206,12 +206,14 @@ def response(facts: Facts) -> Response:
     )
 
 
-def _runs(mask: np.ndarray[tuple[int], np.dtype[np.bool_]], at_s: Floats) -> list[tuple[int, int]]:
+def _runs(
+    mask: np.ndarray[tuple[int], np.dtype[np.bool_]], at_s: Floats, forgiven_s: float
+) -> list[tuple[int, int]]:
     """First and last index of each stretch of a mask, short pauses forgiven."""
     index = np.flatnonzero(mask)
     if not len(index):
         return []
-    cut = np.flatnonzero(np.diff(at_s[index]) > _FORGIVEN_S)
+    cut = np.flatnonzero(np.diff(at_s[index]) > forgiven_s)
     firsts = np.concatenate([[0], cut + 1])
     lasts = np.concatenate([cut, [len(index) - 1]])
     return [(int(index[a]), int(index[b])) for a, b in zip(firsts, lasts, strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from html import escape
 from typing import Final
 
@@ -12,10 +12,8 @@ from mmbot.runtime.report.facts import Facts
 from mmbot.runtime.report.pictures import main_plots, markout_plots, term_plots
 from mmbot.runtime.report.report import Report
 from mmbot.runtime.report.split import Split
-from mmbot.runtime.report.stretches import Interval
 from mmbot.runtime.report.style import CSS
 from mmbot.runtime.report.tables import details, table
-from mmbot.runtime.report.timeline import Moment
 
 _LINES_MAX: Final = 400
 """Lines of the timeline on the page; the JSON has all of them."""
@@ -28,7 +26,7 @@ def page(facts: Facts, report: Report) -> str:
     title = f"{paper}{over.market} {words.instant(over.started_ns)}"
     body = [
         *_head(report),
-        *(_body(facts, report) if report.overview.began else _timeline(report.timeline)),
+        *(_body(facts, report) if report.overview.began else _timeline(report)),
     ]
     # It asks for nothing, not even for the icon that browsers look for by themselves.
     return (
@@ -43,14 +41,14 @@ def page(facts: Facts, report: Report) -> str:
 def _body(facts: Facts, report: Report) -> list[str]:
     """Everything below the head, of a run that traded."""
     return [
-        *_causes(report.causes),
+        *_causes(report),
         *_split(report.split, report),
         *_section("What happened", main_plots(facts, report)),
-        *_worst(report.worst),
+        *_worst(report),
         *_terms(facts),
         *_section("What the market did after our fills", _markouts(report)),
         *details(report),
-        *_timeline(report.timeline),
+        *_timeline(report),
         *_definitions(report),
     ]
 
@@ -75,18 +73,25 @@ def _mode(mode: str) -> str:
     return "PAPER: no order left the program" if mode == "paper" else mode
 
 
+_UNKNOWN_PROFIT: Final = ("unknown", "what the run made", "")
+_UNKNOWN_FILLS: Final = ("unknown", "fills: what tells of them is missing", "")
+
+
 def _head(report: Report) -> list[str]:
     over, whole = report.overview, report.split
     total = whole.change_usd if whole.change_usd is not None else whole.total_usd
     ended = over.ended or "no end is recorded"
     of_limit = f"{words.share(over.position_max_frac)} of the limit"
-    when = f"{words.clock(over.started_ns)} to {words.clock(over.ended_ns)} UTC"
+    clock = _clock(report)
+    when = f"{clock(over.started_ns)} to {clock(over.ended_ns)} UTC"
     held = f"position at the end; at most {words.size(over.position_max_sz)}, {of_limit}"
     fell = over.max_drawdown_pct
+    made = f"USD, change of equity, held at {whole.end_is}"
+    traded = None if over.traded_usd is None else f"fills, {over.traded_usd:,.0f} USD traded"
     cards = [
-        (words.usd(total), f"USD, change of equity, held at {whole.end_is}", _tone(total)),
+        (words.usd(total), made, _tone(total)) if total is not None else _UNKNOWN_PROFIT,
         (words.span(over.span_s), when, ""),
-        (f"{over.fills}", f"fills, {over.traded_usd:,.0f} USD traded", ""),
+        (f"{over.fills}", traded, "") if traded is not None else _UNKNOWN_FILLS,
         (words.size(over.position_sz), held, ""),
         (
             "unknown" if fell is None else f"{fell:.3f} %",
@@ -128,11 +133,18 @@ _NONE: Final = (
 )
 
 
-def _causes(causes: Sequence[Cause]) -> list[str]:
+def _clock(report: Report) -> words.Clock:
+    """How the times of this run are written."""
+    return words.clock_of(report.overview.started_ns, report.overview.ended_ns)
+
+
+def _causes(report: Report) -> list[str]:
+    causes = report.causes
     if not causes:
         return _section("Suspected causes", [f"<p>{_NONE}</p>"])
     titles = {cause.name: cause.title for cause in causes}
-    items = "".join(_cause(cause, titles) for cause in causes)
+    clock = _clock(report)
+    items = "".join(_cause(cause, titles, clock) for cause in causes)
     return _section(
         "Suspected causes",
         [f'<ol class="causes">{items}</ol>'],
@@ -140,13 +152,13 @@ def _causes(causes: Sequence[Cause]) -> list[str]:
     )
 
 
-def _cause(cause: Cause, titles: dict[str, str]) -> str:
+def _cause(cause: Cause, titles: dict[str, str], clock: words.Clock) -> str:
     figures = "".join(
         f"<span>{escape(each.what)} <b>{_short(each.value)} {escape(each.unit)}</b></span>"
         for each in cause.evidence
     )
     place = " · ".join(
-        text for text in (words.clock(cause.at_ns) if cause.at_ns else "", cause.where) if text
+        text for text in (clock(cause.at_ns) if cause.at_ns else "", cause.where) if text
     )
     follows = ""
     if cause.follows:
@@ -167,6 +179,9 @@ def _short(value: float) -> str:
 
 def _split(whole: Split, report: Report) -> list[str]:
     parts = whole.parts
+    title = "Where the profit came from, USD"
+    if parts is None:
+        return _section(title, [f"<p>Not known: {escape(_unknown(report))}.</p>"])
     rows = [
         ("spread capture", parts.capture_usd, "distance of the fills from the mid before them"),
         (
@@ -194,7 +209,6 @@ def _split(whole: Split, report: Report) -> list[str]:
         '</td><td></td><td class="text"></td></tr>'
     )
     proof = f'<p class="note">{escape(_proof(whole))}.</p>'
-    title = "Where the profit came from, USD"
     return _section(title, [f'<table class="bars">{lines}</table>', proof])
 
 
@@ -205,26 +219,45 @@ def _bar(share: float) -> str:
     return f'<i><u class="{tone}" style="left:{left:.2f}%;width:{width:.2f}%"></u></i>'
 
 
+def _unknown(report: Report) -> str:
+    """Why there is no split."""
+    if report.overview.fills is None:
+        return "nothing that tells of fills is there"
+    return "the account was not read at the start, so what was held then is not known"
+
+
 def _proof(whole: Split) -> str:
     if whole.change_usd is not None:
         start, end = whole.equity_start_usd, whole.equity_end_usd
         text = f"The venue's account: {start:,.4f} at the start, {end:,.4f} at the end"
         if whole.is_exact:
             return f"{text}; the parts add up to it to the cent"
-        return f"{text}; fills and payments explain {whole.total_usd:+.4f} of it"
-    text = "By our own ledger: the venue's account was not read at an end"
+        if whole.unexplained_usd is None:
+            return f"{text}; its mark then is not known, so the sum of the parts cannot be checked"
+        text += f"; fills and payments explain {whole.total_usd:+.4f} of it"
+        if whole.are_fills_whole is False:
+            text += (
+                f", and make a position of {whole.end_position_sz:+g} where the venue has "
+                f"{whole.venue_position_sz:+g}: fills are missing"
+            )
+        return text
+    text = (
+        "By our own ledger: the venue's account was not read at an end, or what it said is not "
+        "recorded, so the sum cannot be checked"
+    )
     if whole.last_reading is not None:
         gap = whole.last_reading["gap_usd"]
         text += f"; its last reading before differs from our ledger then by {gap:+.4f}"
     return text
 
 
-def _worst(worst: Sequence[Interval]) -> list[str]:
-    if not worst:
+def _worst(report: Report) -> list[str]:
+    if not report.worst:
         return []
+    clock = _clock(report)
     rows = [
         (
-            f"{words.clock(each.from_ns)} to {words.clock(each.until_ns)}",
+            f"{clock(each.from_ns)} to {clock(each.until_ns)}",
             words.usd(each.change_usd),
             words.usd(each.parts.capture_usd),
             words.usd(-each.parts.adverse_usd),
@@ -235,7 +268,7 @@ def _worst(worst: Sequence[Interval]) -> list[str]:
             f"{each.fills} / {each.sweeps}",
             each.where,
         )
-        for each in worst
+        for each in report.worst
     ]
     head = (
         "from, to (UTC)", "USD", "capture", "adverse", "inventory", "fees", "position", "mid, bps",
@@ -274,7 +307,8 @@ def _markouts(report: Report) -> list[str]:
     return [f'<div class="two">{"".join(markout_plots(report))}</div>', table(head, rows)]
 
 
-def _timeline(moments: Sequence[Moment]) -> list[str]:
+def _timeline(report: Report) -> list[str]:
+    moments, clock = report.timeline, _clock(report)
     if not moments:
         return []
     shown = list(moments)
@@ -286,11 +320,9 @@ def _timeline(moments: Sequence[Moment]) -> list[str]:
         note = f"{_LINES_MAX} of {len(moments)} lines; report.json has all of them."
     rows = []
     for each in shown:
-        many = (
-            f" ({each.count} times, until {words.clock(each.until_ns)})" if each.count > 1 else ""
-        )
+        many = f" ({each.count} times, until {clock(each.until_ns)})" if each.count > 1 else ""
         rows.append(
-            f'<tr><td>{words.clock(each.at_ns)}</td><td class="text"><span class="kind '
+            f'<tr><td>{clock(each.at_ns)}</td><td class="text"><span class="kind '
             f'k{each.weight}">{escape(each.kind)}</span></td><td class="text">'
             f'{escape(each.text)}{many}</td><td class="text where">{escape(each.where)}</td></tr>'
         )

@@ -60,8 +60,8 @@ def main_plots(facts: Facts, report: Report) -> list[str]:
         return []
     return [
         _price(facts, report, span),
-        _inventory(facts, report, span),
-        _profit(facts, report, span),
+        *([_inventory(facts, report, span)] if facts.knows_fills else []),
+        *([_profit(facts, report, span)] if report.split.parts is not None else []),
     ]
 
 

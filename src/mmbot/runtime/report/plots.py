@@ -246,9 +246,12 @@ def _times(span: tuple[float, float], size: str) -> str:
 
     shares = (0.0, 0.25, 0.5, 0.75, 1.0) if size == "wide" else (0.0, 1.0)
     style = "%H:%M:%S" if span[1] - span[0] < 3600 else "%H:%M"
+    first, last = (datetime.fromtimestamp(at, tz=UTC) for at in span)
+    if first.date() != last.date():
+        style = f"%m-%d {style}"
     words = []
     for share in shares:
-        at = datetime.fromtimestamp(span[0] + (span[1] - span[0]) * share, tz=UTC)
+        at = first + (last - first) * share
         words.append(f"<span>{at:{style}}</span>")
     return f'<div class="xs">{"".join(words)}</div>'
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -48,20 +49,21 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     refused: str | None
     """Why a start was refused: this one, or where it began, a later one in the same folder."""
     kill: str | None
-    fills: int
-    taker_fills: int
-    bought_sz: float
-    sold_sz: float
-    traded_usd: float
-    position_sz: float
-    position_max_sz: float
+    fills: int | None
+    """None where fills are not known, as are what was bought, sold, traded and held."""
+    taker_fills: int | None
+    bought_sz: float | None
+    sold_sz: float | None
+    traded_usd: float | None
+    position_sz: float | None
+    position_max_sz: float | None
     position_max_frac: float | None
     capital_usd: float | None
     limit_usd: float | None
     max_drawdown_pct: float | None
     """Of peak equity, as the kill switch measures it."""
-    best_usd: float
-    worst_usd: float
+    best_usd: float | None
+    worst_usd: float | None
     outages: int
     outage_s: float
     decisions: int
@@ -149,12 +151,23 @@ def report(facts: Facts) -> Report:
         sweeps=swept,
         rejections=facts.rejections,
         timeline=timeline(facts, swept, answered),
-        missing=facts.missing,
+        missing=[*facts.missing, *_not_whole(whole)],
     )
 
 
+def _not_whole(whole: Split) -> list[str]:
+    """What the venue's position says of the fills."""
+    if whole.are_fills_whole is not False:
+        return []
+    text = (
+        f"fills: those that can be read make a position of {whole.end_position_sz:+g} at the end, "
+        f"the venue says {whole.venue_position_sz:+g}; profit and its parts lack what is missing"
+    )
+    return [text]
+
+
 def _overview(facts: Facts, whole: Split) -> Overview:
-    fills = facts.fills
+    fills, knows = facts.fills, facts.knows_fills
     fall, best, lowest = course_extremes(facts, whole)
     held = [whole.start_position_sz, *(fill.position_sz for fill in fills)]
     ladders = facts.ladders
@@ -182,13 +195,13 @@ def _overview(facts: Facts, whole: Split) -> Overview:
         began=facts.began,
         refused=None if refused is None else str(refused["error"]),
         kill=str(tripped[0].facts.get("text")) if tripped else None,
-        fills=len(fills),
-        taker_fills=sum(fill.is_taker for fill in fills),
-        bought_sz=round(sum(fill.sz for fill in fills if fill.side > 0), 9),
-        sold_sz=round(sum(fill.sz for fill in fills if fill.side < 0), 9),
-        traded_usd=sum(fill.sz * fill.px for fill in fills),
-        position_sz=whole.end_position_sz,
-        position_max_sz=max(held, key=abs),
+        fills=len(fills) if knows else None,
+        taker_fills=sum(fill.is_taker for fill in fills) if knows else None,
+        bought_sz=_sum(fill.sz for fill in fills if fill.side > 0) if knows else None,
+        sold_sz=_sum(fill.sz for fill in fills if fill.side < 0) if knows else None,
+        traded_usd=sum(fill.sz * fill.px for fill in fills) if knows else None,
+        position_sz=whole.end_position_sz if knows else whole.venue_position_sz,
+        position_max_sz=max(held, key=abs) if knows else None,
         position_max_frac=frac,
         capital_usd=capital_of(facts),
         limit_usd=told.get("q_max_usd"),
@@ -201,6 +214,11 @@ def _overview(facts: Facts, whole: Split) -> Overview:
         requests=facts.counts.get("requests", 0),
         journal=state,
     )
+
+
+def _sum(sizes: Iterable[float]) -> float:
+    """A sum of sizes without the dust of adding floats."""
+    return round(sum(sizes), 9)
 
 
 def _verdict(whole: Split, causes: list[Cause], intervals: list[Interval], facts: Facts) -> str:
@@ -219,6 +237,9 @@ def _verdict(whole: Split, causes: list[Cause], intervals: list[Interval], facts
 def _result(whole: Split, causes: list[Cause], intervals: list[Interval], facts: Facts) -> str:
     """What a run that traded came to."""
     total = whole.change_usd if whole.change_usd is not None else whole.total_usd
+    suspected = f"First suspect: {causes[0].title}." if causes else "No cause of trouble was found."
+    if total is None:
+        return f"What the run made is not known. {suspected}"
     cents = round(total, 2) + 0.0
     did = (
         f"made {cents:.2f} USD"
@@ -227,23 +248,13 @@ def _result(whole: Split, causes: list[Cause], intervals: list[Interval], facts:
         if cents
         else "broke even"
     )
-    parts = whole.parts
-    effects = {
-        "spread capture": parts.capture_usd,
-        "adverse selection": -parts.adverse_usd,
-        "inventory": parts.inventory_usd,
-        "fees": -parts.fees_usd,
-        "funding": parts.funding_usd,
-    }
-    chosen = max if cents > 0 else min
-    main = chosen(effects, key=lambda name: effects[name])
     text = f"The run {did}"
-    if facts.fills:
+    if facts.fills and whole.parts is not None:
+        effects = whole.parts.effects
+        chosen = max if cents > 0 else min
+        main = chosen(effects, key=lambda name: effects[name])
         text += f"; the largest part was {main} ({effects[main]:+.2f})"
     if intervals and cents < 0:
         first = intervals[0]
         text += f", the worst stretch lost {-first.change_usd:.2f} to {first.main}"
-    text += "."
-    if causes:
-        return f"{text} First suspect: {causes[0].title}."
-    return f"{text} No cause of trouble was found."
+    return f"{text}. {suspected}"

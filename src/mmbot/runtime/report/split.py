@@ -15,7 +15,9 @@ the start, which entered at the venue's mark P0:
 
 The first three add up to s (P - p) z and Q (P - P0), which is the whole gross profit, so the sum
 holds for any horizon. `unexplained` is what the venue's account shows beyond it: deposits,
-withdrawals, fills that nobody told us of; it is shown and never distributed. A fill without a mid
+withdrawals, fills that nobody told us of; it is shown and never distributed. Change and P are what
+the venue said at the end, neither is made of the other: where one of them is not recorded, nothing
+is claimed of the sum. A fill without a mid
 before it captures nothing and suffers nothing: its whole profit is inventory.
 
 Horizon: 30 s, that of the round trip which the quote is charged for (`core.estimators.adverse`).
@@ -29,12 +31,13 @@ import msgspec
 import numpy as np
 
 from mmbot.core.types import NS_PER_S
-from mmbot.runtime.report.facts import Facts, Floats
+from mmbot.runtime.report.facts import Facts, Floats, Reading
 
 HORIZON_S: Final = 30.0
 CENT_USD: Final = 0.005
 """What is less than half a cent away is the same to the cent."""
-_LOTS: Final = 1e-9
+_FLAT_SZ: Final = 1e-9
+"""What is less is the dust of adding floats."""
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,31 +60,44 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
             + self.funding_usd
         )
 
+    @property
+    def effects(self) -> dict[str, float]:
+        """What each part did to the profit, by its name: costs below zero."""
+        return {
+            "spread capture": self.capture_usd,
+            "adverse selection": -self.adverse_usd,
+            "inventory": self.inventory_usd,
+            "fees": -self.fees_usd,
+            "funding": self.funding_usd,
+        }
+
 
 class Split(msgspec.Struct, frozen=True, kw_only=True):
     """
     The split of a whole run.
 
     Attributes:
-        parts: The five parts.
-        total_usd: Their sum: the profit by our own ledger.
+        parts: The five parts; None where fills, or what was held at the start, are not known.
+        total_usd: Their sum: the profit by our own ledger; None without them.
         equity_start_usd: Account value at the first reading; None without one.
         equity_end_usd: At the last reading of the end; None where the run had no end.
         change_usd: The difference of the two, None without either.
-        unexplained_usd: The change less the sum; None without a change.
+        unexplained_usd: The change less the sum; None without a change, or without the mark at
+            which the venue valued what was held at the end.
         start_mark_px: Price at which what was held at the start entered.
         end_px: Price at which everything is valued at the end.
         end_is: What that price is.
         start_position_sz: Position at the start.
         end_position_sz: What fills make of it.
         venue_position_sz: What the venue's last reading says, None without one.
+        are_fills_whole: Whether the two are the same to half a lot; None without a reading.
         taker_usd: Part of the capture that was paid for crossing the spread, as a cost.
         unmarked: Fills without a mid before them.
         last_reading: Where the run had no end: the venue's last equity less our ledger then.
     """
 
-    parts: Parts
-    total_usd: float
+    parts: Parts | None
+    total_usd: float | None
     equity_start_usd: float | None
     equity_end_usd: float | None
     change_usd: float | None
@@ -92,6 +108,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
     start_position_sz: float
     end_position_sz: float
     venue_position_sz: float | None
+    are_fills_whole: bool | None
     taker_usd: float
     unmarked: int
     last_reading: dict[str, float] | None
@@ -99,7 +116,11 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_exact(self) -> bool:
         """Whether the parts add up to the change of the venue's equity to the cent."""
-        return self.unexplained_usd is not None and abs(self.unexplained_usd) < CENT_USD
+        return (
+            self.unexplained_usd is not None
+            and abs(self.unexplained_usd) < CENT_USD
+            and self.are_fills_whole is not False
+        )
 
 
 class Marked(NamedTuple):
@@ -178,23 +199,48 @@ def split(facts: Facts) -> Split:
     change = None
     if equity_start is not None and equity_end is not None:
         change = equity_end - equity_start
+    is_known = _is_known(facts)
+    end_sz = _clean(held + float(np.sum(marked.signed)))
+    venue_sz = facts.final.position_sz if facts.final is not None else None
+    has_mark = facts.final is not None and facts.final.mark_px is not None
+    unexplained = None
+    if is_known and change is not None and (has_mark or not end_sz):
+        unexplained = change - parts.total_usd
     return Split(
-        parts=parts,
-        total_usd=parts.total_usd,
+        parts=parts if is_known else None,
+        total_usd=parts.total_usd if is_known else None,
         equity_start_usd=equity_start,
         equity_end_usd=equity_end,
         change_usd=change,
-        unexplained_usd=None if change is None else change - parts.total_usd,
+        unexplained_usd=unexplained,
         start_mark_px=start_mark,
         end_px=end_px,
         end_is=end_is,
         start_position_sz=held,
-        end_position_sz=_clean(held + float(np.sum(marked.signed))),
-        venue_position_sz=facts.final.position_sz if facts.final is not None else None,
+        end_position_sz=end_sz,
+        venue_position_sz=venue_sz,
+        are_fills_whole=None
+        if venue_sz is None or not is_known
+        else abs(end_sz - venue_sz) < _half_a_lot(facts),
         taker_usd=-float(np.sum(taken[takers])) if len(taken) else 0.0,
         unmarked=int(np.sum(~marked.has_mid)),
         last_reading=_last_reading(facts) if change is None else None,
     )
+
+
+def _is_known(facts: Facts) -> bool:
+    """Whether fills are known, and what was held before the first of them had a price."""
+    if not facts.knows_fills:
+        return False
+    if facts.start is not None:
+        return facts.start.mark_px is not None or not facts.start.position_sz
+    first = facts.fills[0] if facts.fills else None
+    return first is not None and abs(first.position_sz - first.side * first.sz) < _FLAT_SZ
+
+
+def _half_a_lot(facts: Facts) -> float:
+    """Sizes that differ by less are the same."""
+    return _FLAT_SZ if facts.sz_decimals is None else 0.5 * 10.0**-facts.sz_decimals
 
 
 def _clean(sz: float) -> float:
@@ -209,24 +255,42 @@ def _last_reading(facts: Facts) -> dict[str, float] | None:
     A brief reading has no mark, so ours is valued at the last one received; the two differ by what
     the mark moved between.
     """
+    gaps = ledger_gaps(facts, facts.readings[-1:]) if len(facts.readings) > 1 else None
+    if gaps is None:
+        return None
+    venue, gap = facts.readings[-1].equity_usd, float(gaps[0])
+    return {"venue_usd": venue, "ledger_usd": venue - gap, "gap_usd": gap}
+
+
+def ledger_gaps(facts: Facts, readings: list[Reading]) -> Floats | None:
+    """
+    The venue's equity less our ledger at each of these readings, USD; None where it cannot be said.
+
+    A reading without a mark is valued at the last one received before it, else at the mid.
+    """
     start = facts.start
-    if start is None or start.mark_px is None or len(facts.readings) < 2:
+    if not (facts.knows_fills and readings) or start is None or start.mark_px is None:
         return None
-    last = facts.readings[-1]
-    held, cash = start.position_sz, -start.position_sz * start.mark_px
-    for fill in facts.fills:
-        if fill.at_ns <= last.at_ns:
-            held += fill.side * fill.sz
-            cash -= fill.side * fill.sz * fill.px + fill.fee_usd
-    cash -= sum(each.cost_usd for each in facts.payments if each.at_ns <= last.at_ns)
-    marks = [px for at_ns, px in facts.marks if at_ns <= last.at_ns]
-    px = last.mark_px or (marks[-1] if marks else None)
-    if px is None and facts.mids is not None:
-        px = float(facts.mids.at([last.at_ns])[0])
-    if px is None:
+    at_ns = np.array([each.at_ns for each in readings], np.int64)
+    px = np.array([np.nan if it.mark_px is None else it.mark_px for it in readings], np.float64)
+    if facts.marks:
+        known_ns = np.array([at for at, _ in facts.marks], np.int64)
+        known = np.array([mark_px for _, mark_px in facts.marks], np.float64)
+        last = np.searchsorted(known_ns, at_ns, side="right") - 1
+        px = np.where(np.isnan(px) & (last >= 0), known[np.maximum(last, 0)], px)
+    if facts.mids is not None:
+        px = np.where(np.isnan(px), facts.mids.at(at_ns), px)
+    if np.isnan(px).any():
         return None
-    ledger = start.equity_usd + cash + held * px
-    return {"venue_usd": last.equity_usd, "ledger_usd": ledger, "gap_usd": last.equity_usd - ledger}
+    seen = np.searchsorted([fill.at_ns for fill in facts.fills], at_ns, side="right")
+    paid = np.searchsorted([each.at_ns for each in facts.payments], at_ns, side="right")
+    signed = np.array([fill.side * fill.sz for fill in facts.fills], np.float64)
+    spent = np.array([it.side * it.sz * it.px + it.fee_usd for it in facts.fills], np.float64)
+    costs = np.array([each.cost_usd for each in facts.payments], np.float64)
+    held = start.position_sz + _sums(signed)[seen]
+    cash = -start.position_sz * start.mark_px - _sums(spent)[seen] - _sums(costs)[paid]
+    equity = np.array([each.equity_usd for each in readings], np.float64)
+    return np.asarray(equity - (start.equity_usd + cash + held * px), np.float64)
 
 
 class Course(NamedTuple):
@@ -262,13 +326,17 @@ class Course(NamedTuple):
 
 
 def course(
-    facts: Facts, whole: Split, times_ns: np.ndarray[tuple[int], np.dtype[np.int64]]
+    facts: Facts,
+    whole: Split,
+    times_ns: np.ndarray[tuple[int], np.dtype[np.int64]],
+    *,
+    has_end: bool = True,
 ) -> Course:
-    """The split at each of these times, which ascend."""
+    """The split at each of these times, which ascend; the last is the end of the run or is not."""
     marked = mark(facts, whole.end_px)
     at = np.asarray(times_ns, np.int64)
     price = facts.mids.at(at) if facts.mids is not None else np.zeros(len(at))
-    if whole.end_px is not None and len(at):
+    if has_end and whole.end_px is not None and len(at):
         price = price.copy()
         price[-1] = whole.end_px
     order = np.argsort(marked.at_ns, kind="stable")
@@ -278,7 +346,7 @@ def course(
     after, has = marked.after[order], marked.has_mid[order].astype(np.float64)
     due = began + round(HORIZON_S * NS_PER_S)
     settled = np.searchsorted(due, at, side="right")
-    if len(at):
+    if has_end and len(at):
         settled[-1] = len(due)
         seen[-1] = len(began)
     lots, lots_mid = _sums(signed * has), _sums(signed * mid * has)

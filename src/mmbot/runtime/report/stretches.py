@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final
 
 import msgspec
@@ -18,6 +19,8 @@ _SPANS: Final = 12
 _WORST: Final = 3
 _STEPS: Final = 4000
 """Moments at which a stretch may begin."""
+_AT_ONCE: Final = 200_000
+"""Moments that are valued together: a week has millions, each with a dozen figures."""
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +54,8 @@ def worst(facts: Facts, whole: Split, sweeps: list[Sweep]) -> list[Interval]:
     A run that is shorter than a stretch is one stretch.
     """
     if facts.started_ns is None or facts.ended_ns is None or facts.mids is None:
+        return []
+    if whole.parts is None:
         return []
     chosen_s = min(_SPAN_S[1], max(_SPAN_S[0], facts.span_s / _SPANS))
     span_ns = min(round(chosen_s * NS_PER_S), facts.ended_ns - facts.started_ns)
@@ -97,13 +102,7 @@ def _interval(facts: Facts, grown: Course, a: int, b: int, sweeps: list[Sweep]) 
         fees_usd=of(grown.fees_usd),
         funding_usd=of(grown.funding_usd),
     )
-    losses = {
-        "spread capture": parts.capture_usd,
-        "adverse selection": -parts.adverse_usd,
-        "inventory": parts.inventory_usd,
-        "fees": -parts.fees_usd,
-        "funding": parts.funding_usd,
-    }
+    losses = parts.effects
     return Interval(
         from_ns=from_ns,
         until_ns=until_ns,
@@ -120,9 +119,11 @@ def _interval(facts: Facts, grown: Course, a: int, b: int, sweeps: list[Sweep]) 
     )
 
 
-def course_extremes(facts: Facts, whole: Split) -> tuple[float | None, float, float]:
+def course_extremes(facts: Facts, whole: Split) -> tuple[float | None, float | None, float | None]:
     """
     Largest fall from peak equity in % of it, largest and smallest profit at the mid in USD.
+
+    The profits are None where the split is not known.
 
     The fall is that of the kill switch (`core.risk`), which the run's own summary has: equity
     begins as the capital and is valued at the lower of the mid and the venue's mark. Where there is
@@ -133,7 +134,9 @@ def course_extremes(facts: Facts, whole: Split) -> tuple[float | None, float, fl
     """
     said = (facts.summary or {}).get("max_drawdown_pct")
     if facts.started_ns is None or facts.ended_ns is None:
-        return said, 0.0, 0.0
+        return said, None, None
+    if whole.parts is None:
+        return said, None, None
     booked = np.array(
         [*(fill.at_ns for fill in facts.fills), *(paid.at_ns for paid in facts.payments)], np.int64
     )
@@ -142,14 +145,22 @@ def course_extremes(facts: Facts, whole: Split) -> tuple[float | None, float, fl
     ends = np.array([facts.started_ns, facts.ended_ns], np.int64)
     times = np.unique(np.concatenate([ends, mids, marked, booked, booked - 1]))
     times = times[(times >= facts.started_ns) & (times <= facts.ended_ns)]
-    grown = course(facts, whole, times)
-    best, lowest = float(np.max(grown.total_usd)), float(np.min(grown.total_usd))
     capital_usd = capital_of(facts)
+    best = peak = -inf
+    lowest, fell = inf, 0.0
+    for from_i in range(0, len(times), _AT_ONCE):
+        part = times[from_i : from_i + _AT_ONCE]
+        is_end = from_i + len(part) == len(times)
+        grown = course(facts, whole, part, has_end=is_end)
+        best = max(best, float(np.max(grown.total_usd)))
+        lowest = min(lowest, float(np.min(grown.total_usd)))
+        if capital_usd is not None:
+            equity = capital_usd + _at_the_lower(facts, grown, has_end=is_end)
+            peaks = np.maximum.accumulate(np.maximum(equity, max(peak, capital_usd)))
+            fell, peak = max(fell, float(np.max((peaks - equity) / peaks))), float(peaks[-1])
     if said is not None or capital_usd is None:
         return said, best, lowest
-    equity = capital_usd + _at_the_lower(facts, grown)
-    peak = np.maximum.accumulate(np.maximum(equity, capital_usd))
-    return float(np.max((peak - equity) / peak)) * 100, best, lowest
+    return fell * 100, best, lowest
 
 
 def capital_of(facts: Facts) -> float | None:
@@ -160,7 +171,7 @@ def capital_of(facts: Facts) -> float | None:
     return None if not capital else float(capital)
 
 
-def _at_the_lower(facts: Facts, grown: Course) -> Floats:
+def _at_the_lower(facts: Facts, grown: Course, *, has_end: bool) -> Floats:
     """Profit at the lower of mid and mark; at the mid before the first mark."""
     if not facts.marks or facts.mids is None:
         return grown.total_usd
@@ -168,6 +179,7 @@ def _at_the_lower(facts: Facts, grown: Course) -> Floats:
     px = np.array([px for _, px in facts.marks], np.float64)
     last = np.searchsorted(at_ns, grown.at_ns, side="right") - 1
     off = px[np.maximum(last, 0)] - facts.mids.at(grown.at_ns)
-    # The last row is valued at the end's price already.
-    is_known = (last >= 0) & (np.arange(len(last)) < len(last) - 1)
+    is_known = last >= 0
+    if has_end:
+        is_known[-1] = False  # valued at the end's price already
     return grown.total_usd + np.minimum(0.0, np.where(is_known, grown.position_sz * off, 0.0))

@@ -34,6 +34,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f'<div class="scroll"><table><tr>{titles}</tr>{"".join(lines)}</table></div>{more}'
 
 
+def _clock(report: Report) -> words.Clock:
+    return words.clock_of(report.overview.started_ns, report.overview.ended_ns)
+
+
 def details(report: Report) -> list[str]:
     """Everything that is a table."""
     sections = (
@@ -48,6 +52,7 @@ def details(report: Report) -> list[str]:
 
 
 def _opposed(report: Report) -> str:
+    clock = _clock(report)
     found = report.response
     if found.opposed_s == 0:
         return "<p>The position never stood against a trend.</p>"
@@ -66,7 +71,7 @@ def _opposed(report: Report) -> str:
         return text
     rows = [
         (
-            f"{words.clock(each.from_ns)} to {words.clock(each.until_ns)}",
+            f"{clock(each.from_ns)} to {clock(each.until_ns)}",
             f"{each.position_frac:+.0%}".replace("-", "−"),
             f"{each.trend_bps:+.1f}".replace("-", "−"),
             f"{each.response_bps:+.1f}".replace("-", "−"),
@@ -137,6 +142,7 @@ def _latencies(report: Report) -> str:
 
 
 def _violations(report: Report) -> str:
+    clock = _clock(report)
     if not report.violations:
         return "<p>Every term of the quote did what it must.</p>"
     rows = [
@@ -144,7 +150,7 @@ def _violations(report: Report) -> str:
             each.term + (f" ({each.where})" if each.where else ""),
             each.kind.replace("_", " "),
             f"{each.times}",
-            words.clock(each.first_ns),
+            clock(each.first_ns),
             f"{each.text}; {each.journal}",
         )
         for each in report.violations
@@ -158,16 +164,17 @@ def _flips(report: Report) -> str:
         "within three minutes; both quotes are those of the first of these moments. "
         f"{_played(report)}</p>"
     )
+    clock = _clock(report)
     if not report.flips:
         return f"<p>None.</p>{note}"
     rows = [
         (
-            words.clock(each.at_ns),
+            clock(each.at_ns),
             words.size(each.position_sz),
             words.price(each.bid_px) if each.bid_px else each.bid_pulled or "–",
             words.price(each.mid_px),
             words.price(each.ask_px) if each.ask_px else each.ask_pulled or "–",
-            words.clock(each.until_ns),
+            clock(each.until_ns),
             f"{words.size(each.reached_sz)} ({each.reached_frac:+.0%})".replace("-", "−"),
             *(
                 "–" if sz is None else words.size(sz)

@@ -47,9 +47,20 @@ _TOLD: Final[dict[str, tuple[str, int, str]]] = {
     "ledger.open": ("end", 3, "{text}"),
     "operator.ordered": ("operator", 3, "{kind}: {text}"),
     "config.reloaded": ("reload", 3, "{changes}"),
+    "killswitch.unlatched": ("kill switch", 3, "tripped but NOT latched: {error}"),
+    "killswitch.unreported": ("kill switch", 2, "kill.json could not be written: {error}"),
+    "ledger.not_stored": ("disk", 3, "fills could not be stored: {error}"),
+    "nonce.not_stored": ("disk", 3, "the nonces could not be stored: {error}"),
+    "day.not_stored": ("disk", 3, "the account of the day could not be stored: {error}"),
+    "cascade.not_stored": ("disk", 2, "the memory of sweeps could not be stored: {error}"),
+    "heart.hindered": ("disk", 3, "the heartbeat could not be written: {error}"),
+    "log.unwritable": ("log", 2, "a record of {of} could not be written: {error}"),
+    "control.unavailable": ("control", 2, "no control socket: {error}"),
+    "control.failed": ("control", 2, "{cmd} failed within us: {error}"),
+    "metrics.unavailable": ("control", 2, "no metrics at port {port}: {error}"),
     "config.refused": ("reload", 2, "refused: {error}"),
     "flatten.began": ("flatten", 3, "closing {position_lots} lots as a taker"),
-    "flatten.ended": ("flatten", 3, "is closed: {is_flat}"),
+    "flatten.ended": ("flatten", 3, "{left}"),
     "mode.changed": ("mode", 3, "{before} to {after}, by {cause}"),
     "clock.stepped": ("clock", 3, "our clock was set by {step_s:+.3f} s"),
     "position.mismatched": ("position", 3, "the venue holds {missing_sz:+g} that no fill explains"),
@@ -78,6 +89,19 @@ _TOLD: Final[dict[str, tuple[str, int, str]]] = {
     "fills.late": ("account", 2, "fills of {orders} orders are owed"),
 }
 """Kind, weight and words of an event; what is not here is not told."""
+LEFT_OUT: Final = frozenset(
+    {
+        "run.refused",  # the verdict says it
+        # Of the watchdog, which has a log of its own.
+        "alerts.unavailable", "watchdog.daemon_silent", "watchdog.interrupted",
+        "watchdog.venue_away",
+    }
+)  # fmt: skip
+"""Errors that the timeline leaves out: every other one is told."""
+TOLD: Final = frozenset(_TOLD)
+"""Events that the timeline tells."""
+TEXTS: Final = {event: text for event, (_, _, text) in _TOLD.items()}
+"""Their words; names in braces are fields of the event."""
 _MANY: Final = frozenset({"order.rejected", "order.unanswered", "vitals.violated", "link.lost"})
 """What comes in numbers is told once for as long as it goes on."""
 
@@ -136,11 +160,26 @@ def _add(
             at_ns=each.at_ns,
             until_ns=each.at_ns,
             kind=kind,
-            text=_clean(_worded(words, each.facts)),
+            text=_clean(_worded(words, _with_left(each))),
             weight=weight,
             where=each.where,
         )
     )
+
+
+def _with_left(each: Happening) -> Mapping[str, Any]:
+    """The facts of a happening; of a close also what it left, in words."""
+    if each.event != "flatten.ended":
+        return each.facts
+    left_sz, why = each.facts.get("left_sz"), each.facts.get("why")
+    left = (
+        "what is left is not known"
+        if left_sz is None
+        else "the venue confirms that nothing is held"
+        if left_sz == 0
+        else f"{float(left_sz):+g} is left"
+    )
+    return {**each.facts, "left": f"{left}: {why}" if why else left}
 
 
 class _Known(dict[str, Any]):

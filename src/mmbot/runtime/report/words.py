@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+
+Clock = Callable[[int | None], str]
+"""Writes an instant."""
 
 
 def usd(value: float | None, *, is_signed: bool = True, digits: int = 2) -> str:
@@ -51,6 +55,24 @@ def clock(at_ns: int | None) -> str:
     if at_ns is None:
         return "–"
     return f"{datetime.fromtimestamp(at_ns / 1e9, tz=UTC):%H:%M:%S}"
+
+
+def clock_of(started_ns: int | None, ended_ns: int | None) -> Clock:
+    """How times of a run are written: with the date where it crosses midnight, UTC."""
+    if started_ns is None or ended_ns is None or _day(started_ns) == _day(ended_ns):
+        return clock
+    return dated
+
+
+def dated(at_ns: int | None) -> str:
+    """Month, day and time of day, UTC."""
+    if at_ns is None:
+        return "–"
+    return f"{datetime.fromtimestamp(at_ns / 1e9, tz=UTC):%m-%d %H:%M:%S}"
+
+
+def _day(at_ns: int) -> date:
+    return datetime.fromtimestamp(at_ns / 1e9, tz=UTC).date()
 
 
 def instant(at_ns: int | None) -> str:

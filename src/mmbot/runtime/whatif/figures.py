@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from mmbot.core.types import NS_PER_S
 from mmbot.runtime.report.facts import Facts, Payment, Reading
 from mmbot.runtime.report.facts import Fill as Booked
 from mmbot.runtime.report.split import split
@@ -38,9 +39,18 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     two_sided_frac: float
     requests: int
     kill: str | None = None
+    left: str | None = None
+    """Why it ended of itself, without its switch."""
+    ended_s: float | None = None
+    """When it ended, where that was before the end of the others: what it held it holds on to."""
+
+    @property
+    def is_stranded(self) -> bool:
+        """Whether it ended early with a position, which a run closes and a simulation cannot."""
+        return self.ended_s is not None and self.position_end_sz != 0.0
 
 
-NAMES = tuple(name for name in Figures.__struct_fields__ if name != "kill")
+NAMES = tuple(name for name in Figures.__struct_fields__ if name not in ("kill", "left", "ended_s"))
 """The figures that can be subtracted."""
 
 
@@ -54,13 +64,21 @@ def real(market: Market) -> Figures:
 
 def simulated(market: Market, run: Simulation) -> Figures:
     """What a simulated run did."""
-    return _figures(
+    has_left = run.kill is None and run.is_leaving
+    found = _figures(
         market,
         run.booked,
         run.payments,
         sum(run.sent.values()),
         run.quoted_ns,
         kill=None if run.kill is None else run.kill.text,
+    )
+    if run.kill is None and not has_left:
+        return found
+    return msgspec.structs.replace(
+        found,
+        left=run.end_reason if has_left else None,
+        ended_s=round((run.ended_ns - market.start_ns) / NS_PER_S, 3),
     )
 
 
@@ -91,6 +109,7 @@ def _figures(
             final=Reading(market.end_ns, 0.0, 0.0, end_px, None, ""),
         )
     ).parts
+    assert parts is not None, "fills and the first reading are given"
     span_ns = max(1, market.end_ns - market.start_ns)
     mean, most = _held(market, start_sz, fills)
     end_sz = start_sz + sum(fill.side * fill.sz for fill in fills)

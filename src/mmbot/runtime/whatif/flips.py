@@ -23,6 +23,7 @@ from mmbot.emulator.tape import RecordedVenueParams
 from mmbot.errors import MmbotError
 from mmbot.journal.reader import Entry, Journal
 from mmbot.journal.records import JournalError, Kind, Output, Reconfigured, Started, decode
+from mmbot.runtime.belonging import refuse_older
 from mmbot.runtime.report.facts import Facts
 from mmbot.runtime.report.measures import Flip
 from mmbot.runtime.whatif import figures
@@ -85,7 +86,7 @@ class Window(MarketFold):
 
     def open(self, now_ns: int, venue_ms: int, output: Output) -> None:
         """Begin to follow our orders; the position is that of the last decision."""
-        self._at_ns = self._counted_ns = now_ns
+        self._steady.at_ns = self._counted_ns = now_ns
         self.start_ns = max(self.start_ns, now_ns)
         self.held_lots = self.later_lots = output.position_lots
         desk = self._running
@@ -110,9 +111,9 @@ class Window(MarketFold):
             self.held_lots = output.position_lots
 
     def _put(self, item: Input) -> None:
-        if self._at_ns > self.until_ns:
+        if self._steady.at_ns > self.until_ns:
             self.end_ns = self.end_ns or self.until_ns
-        elif self._at_ns >= self.start_ns:
+        elif self._steady.at_ns >= self.start_ns:
             super()._put(item)
 
     def market(self) -> Market:
@@ -261,6 +262,7 @@ def with_positions(run_dir: Path, facts: Facts, flips: Sequence[Flip]) -> list[F
     if not found:
         return found
     try:
+        refuse_older(run_dir)
         for number, window in enumerate(
             Windows(Journal.of(run_dir), [f.at_ns for f in found[:MOST]])
         ):
@@ -275,10 +277,12 @@ def _played(flip: Flip, window: Window, facts: Facts) -> Flip:
     market = window.market()
     answers = [*facts.answers_ms.get("place", ()), *facts.answers_ms.get("move", ())]
     usual = facts.config.get("backtest", {})
+    # A run on paper has its own rules of the queue.
+    queue = facts.config.get("paper", {}) if facts.config.get("mode") == "paper" else usual
     venue = RecordedVenueParams(
         order_latency_ms=median(answers) if answers else usual.get("order_latency_ms", 200.0),
         reply_latency_ms=0.0,
-        queue_factor=usual.get("queue_factor", 1.0),
+        queue_factor=queue.get("queue_factor", 1.0),
     )
 
     def later_sz(retune: Retune | None) -> float:

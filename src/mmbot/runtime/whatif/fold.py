@@ -230,6 +230,9 @@ class MarketFold:
         assert self.started is not None
         if self.started.own_in_book:
             event = without_us(event, desk)
+        else:
+            # Nothing in it is ours, and the desk has its prices from nowhere else.
+            desk.book.apply(event, {})
         hour = event.venue_ms // _HOUR_MS
         if self._hour is not None and hour > self._hour and self._ctx is not None:
             ctx = self._ctx
@@ -357,6 +360,11 @@ class MarketFold:
 
     def _warn(self, recording: Recording, params: EngineParams) -> None:
         """Say what the record does not tell."""
+        if not self._mid:
+            self.warnings.append(
+                "no mid of others in the whole run: no column tells adverse selection from "
+                "inventory, and both stand under inventory"
+            )
         holes = recording.holes(params.risk.stale_pull_s)
         if holes:
             length_s = sum(hole.length_s for hole in holes)

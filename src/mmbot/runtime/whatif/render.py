@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from mmbot.runtime.report import words
-from mmbot.runtime.whatif.compare import Ablation, Asked, Counterfactual
+from mmbot.runtime.rundir import mode_text
+from mmbot.runtime.whatif.compare import Ablation, Altered, Asked, Counterfactual
 from mmbot.runtime.whatif.figures import Figures
 
 
@@ -59,10 +60,22 @@ _ONE_RUN: Final = (
 _BY_NAME: Final = {row.name: row for row in _ROWS}
 
 
-def lines(found: Counterfactual | Ablation) -> list[str]:
-    """The answer to one question."""
+def lines(found: Counterfactual | Ablation, mode: str | None = None) -> list[str]:
+    """
+    The answer to one question.
+
+    Args:
+        found: The answer.
+        mode: Of the run; the column of a run on paper is not called real.
+    """
     out = _head(found)
-    out.extend(_changed(found) if isinstance(found, Counterfactual) else _ablated(found))
+    if mode is not None:
+        out.insert(1, f"mode       {mode_text(mode)}")
+    ran = "paper" if mode == "paper" else "real"
+    if isinstance(found, Counterfactual):
+        out.extend(_changed(found, ran))
+    else:
+        out.extend(_ablated(found, ran))
     out.append("")
     out.append(_weighed(found))
     return out
@@ -72,22 +85,32 @@ def _head(found: Asked) -> list[str]:
     model = found.model
     simulated = (
         f"a verdict takes {model.order_latency_ms:g} ms ({model.latency_from}), queue "
-        f"x{model.queue_factor:g}, maker fee {model.maker_bps:g} bps; the market is the recorded "
-        "one without our orders"
+        f"x{model.queue_factor:g} ({model.queue_from}), maker fee {model.maker_bps:g} bps; the "
+        "market is the recorded one without our orders"
     )
     out = [
         f"run        {found.run}: {found.market}, {words.span(found.span_s)}",
         f"simulated  {simulated}",
     ]
     if isinstance(found, Counterfactual):
-        out.extend(f"change     {each.key} = {each.old} -> {each.new}" for each in found.change)
+        out.extend(
+            f"change     {each.key} = {each.old} -> {each.new}{_when(each)}"
+            for each in found.change
+        )
     out.extend(f"warning    {text}" for text in found.warnings)
     out.append("")
     return out
 
 
-def _changed(found: Counterfactual) -> list[str]:
-    heads = ("real", "baseline", "changed", "effect", "sim. error")
+def _when(each: Altered) -> str:
+    """Of which part of the run, if not of all of it."""
+    if each.to_s is None:
+        return f" (from {each.from_s:.0f} s on)" if each.from_s else ""
+    return f" (from {each.from_s:.0f} s to {each.to_s:.0f} s)"
+
+
+def _changed(found: Counterfactual, ran: str) -> list[str]:
+    heads = (ran, "baseline", "changed", "effect", "sim. error")
     out = [f"{'':<{_NAME}}" + "".join(f"{head:>{_WIDTH}}" for head in heads)]
     for row in _ROWS:
         columns = [getattr(each, row.name) for each in (found.real, found.baseline, found.changed)]
@@ -96,18 +119,27 @@ def _changed(found: Counterfactual) -> list[str]:
             _number(row, each[row.name], is_signed=True) for each in (found.effect, found.error)
         ]
         out.append(f"{row.text:<{_NAME}}" + "".join(f"{cell:>{_WIDTH}}" for cell in cells))
-    out.append("effect: changed less baseline; sim. error: baseline less real")
+    out.append(f"effect: changed less baseline; sim. error: baseline less {ran}")
     for name, each in (
-        ("real", found.real),
+        (ran, found.real),
         ("baseline", found.baseline),
         ("changed", found.changed),
     ):
-        if each.kill is not None:
-            out.append(f"{name}: KILLED, {each.kill}")
+        out.extend(_end(name, each))
     return out
 
 
-def _ablated(found: Ablation) -> list[str]:
+def _end(name: str, each: Figures) -> list[str]:
+    """How a column ended, if not as the others do."""
+    if each.kill is None and each.left is None:
+        return []
+    after = "" if each.ended_s is None else f" after {words.span(each.ended_s)}"
+    how = f"ENDED{after}, {each.left}" if each.kill is None else f"KILLED{after}, {each.kill}"
+    held = f"; its {each.position_end_sz:+.4g} are held to the end" if each.is_stranded else ""
+    return [f"{name}: {how}{held}"]
+
+
+def _ablated(found: Ablation, ran: str) -> list[str]:
     out = [f"{'':<{_NAME}}" + "".join(f"{head:>{width}}" for _, head, width in _ABLATED)]
 
     def told(name: str, cell_of: Callable[[str], str]) -> None:
@@ -120,14 +152,16 @@ def _ablated(found: Ablation) -> list[str]:
     def less(each: dict[str, float]) -> Callable[[str], str]:
         return lambda key: _number(_BY_NAME[key], each[key], is_signed=True)
 
-    told("real", plain(found.real))
+    told(ran, plain(found.real))
     told("baseline", plain(found.baseline))
     told("  sim. error", less(found.error))
     for name, each in found.mechanisms.items():
         killed = "" if each.figures.kill is None else " (KILLED)"
         told(f"without {name}{killed}", plain(each.figures))
         told("  effect", less(each.effect))
-    out.append("effect: without it less baseline; sim. error: baseline less real")
+    for name, each in found.mechanisms.items():
+        out.extend(_end(f"without {name}", each.figures))
+    out.append(f"effect: without it less baseline; sim. error: baseline less {ran}")
     return out
 
 
@@ -149,11 +183,22 @@ def _error_usd(found: Counterfactual | Ablation) -> float:
 
 def _weighed(found: Counterfactual | Ablation) -> str:
     """What the effects on the profit are worth beside the error, and that it is of one run."""
+    columns = {"the baseline": found.baseline}
+    if isinstance(found, Counterfactual):
+        columns["the changed run"] = found.changed
+    stranded = _stranded(columns)
+    if stranded:
+        return f"No effect on the profit is weighed: {stranded}."
+    if isinstance(found, Ablation):
+        stranded = _stranded(
+            {f"that without {name}": each.figures for name, each in found.mechanisms.items()}
+        )
+    left_out = f" Not weighed: {stranded}." if stranded else ""
     error = _error_usd(found)
     if error < _SHOWN_USD:
         return (
             "The simulation met the profit and its parts to the last digit shown, so nothing can "
-            f"be said of the error that the effects have. {_ONE_RUN}"
+            f"be said of the error that the effects have. {_ONE_RUN}{left_out}"
         )
     measure = f"the error of the simulation, {error:.4f} USD (the largest of the profit's parts)"
     if isinstance(found, Counterfactual):
@@ -162,8 +207,22 @@ def _weighed(found: Counterfactual | Ablation) -> str:
             return f"{said} within {measure}: it says nothing."
         return f"{said} more than {measure}. {_ONE_RUN}"
     beyond = [
-        name for name, each in found.mechanisms.items() if abs(each.effect["pnl_usd"]) > error
+        name
+        for name, each in found.mechanisms.items()
+        if abs(each.effect["pnl_usd"]) > error and not each.figures.is_stranded
     ]
     if not beyond:
-        return f"No effect on the profit is more than {measure}: they say nothing."
-    return f"Effects on the profit of more than {measure}: {', '.join(beyond)}. {_ONE_RUN}"
+        return f"No effect on the profit is more than {measure}: they say nothing.{left_out}"
+    return (
+        f"Effects on the profit of more than {measure}: {', '.join(beyond)}. {_ONE_RUN}{left_out}"
+    )
+
+
+def _stranded(columns: dict[str, Figures]) -> str:
+    """Which of them kept a position that a run would have closed, and since when."""
+    return "; ".join(
+        f"{name} ended after {words.span(each.ended_s)} and holds {each.position_end_sz:+.4g} to "
+        "the end, where a run closes its position"
+        for name, each in columns.items()
+        if each.is_stranded and each.ended_s is not None
+    )

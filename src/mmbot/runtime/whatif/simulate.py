@@ -42,6 +42,7 @@ class Simulation(Playback):
         booked: Fills in their order.
         payments: Funding.
         quoted_ns: Time with a bid and an ask resting, up to the end of the run.
+        is_leaving: Whether it ended of itself, without its switch, at `ended_ns`.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Simulation(Playback):
         self._is_quoting = False
         self._counted_ns = market.start_ns
         self._is_read = False
-        self._is_leaving = False
+        self.is_leaving = False
         self.venue.inherit(first.position_lots, started.instrument.ticks(first.mark_px))
 
     # -- inputs ---------------------------------------------------------------------------------
@@ -194,8 +195,8 @@ class Simulation(Playback):
     def _look_for_end(self, decision: Decision, now_ns: int) -> None:
         """End where the run would have been ended by the program around the engine."""
         why = decision.leave or decision.refusal
-        if why is not None and not self._is_leaving and self.kill is None:
-            self._is_leaving = True
+        if why is not None and not self.is_leaving and self.kill is None:
+            self.is_leaving = True
             self.end_reason, self.ended_ns = why, now_ns
             self._engine.apply(Command(now_ns, CommandKind.STOP, why))
 

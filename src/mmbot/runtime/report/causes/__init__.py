@@ -37,6 +37,7 @@ _EXPLAINS: Final[dict[str, tuple[str, ...]]] = {
     "disconnects": ("feed", "latency", "unanswered", "rejects", "shut", "term:placed", "kill"),
     "feed": ("latency", "rejects", "shut", "tight", "kill"),
     "shut": ("rejects", "kill"),
+    "liquidated": ("position", "funds", "rejects", "kill"),
     "position": ("funds", "rejects", "term", "size", "tight", "kill"),
     "funds": ("rejects", "kill"),
     "operator": ("kill",),

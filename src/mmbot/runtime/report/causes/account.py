@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Final
 
-from mmbot.runtime.report.causes.base import Case, Cause, Evidence, Rule
-from mmbot.runtime.report.split import CENT_USD
+import numpy as np
 
-_FOREIGN: Final = ("foreign_fill", "position_mismatch", "liquidation")
+from mmbot.runtime.report.causes.base import Case, Cause, Evidence, Rule
+from mmbot.runtime.report.facts import Happening
+from mmbot.runtime.report.split import CENT_USD, ledger_gaps
+
+_FOREIGN: Final = ("foreign_fill", "position_mismatch")
+_FORCED: Final = "liquidation"
 _INHERITED_FRAC: Final = 0.4
 
 
@@ -19,9 +22,7 @@ def traded_beside(case: Case) -> list[Cause]:
     trips = [
         each for each in facts.named("killswitch.tripped") if each.facts.get("trigger") in _FOREIGN
     ]
-    # A fill without our cloid is one that this program did not order.
-    strange = [fill for fill in facts.fills if fill.is_forced]
-    if not (notes or trips or strange):
+    if not (notes or trips):
         return []
     first = min([*notes, *trips], key=lambda each: each.at_ns, default=None)
     missing = max((abs(float(each.facts.get("missing_sz", 0.0))) for each in notes), default=0.0)
@@ -35,10 +36,37 @@ def traded_beside(case: Case) -> list[Cause]:
             evidence=(
                 Evidence("seen", float(len(notes) + len(trips)), "times"),
                 Evidence("largest difference", missing, "coins"),
-                Evidence("forced fills", float(len(strange)), ""),
             ),
             at_ns=first.at_ns if first is not None else None,
             where=first.where if first is not None else "",
+        )
+    ]
+
+
+def liquidated(case: Case) -> list[Cause]:
+    """The venue itself closed some of the position."""
+    facts = case.facts
+    forced = [fill for fill in facts.fills if fill.is_forced]
+    trips = [it for it in facts.named("killswitch.tripped") if it.facts.get("trigger") == _FORCED]
+    if not (forced or trips):
+        return []
+    usd = sum(fill.sz * fill.px for fill in forced)
+    first = trips[0] if trips else None
+    return [
+        Cause(
+            name="liquidated",
+            title="The venue closed the position by force",
+            text=f"{len(forced)} fills of {usd:.2f} USD were liquidation or auto-deleveraging: the "
+            "account could not carry the position, or somebody else's could not."
+            if forced
+            else f"{str(trips[0].facts.get('text')).rstrip('.')}.",
+            strength=20.0,
+            evidence=(
+                Evidence("forced fills", float(len(forced)), ""),
+                Evidence("of them", usd, "USD"),
+            ),
+            at_ns=forced[0].at_ns if forced else first.at_ns if first is not None else None,
+            where=forced[0].where if forced else first.where if first is not None else "",
         )
     ]
 
@@ -50,9 +78,11 @@ def moved_money(case: Case) -> list[Cause]:
     trips = [
         each for each in facts.named("killswitch.tripped") if each.facts.get("trigger") == "balance"
     ]
-    if trips and gap is None:
-        gap = 0.0
-    if gap is None or (abs(gap) < 2 * CENT_USD and not trips):
+    if whole.are_fills_whole is False:
+        gap = None  # it is what the missing fills made, and `missing` says so
+    if gap is None and trips:
+        return [_tripped(trips[0])]
+    if gap is None or whole.total_usd is None or (abs(gap) < 2 * CENT_USD and not trips):
         return []
     jump_ns, where = _jump(case)
     what = "left" if gap < 0 else "came into"
@@ -73,15 +103,30 @@ def moved_money(case: Case) -> list[Cause]:
     ]
 
 
+def _tripped(trip: Happening) -> Cause:
+    """By the trip's own word, where the run has no reading of an end to say how much it was."""
+    value = trip.facts.get("value")
+    return Cause(
+        name="funds",
+        title="Money moved beside the run",
+        text=f"{str(trip.facts.get('text')).rstrip('.')}. How much it was in the end is not known.",
+        strength=8.0,
+        evidence=()
+        if value is None
+        else (Evidence("when it tripped", float(value), str(trip.facts.get("unit"))),),
+        at_ns=trip.at_ns,
+        where=trip.where,
+    )
+
+
 def _jump(case: Case) -> tuple[int | None, str]:
     """The reading of the account at which its value jumped most against our ledger."""
     readings = case.facts.readings
-    best: tuple[float, int | None, str] = (0.0, None, "")
-    for before, after in pairwise(readings):
-        change = abs(after.equity_usd - before.equity_usd)
-        if change > best[0]:
-            best = change, after.at_ns, after.where
-    return best[1], best[2]
+    gaps = ledger_gaps(case.facts, readings)
+    if gaps is None or len(gaps) < 2:
+        return None, ""
+    after = readings[int(np.argmax(np.abs(np.diff(gaps)))) + 1]
+    return after.at_ns, after.where
 
 
 def inherited(case: Case) -> list[Cause]:
@@ -115,4 +160,4 @@ def inherited(case: Case) -> list[Cause]:
     ]
 
 
-RULES: Final[tuple[Rule, ...]] = (traded_beside, moved_money, inherited)
+RULES: Final[tuple[Rule, ...]] = (traded_beside, liquidated, moved_money, inherited)

@@ -54,5 +54,13 @@ class Case(NamedTuple):
     sweeps: list[Sweep]
     response: Response
 
+    def at_least(self, count: float, per_h: float) -> float:
+        """From which count on something is more than a run of this length has to bear."""
+        return max(count, per_h * self.facts.span_s / 3600.0)
+
+    def for_s(self, least_s: float, frac: float) -> float:
+        """The same of a span of time, s: the greater of the least and a fraction of the run."""
+        return max(least_s, frac * self.facts.span_s)
+
 
 Rule = Callable[[Case], list[Cause]]

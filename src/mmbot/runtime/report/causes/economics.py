@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import sqrt
+from statistics import NormalDist
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -17,7 +18,9 @@ _FEE_BPS: Final = 0.05
 _FEE_FILLS: Final = 3
 _EVENTS: Final = 12
 _EDGE_S: Final = (1, 5, 30)
-_ERRORS: Final = 3.0
+_BLOCK_S: Final = 10
+_FALSE_P: Final = 0.001
+"""Share of runs with an edge of exactly nothing that may be named, over all horizons together."""
 _EDGE_BPS: Final = 1.0
 _SWEEP_FRAC: Final = 0.35
 _X_MAX: Final = 1.02
@@ -31,13 +34,20 @@ def fee(case: Case) -> list[Cause]:
     fills = [fill for fill in facts.fills if not fill.is_taker and not fill.is_forced]
     if ladders is None or len(fills) < _FEE_FILLS:
         return []
-    paid = sum(fill.fee_usd for fill in fills) / sum(fill.sz * fill.px for fill in fills) * 1e4
     at_ns = np.array([fill.at_ns for fill in fills], np.float64)
     found = np.searchsorted(ladders["at_ns"], at_ns, side="right") - 1
-    quoted = float(np.nanmean(ladders["fee_bps"][np.maximum(found, 0)]))
+    counted_on = ladders["fee_bps"][np.maximum(found, 0)]
+    usd = np.array([fill.sz * fill.px for fill in fills], np.float64)
+    charged = np.array([fill.fee_usd for fill in fills], np.float64) / usd * 1e4
+    known = np.isfinite(counted_on)
+    if known.sum() < _FEE_FILLS:
+        return []
+    # The same weights for both: a tier that changes in the middle changes both at once.
+    paid = float(np.average(charged[known], weights=usd[known]))
+    quoted = float(np.average(counted_on[known], weights=usd[known]))
     if abs(paid - quoted) < _FEE_BPS:
         return []
-    over = sum(fill.sz * fill.px for fill in fills) * (paid - quoted) * 1e-4
+    over = float(usd[known].sum()) * (paid - quoted) * 1e-4
     return [
         Cause(
             name="fee",
@@ -68,7 +78,10 @@ def tight(case: Case) -> list[Cause]:
     # Near the fill the noise is small, later the whole move is seen: what is surer counts.
     edges = [_edge(case, fills, horizon_s) for horizon_s in _EDGE_S]
     edge = min(edges, key=lambda each: each.errors)
-    if edge.events < _EVENTS or edge.mean_bps > -_EDGE_BPS or edge.errors > -_ERRORS:
+    if edge.blocks < _EVENTS or edge.mean_bps > -_EDGE_BPS:
+        return []
+    wanted = _student(_FALSE_P / len(_EDGE_S), edge.blocks - 1)
+    if edge.errors > -wanted:
         return []
     usd = sum(fill.sz * fill.px for fill in fills)
     captured = sum(fill.side * ((fill.mid_px or fill.px) - fill.px) * fill.sz for fill in fills)
@@ -83,13 +96,13 @@ def tight(case: Case) -> list[Cause]:
             f"within {edge.horizon_s} s the price had moved so far against it that "
             f"{-edge.mean_bps:.1f} bps were lost ({-edge.errors:.1f} times its error). "
             "`mmbot check --widths` says which width pays.",
-            strength=2.0 + edge.errors / -_ERRORS,
+            strength=2.0 + edge.errors / -wanted,
             evidence=(
                 Evidence(f"edge after fees at {edge.horizon_s} s", edge.mean_bps, "bps"),
                 Evidence("in errors of it", edge.errors, ""),
                 Evidence("captured", captured_bps, "bps"),
                 Evidence("lost", lost, "USD"),
-                Evidence("events", float(edge.events), ""),
+                Evidence("blocks of time with fills", float(edge.blocks), ""),
             ),
             at_ns=fills[0].at_ns,
             where=fills[0].where,
@@ -98,30 +111,69 @@ def tight(case: Case) -> list[Cause]:
 
 
 class _Edge(NamedTuple):
-    """Mean edge of the events of fills at a horizon, each message one event."""
+    """Mean edge of a fill at a horizon, each message one event, and how sure it is."""
 
     horizon_s: int
-    events: int
+    blocks: int
+    """Blocks of time in which something was gained or lost: what is independent."""
     mean_bps: float
     errors: float
 
 
 def _edge(case: Case, fills: list[Fill], horizon_s: int) -> _Edge:
+    """
+    The edge of the fills over a horizon, with an error that overlapping horizons cannot shrink.
+
+    What a fill makes is booked to the blocks of time in which the price made it. Where the price
+    has no memory no two blocks have anything in common, however many fills lie in them and however
+    long one side persists; the fills themselves have, for they wait for the same price.
+    """
     mids = case.facts.mids
     assert mids is not None
-    after = mids.at([fill.at_ns + horizon_s * NS_PER_S for fill in fills])
-    events: dict[tuple[int, int], tuple[float, float]] = {}
-    for fill, mid in zip(fills, after.tolist(), strict=True):
-        usd, edge = events.get((fill.venue_ms, fill.side), (0.0, 0.0))
-        gained = fill.side * (mid - fill.px) * fill.sz - fill.fee_usd
-        events[fill.venue_ms, fill.side] = usd + fill.sz * fill.px, edge + gained
-    table = np.array(list(events.values()), np.float64)
-    edge_bps = table[:, 1] / table[:, 0] * 1e4
-    if len(edge_bps) < 2:
-        return _Edge(horizon_s, len(edge_bps), 0.0, 0.0)
-    mean = float(np.mean(edge_bps))
-    error = float(np.std(edge_bps, ddof=1)) / sqrt(len(edge_bps))
-    return _Edge(horizon_s, len(edge_bps), mean, mean / error if error > 0 else 0.0)
+    block_ns = max(_BLOCK_S, horizon_s) * NS_PER_S
+    at_ns = np.array([fill.at_ns for fill in fills], np.int64)
+    due_ns = at_ns + horizon_s * NS_PER_S
+    # A horizon is no longer than a block: it ends in its own or in the next.
+    edge_ns = (at_ns // block_ns + 1) * block_ns
+    side = np.array([fill.side for fill in fills], np.float64)
+    sz = np.array([fill.sz for fill in fills], np.float64)
+    px = np.array([fill.px for fill in fills], np.float64)
+    fee_usd = np.array([fill.fee_usd for fill in fills], np.float64)
+    first, last = mids.at(np.minimum(due_ns, edge_ns)), mids.at(due_ns)
+    # An event weighs the same whatever its size: of one message, its share of it.
+    events: dict[tuple[int, int], float] = {}
+    keys = [(fill.venue_ms, fill.side) for fill in fills]
+    for key, usd in zip(keys, (sz * px).tolist(), strict=True):
+        events[key] = events.get(key, 0.0) + usd
+    scale = 1e4 / np.array([events[key] for key in keys], np.float64)
+    block = at_ns // block_ns
+    blocks, place = np.unique(np.concatenate([block, block + 1]), return_inverse=True)
+    now_bps = (side * (first - px) * sz - fee_usd) * scale
+    later_bps = side * (last - first) * sz * scale
+    gains = np.bincount(place, np.concatenate([now_bps, later_bps]), len(blocks))
+    is_used = np.bincount(place, np.concatenate([now_bps != 0.0, later_bps != 0.0])) > 0
+    gains = gains[is_used]
+    count = len(gains)
+    mean_bps = float(gains.sum()) / len(events)
+    if count < 2:
+        return _Edge(horizon_s, count, mean_bps, 0.0)
+    error = float(np.std(gains, ddof=1)) * sqrt(count)
+    return _Edge(horizon_s, count, mean_bps, float(gains.sum()) / error if error > 0 else 0.0)
+
+
+def _student(p: float, freedom: int) -> float:
+    """
+    The value that Student's t with this many degrees of freedom exceeds with probability p.
+
+    Source: Abramowitz and Stegun (1964), 26.7.5, three terms; from ten degrees on within 2 %.
+    """
+    z = NormalDist().inv_cdf(1.0 - p)
+    return (
+        z
+        + (z**3 + z) / (4 * freedom)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
+    )
 
 
 def size(case: Case) -> list[Cause]:

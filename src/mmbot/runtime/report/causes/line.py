@@ -10,6 +10,7 @@ from mmbot.core.types import NS_PER_S
 from mmbot.runtime.report.causes.base import Case, Cause, Evidence, Rule
 
 _OUTAGES: Final = 2
+_OUTAGES_PER_H: Final = 2.0
 _OUTAGE_FRAC: Final = 0.02
 _STALE_FRAC: Final = 0.01
 _STALE_S: Final = 5.0
@@ -18,7 +19,9 @@ _ANSWER_MS: Final = 700.0
 """Median time to a verdict from which quotes are older than what they were made for."""
 _TAIL_MS: Final = 2500.0
 _UNANSWERED: Final = 3
+_UNANSWERED_PER_H: Final = 6.0
 _STEP_S: Final = 0.5
+_STEPS_PER_H: Final = 1 / 6
 _OFFSET_MS: Final = 300.0
 """Difference of the clocks that no way to the venue explains."""
 _LOW: Final = 5.0
@@ -26,6 +29,7 @@ _LOW: Final = 5.0
 _GIVEN_UP: Final = ("prices come", "stream ")
 """How the reasons begin for which we make another connection by ourselves."""
 _STILL_S: Final = 3.0
+_STILL_FRAC: Final = 0.005
 _AFTER_NS: Final = 20 * NS_PER_S
 
 
@@ -40,7 +44,8 @@ def disconnected(case: Case) -> list[Cause]:
     end_ns = facts.ended_ns or 0
     lost_s = sum(((each.until_ns or end_ns) - each.from_ns) / NS_PER_S for each in outages)
     per_h = len(outages) / span_s * 3600
-    if len(outages) < _OUTAGES and lost_s / span_s < _OUTAGE_FRAC:
+    many = case.at_least(_OUTAGES, _OUTAGES_PER_H)
+    if len(outages) < many and lost_s / span_s < _OUTAGE_FRAC:
         return []
     first = outages[0]
     return [
@@ -49,7 +54,7 @@ def disconnected(case: Case) -> list[Cause]:
             title="The connection to the venue was lost",
             text=f"{len(outages)} times, for {lost_s:.0f} s in all ({lost_s / span_s:.1%} of the "
             f"run); the first reason was: {first.reason}. Nothing rests while it is gone.",
-            strength=len(outages) / _OUTAGES + lost_s / span_s / _OUTAGE_FRAC,
+            strength=len(outages) / many + lost_s / span_s / _OUTAGE_FRAC,
             evidence=(
                 Evidence("connections lost", float(len(outages)), ""),
                 Evidence("without one", lost_s, "s"),
@@ -70,7 +75,8 @@ def stale(case: Case) -> list[Cause]:
     notes = facts.named("book.stale")
     late_ms = float(np.median(facts.feed_ms)) - _offset_ms(case) if facts.feed_ms else 0.0
     worst_s = max((gap for _, gap in facts.feed_gap_s), default=0.0)
-    is_stale = bool(notes) and (spent >= _STALE_S or spent / span_s >= _STALE_FRAC)
+    long_s = case.for_s(_STALE_S, _STALE_FRAC)
+    is_stale = bool(notes) and spent >= long_s
     is_late = late_ms >= _FEED_MS
     if not (is_stale or is_late):
         return []
@@ -82,7 +88,7 @@ def stale(case: Case) -> list[Cause]:
             text=f"For {spent:.0f} s ({spent / span_s:.1%} of the run) no price was fresh enough "
             f"to quote on; a price was {late_ms:.0f} ms old on arrival (median), the longest "
             f"silence was {worst_s:.1f} s.",
-            strength=max(spent / _STALE_S, late_ms / _FEED_MS) + 0.5,
+            strength=max(spent / long_s, late_ms / _FEED_MS) + 0.5,
             evidence=(
                 Evidence("without fresh prices", spent, "s"),
                 Evidence("age on arrival, median", late_ms, "ms"),
@@ -108,7 +114,7 @@ def stood_still(case: Case) -> list[Cause]:
         case.facts.suppressed_s.get("bid", {}).get(rule, 0.0)
         for rule in ("stale book", "late book")
     )
-    if not found or late < _STILL_S:
+    if not found or late < case.for_s(_STILL_S, _STILL_FRAC):
         return []
     first = min(facts.named("order.unanswered"), key=lambda each: abs(each.at_ns - found[0][0]))
     longest_s = max(gap_s for _, gap_s in found)
@@ -160,7 +166,8 @@ def unanswered(case: Case) -> list[Cause]:
     """Requests that never had a verdict."""
     notes = case.facts.named("order.unanswered")
     count = max(len(notes), case.facts.counts.get("unanswered", 0))
-    if count < _UNANSWERED:
+    many = case.at_least(_UNANSWERED, _UNANSWERED_PER_H)
+    if count < many:
         return []
     return [
         Cause(
@@ -168,7 +175,7 @@ def unanswered(case: Case) -> list[Cause]:
             title="The venue did not answer orders",
             text=f"{count} requests had no verdict; each order counts as live until the venue "
             "says what became of it, so less was quoted.",
-            strength=1.0 + count / _UNANSWERED,
+            strength=1.0 + count / many,
             evidence=(Evidence("requests without a verdict", float(count), ""),),
             at_ns=notes[0].at_ns if notes else None,
             where=notes[0].where if notes else "",
@@ -225,7 +232,7 @@ def clock(case: Case) -> list[Cause]:
         for each in case.facts.named("clock.stepped")
         if abs(float(each.facts.get("step_s", 0.0))) >= _STEP_S
     ]
-    if not steps:
+    if len(steps) < case.at_least(1, _STEPS_PER_H):
         return []
     most = max(steps, key=lambda each: abs(float(each.facts["step_s"])))
     step_s = float(most.facts["step_s"])

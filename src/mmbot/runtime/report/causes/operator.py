@@ -14,7 +14,8 @@ _WORDS: Final = {
     "rejects": "the venue refused too many orders",
     "dead_wiring": "a term of the quote did not do what it must",
 }
-
+_LATE_S: Final = 1.0
+_LATE_FRAC: Final = 0.005
 
 RELOAD_BRINGS: Final = ("term", "size", "tight", "budget", "rejects", "kill")
 """Causes that parameters can bring about, by the first word of their names."""
@@ -66,10 +67,10 @@ def broke(case: Case) -> list[Cause]:
 def lagged(case: Case) -> list[Cause]:
     """The journal could not be written in time."""
     late = case.facts.named("journal.late")
-    if not late:
+    pulled = case.facts.suppressed_s.get("bid", {}).get("journal late", 0.0)
+    if not late or pulled < case.for_s(_LATE_S, _LATE_FRAC):
         return []
     worst_s = max(float(each.facts.get("lag_s", 0.0)) for each in late)
-    pulled = case.facts.suppressed_s.get("bid", {}).get("journal late", 0.0)
     return [
         Cause(
             name="journal",

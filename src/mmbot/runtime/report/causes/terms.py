@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from math import log2
+from math import log2, sqrt
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ _SKEW_BPS: Final = 2.0
 _DRIFT_ROWS: Final = 120
 _DRIFT_S: Final = 30.0
 _DRIFT_R: Final = -0.3
+_DRIFT_ERRORS: Final = 3.0
 _SWEEP_BPS: Final = 2.0
 _ANSWER_S: Final = 5.0
 _FOREVER_NS: Final = 1 << 63
@@ -111,7 +112,9 @@ def drift(case: Case) -> list[Cause]:
     if np.std(move) < 1e-9 or np.std(rate[known]) < 1e-12:
         return []
     r = float(np.corrcoef(move, rate[known])[0, 1])
-    if r > _DRIFT_R:
+    # Moves of windows that overlap are one: a run of minutes, or one jump, makes any correlation.
+    windows = max(1.0, float(at_ns[-1] - at_ns[0]) / NS_PER_S / _DRIFT_S)
+    if r > -max(-_DRIFT_R, _DRIFT_ERRORS / sqrt(windows)):
         return []
     return [
         Cause(
