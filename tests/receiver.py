@@ -15,11 +15,15 @@ class Receiver:
     Takes what comes by `json://127.0.0.1:PORT/...`.
 
     Attributes:
+        messages: The alerts, each by itself, whatever others it came with: which are sent as one
+            message depends on how long the one before took.
+        whole: The messages as they came.
         refusals: How many of the next requests are refused with 500.
     """
 
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []
+        self.whole: list[dict[str, Any]] = []
         self.asked = 0
         self.refusals = 0
         self._came = threading.Condition()
@@ -77,9 +81,19 @@ class Receiver:
             if self.refusals:
                 self.refusals -= 1
                 return 500
-            self.messages.append(message)
+            self.whole.append(message)
+            self.messages += _alerts(message)
             self._came.notify_all()
             return 200
+
+
+def _alerts(message: dict[str, Any]) -> list[dict[str, Any]]:
+    parts = message["message"].split("\n\n")
+    if len(parts) == 1:
+        return [message]
+    about = message["title"].rpartition(": ")[0]
+    named = [part.partition(": ")[::2] for part in parts]
+    return [{**message, "title": f"{about}: {kind}", "message": text} for kind, text in named]
 
 
 @contextmanager

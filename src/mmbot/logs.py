@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import queue
+import re
 import select
 import sys
 import threading
@@ -50,6 +51,22 @@ _LOOK_S: Final = 1.0
 """How often it is looked whether the file is still where it was."""
 _STDERR_WAIT_MS: Final = 1000
 _encode = msgspec.json.Encoder(enc_hook=str).encode
+_ODD: Final = re.compile(r"[^ -~]")
+
+
+def clean(text: str, keep: str = "") -> str:
+    """
+    Text without what would move a terminal's cursor or change its colours, title or direction.
+
+    What is told of comes from the venue, from files and from the command line: printed raw, an
+    escape sequence in it could clear the screen and write what it likes there.
+    """
+    return _ODD.sub(lambda found: _shown(found[0], keep), text)
+
+
+def _shown(char: str, keep: str) -> str:
+    is_harmless = char.isprintable() or char in keep
+    return char if is_harmless else char.encode("unicode_escape").decode()
 
 
 class ScreenWriter:
@@ -165,9 +182,13 @@ class LogWriter:
         else:
             self._unqueued += 1
 
-    def say(self, text: str) -> None:
-        """Queue a line for the screen alone, in order with the records."""
-        self._queue.put(text)
+    def say(self, text: str, *, is_styled: bool = False) -> None:
+        """
+        Queue a line for the screen alone, in order with the records.
+
+        `is_styled`: it has colours of ours, and is clean otherwise.
+        """
+        self._queue.put(text if is_styled else clean(text, keep="\n"))
 
     def close(self) -> None:
         """
@@ -429,5 +450,5 @@ def stderr_line(text: str) -> None:
             poll.register(sys.stderr.fileno(), select.POLLOUT)
             if not poll.poll(_STDERR_WAIT_MS):
                 return
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(clean(text, keep="\n") + "\n")
         sys.stderr.flush()

@@ -257,6 +257,24 @@ async def test_without_a_daemon_there_is_a_screen_all_the_same(tmp_path: Path) -
     assert app.return_code == 0
 
 
+async def test_a_look_that_fails_is_told_and_not_the_last(stage: Stage) -> None:
+    """Whatever goes wrong in a look, the next one finds the daemon; no text moves the cursor."""
+    fails = [True]
+
+    def find() -> Path:
+        if fails[0]:
+            raise ValueError("a bug \x1b[2J\x1b]0;owned\x07 LIVE")
+        return stage.folder
+
+    app = Top(find)
+    async with app.run_test(size=SIZE) as pilot:
+        lines = await until(pilot, app, lambda text: "a bug" in text)
+        assert r"ValueError: a bug \x1b[2J\x1b]0;owned\x07 LIVE" in lines[0]
+        assert [line for line in lines if not line.isprintable()] == []
+        fails[0] = False
+        await until(pilot, app, lambda text: "LIVE" in text and "a bug" not in text)
+
+
 @pytest.mark.parametrize("size", [(40, 24), (80, 24), (200, 60)])
 async def test_no_width_tears_the_screen(stage: Stage, size: tuple[int, int]) -> None:
     """A narrow window loses the ends of lines, never the lines."""

@@ -178,7 +178,7 @@ def test_a_low_budget_is_told_once_until_it_has_recovered(receiver: Receiver) ->
     assert ["5.0 h" in told[0], "5.5 h" in told[1], len(told)] == [True, True, 2]
 
 
-def test_a_storm_of_one_kind_is_three_alerts_and_a_number(receiver: Receiver) -> None:
+def test_a_storm_of_one_event_is_three_alerts_and_a_number(receiver: Receiver) -> None:
     """A service blocks who floods it, on the day of the kill; the count is told with the next."""
     sender = Sender(receiver, every_s=60)
     for _ in range(40):
@@ -190,9 +190,107 @@ def test_a_storm_of_one_kind_is_three_alerts_and_a_number(receiver: Receiver) ->
     sender.alerts.close()
 
     titles = [message["title"].rpartition(": ")[2] for message in receiver.messages]
-    assert titles == ["mismatch"] * 3 + ["kill", "mismatch"]
-    assert "37 x mismatch" in receiver.messages[3]["message"]
+    assert titles == ["mismatch"] * 3 + ["kill", "mismatch", "mismatch"]
+    assert "37 x position.unexplained" in receiver.messages[3]["message"]
     assert "2 lots" in receiver.messages[4]["message"]
+    last = receiver.messages[5]["message"]
+    assert last == "Not told: 1 x position.unexplained; the log has them.", "nothing comes after"
+
+
+OF_ONE_KIND: Sequence[tuple[tuple[str, str, dict[str, Any]], Sequence[tuple[str, str, Any]]]] = (
+    (
+        ("warning", "watchdog.venue_away", {"error": "timed out"}),
+        [
+            ("error", "watchdog.daemon_silent", {"pid": 7, "silent_s": 10.0}),
+            ("error", "watchdog.gave_up", {"error": "not reached"}),
+        ],
+    ),
+    (
+        ("warning", "market.shut", {"reason": "oracle stands", "before": None}),
+        [
+            ("error", "run.unverified", {"may_rest": 6}),
+            ("error", "snapshot.failed", {"error": "502"}),
+        ],
+    ),
+)
+
+
+@pytest.mark.parametrize(("often", "then"), OF_ONE_KIND, ids=["watchdog", "halt"])
+def test_a_warning_that_comes_and_goes_swallows_no_failure(
+    receiver: Receiver,
+    often: tuple[str, str, dict[str, Any]],
+    then: Sequence[tuple[str, str, dict[str, Any]]],
+) -> None:
+    """A line that is bad is when a daemon dies, and both are told as one kind."""
+    sender = Sender(receiver)
+    level, event, facts = often
+    for _ in range(9):
+        getattr(sender.log, level)(event, **facts)
+    for level, event, facts in then:
+        getattr(sender.log, level)(event, **facts)
+    for number in range(5):
+        sender.log.critical("invariant.broken", error=f"bug {number}")
+    sender.alerts.close()
+
+    told = " ".join(message["message"] for message in receiver.messages)
+    parts = {"watchdog": ["process 7", "may rest: not reached"], "halt": ["6 orders", "502"]}
+    kind = "watchdog" if "watchdog" in often[1] else "halt"
+    for part in (*parts[kind], *(f"bug {number}" for number in range(5))):
+        assert part in told, "the first of its event, or critical"
+
+
+def test_what_waits_together_is_one_message() -> None:
+    """A service that is slow is not asked once for each, and the end is not waited for as often."""
+    is_asked, is_free = threading.Event(), threading.Event()
+    sent: list[tuple[str, str, str]] = []
+
+    def send(*message: str) -> bool:
+        is_asked.set()
+        sent.append(cast("tuple[str, str, str]", message))
+        return is_free.wait(30)
+
+    params = AlertParams(url_env=("X",))
+    alerts = Alerts([Service("slow", send, text_max=200)], params, "HYPE")
+    records = Records()
+    log = make_logger(cast("LogWriter", records), lambda: 0, "info", (alerts.take,))
+    alerts.attach(log)
+    log.warning("market.shut", reason="trading halted")
+    assert is_asked.wait(30)
+    log.warning("market.shut", reason="open again")
+    log.error("run.unverified", may_rest=6)
+    log.error("ledger.open", text="a fill is missing" + "." * 150)
+    is_free.set()
+    alerts.close()
+
+    assert [(title, severity) for title, _, severity in sent] == [
+        ("mmbot HYPE: halt", "warning"),
+        ("mmbot HYPE: halt", "failure"),
+        ("mmbot HYPE: mismatch", "failure"),
+    ], "as much as the service takes"
+    shut, unverified = sent[1][1].split("\n\n")
+    assert shut.startswith("halt: ")
+    assert "6 orders may" in unverified
+    assert len(records.named("alert.sent")) == 4
+
+
+def test_the_last_alerts_reach_a_service_that_the_library_would_pace(receiver: Receiver) -> None:
+    """ntfy and e-mail are given one message in 5.5 s by it, and an end waits 10 s."""
+    params = AlertParams(url_env=("X",))
+    url = f"ntfy://127.0.0.1:{receiver.port}/topic"
+    alerts = Alerts(services_of([("X", url)], params), params, "HYPE")
+    records = Records()
+    log = make_logger(cast("LogWriter", records), lambda: 0, "info", (alerts.take,))
+    alerts.attach(log)
+    log.critical("invariant.broken", error="a bug")
+    receiver.wait(1)
+    log.error("run.unverified", may_rest=6)
+    receiver.wait(2)
+    log.error("ledger.open", text="a fill is missing")
+    receiver.wait(3, patience_s=5.0)
+    alerts.close()
+
+    assert records.named("alert.unsent") == []
+    assert len(records.named("alert.sent")) == 3
 
 
 def test_a_refusal_is_tried_again_and_the_log_says_so(
@@ -257,9 +355,10 @@ def test_of_an_exception_of_a_service_only_its_type_is_told(
 
 def test_alerts_that_nobody_takes_are_dropped_and_not_kept_for_ever() -> None:
     """A service that is away for a day must not grow the daemon."""
-    is_free = threading.Event()
+    is_asked, is_free = threading.Event(), threading.Event()
 
     def send(*_: str) -> bool:
+        is_asked.set()
         return is_free.wait(30)
 
     params = AlertParams(url_env=("X",), every_s=1)
@@ -270,13 +369,15 @@ def test_alerts_that_nobody_takes_are_dropped_and_not_kept_for_ever() -> None:
     alerts.attach(log)
     for _ in range(80):
         now_s[0] += 2.0
-        log.critical("invariant.broken", error="a bug")
+        log.error("run.refused", error="latched", exit_code=3)
+        assert is_asked.wait(30)
+    log.critical("invariant.broken", error="a bug")
     dropped = len(records.named("alert.dropped"))
     is_free.set()
     alerts.close()
 
-    assert dropped in (15, 16), "64 wait, and one may be on its way"
-    assert len(records.named("alert.sent")) == 80 - dropped
+    assert dropped == 15, "64 wait, and one is on its way"
+    assert len(records.named("alert.sent")) == 81 - dropped, "what is critical is kept"
 
 
 def test_a_record_that_no_message_can_be_made_of_ends_nothing(receiver: Receiver) -> None:

@@ -8,6 +8,7 @@ more often than it wants to.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import socket
 import stat
@@ -21,11 +22,13 @@ from typing import Any, cast
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
+from mmbot.cli.app import build
 from mmbot.errors import StateError
 from mmbot.logs import LogWriter, make_logger
 from mmbot.runtime import asking, control
-from mmbot.runtime.asking import GONE, LIVE
+from mmbot.runtime.asking import GONE, HUNG, LIVE
 from mmbot.runtime.control import (
     CLIENTS_MAX,
     LINE_MAX,
@@ -39,6 +42,7 @@ from mmbot.runtime.control import (
     reply,
 )
 from mmbot.runtime.piped import Records
+from mmbot.runtime.tailing import LOG
 
 
 class Served:
@@ -402,3 +406,22 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     """The run goes on without a socket; its log says why there is none."""
     with pytest.raises(StateError, match="no control socket"):
         bind(tmp_path / "missing" / NAME)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the pid of a full queue is from /proc/locks")
+def test_a_daemon_that_hangs_keeps_its_name_however_often_it_is_asked(tmp_path: Path) -> None:
+    """After nine questions its queue is full, and nobody is at the other end to be asked."""
+    listener = bind(tmp_path / NAME)
+    arguments = ["stop", str(tmp_path)]
+    with (tmp_path / LOG).open("w") as log:
+        fcntl.flock(log, fcntl.LOCK_EX)
+        heard = [asking.ask(tmp_path, "status", timeout_s=0.01) for _ in range(12)]
+        told = CliRunner().invoke(build(arguments), arguments)
+    unlocked = CliRunner().invoke(build(arguments), arguments)
+    listener.close()
+
+    assert [(it.how, it.pid) for it in heard] == [(HUNG, os.getpid())] * 12
+    assert f"process {os.getpid()} hangs" in told.stdout
+    assert str(told.exception).startswith(f"process {os.getpid()} does not answer")
+    assert str(unlocked.exception) == "it does not answer: mmbot kill cancels its orders"
+    assert "None" not in unlocked.stdout

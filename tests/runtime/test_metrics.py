@@ -15,16 +15,23 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as strictly,
+)
 from prometheus_client.parser import text_string_to_metric_families
 
 from mmbot.logs import LogWriter, Threshold, make_logger
 from mmbot.runtime.desk import Desk, Seen
-from mmbot.runtime.metrics import FAMILIES, Figures
+from mmbot.runtime.metrics import FAMILIES, TRIGGER_UNITS, Figures
 from mmbot.runtime.piped import Records
 from mmbot.runtime.scraped import Scraped
 from mmbot.runtime.tally import Counts, Tally
@@ -78,11 +85,15 @@ class Looked:
 
     def page(self) -> Samples:
         """What a scrape has now."""
-        registry = CollectorRegistry()
-        registry.register(
+        return samples_of(generate_latest(self.registry()).decode())
+
+    def registry(self) -> CollectorRegistry:
+        """The figures, as the endpoint registers them."""
+        found = CollectorRegistry()
+        found.register(
             Figures(lambda: (self.desk.seen(), self.tally.counts()), breathe=lambda: None)
         )
-        return samples_of(generate_latest(registry).decode())
+        return found
 
 
 @pytest.fixture
@@ -108,16 +119,16 @@ async def test_the_figures_are_those_of_status_and_why(looked: Looked) -> None:
     assert sum(parts) == pytest.approx(value(page, "mmbot_profit_usd"), abs=1e-9)
     assert value(page, "mmbot_profit_usd") == pytest.approx(status.pnl.total_usd)
     assert value(page, "mmbot_requests_left") == status.requests.left
-    assert value(page, "mmbot_requests_total") == status.requests.used
+    assert value(page, "mmbot_requests_used") == status.requests.used
     assert status.pnl.fees_usd > 0, "trades earn requests, which the venue's cap has only later"
-    granted = value(page, "mmbot_requests_left") + value(page, "mmbot_requests_total")
+    granted = value(page, "mmbot_requests_left") + value(page, "mmbot_requests_used")
     assert value(page, "mmbot_requests_cap") == granted > 10_000
     assert value(page, "mmbot_account_usd") == status.account_usd == pytest.approx(1000, abs=5)
     for trigger in status.triggers:
-        labels = {"trigger": trigger.trigger, "unit": trigger.unit}
-        assert value(page, "mmbot_trigger_limit", **labels) == trigger.limit
+        labels, unit = {"trigger": trigger.trigger}, TRIGGER_UNITS[trigger.unit]
+        assert value(page, f"mmbot_trigger_limit_{unit}", **labels) == trigger.limit
         if trigger.value is not None:
-            assert value(page, "mmbot_trigger_value", **labels) == trigger.value
+            assert value(page, f"mmbot_trigger_value_{unit}", **labels) == trigger.value
     for side in seen.why.sides:
         terms = {k: v for k, v in side.terms.items() if v is not None}
         shown = {
@@ -160,7 +171,8 @@ async def test_what_is_not_known_has_no_sample(tmp_path: Path) -> None:
         "mmbot_price_usd",
         "mmbot_profit_usd",
         "mmbot_requests_left",
-        "mmbot_trigger_value",
+        "mmbot_trigger_value_usd",
+        "mmbot_trigger_value_seconds",
         "mmbot_trigger_ratio",
         "mmbot_quote_distance_bps",
         "mmbot_journal_lag_seconds",
@@ -217,20 +229,114 @@ async def test_rejects_and_violations_are_counted_below_the_level_of_the_log(
 # -- names ------------------------------------------------------------------------------------
 
 
-def test_names_follow_the_convention() -> None:
-    """Prometheus docs, "Metric and label naming": one unit last, counters end with _total."""
-    units: tuple[str, ...] = ("seconds", "usd", "base", "bps", "ratio", "total", "info")
-    units += ("bps_per_second", "per_second", "per_bps", "per_hour")
-    plain = {"phase", "mode", "rules", "rule_active", "link_up", "market_stale", "stream_stale"}
-    plain |= {"resting_orders", "side_pulled", "requests_left", "requests_cap", "ip_weight"}
-    plain |= {"ip_weight_limit", "killed", "trigger_value", "trigger_limit", "dead_man_armed"}
-    plain |= {"trend_z"}
-    for family in FAMILIES:
-        assert re.fullmatch(r"mmbot_[a-z0-9_]+[a-z0-9]", family.name)
-        assert (family.kind == "counter") is family.name.endswith("_total")
-        short = family.name.removeprefix("mmbot_")
-        assert short in plain or short.endswith(units), family.name
-    assert len({family.name for family in FAMILIES}) == len(FAMILIES)
+# The rules of `promtool check metrics` (client_golang, prometheus/testutil/promlint/validations).
+BASE_UNITS = {
+    **dict.fromkeys(("minutes", "hours", "days", "weeks"), "seconds"),
+    **dict.fromkeys(("fahrenheit", "rankine"), "celsius"),
+    **dict.fromkeys(("inches", "yards", "miles"), "meters"),
+    "kelvins": "kelvin",
+    "bits": "bytes",
+    "calories": "joules",
+    **dict.fromkeys(("pounds", "ounces"), "grams"),
+}
+BASE = ("amperes", "bytes", "celsius", "grams", "joules", "meters", "metres", "seconds", "volts")
+SCALES = (
+    *("pico", "nano", "micro", "milli", "centi", "deci", "deca", "hecto", "kilo", "kibi"),
+    *("mega", "mibi", "giga", "gibi", "tera", "tebi", "peta", "pebi"),
+)
+SCALED = {f"{scale}{unit}" for scale in SCALES for unit in BASE}
+SHORT = {"s", "ms", "us", "ns", "sec", "b", "kb", "mb", "gb", "tb", "pb", "m", "h", "d"}
+KINDS = {"counter", "gauge", "summary", "histogram"}
+SPANS = {"minute", "hour", "day", "week"}
+"""Of a rate. Not of promtool, but of the same documentation, as is that of the label `unit`."""
+
+
+def lint(family: Metric) -> list[str]:
+    """What promtool would say of a family as it is served."""
+    # The parser of the client takes `_total` off the name of a counter.
+    name = f"{family.name}_total" if family.type == "counter" else family.name
+    words = name.split("_")
+    wrong = [
+        (not family.documentation, "no help text"),
+        (re.search("[a-z][A-Z]", name) is not None, "camelCase"),
+        (":" in name, "a colon is for recording rules"),
+        (bool(set(words) & set(BASE_UNITS)), "no base unit"),
+        (bool(set(words) & SCALED), "scaled"),
+        (any(f"_per_{span}" in name for span in SPANS), "no base unit of a rate"),
+        (bool(set(words[1:]) & SHORT), "an abbreviated unit"),
+        (bool(set(words[1:]) & KINDS), "the kind in the name"),
+        (family.type != "counter" and name.endswith("_total"), "_total and no counter"),
+        (family.type not in ("histogram", "summary") and name.endswith(("_count", "_sum")), "sum"),
+        (family.type != "histogram" and name.endswith("_bucket"), "_bucket and no histogram"),
+        (family.type != "gauge" and name.endswith("_timestamp_seconds"), "a time and no gauge"),
+    ]
+    labels = {label for sample in family.samples for label in sample.labels}
+    if family.type != "histogram" and "le" in labels:
+        wrong.append((True, "le and no histogram"))
+    wrong.append(("quantile" in labels, "quantile and no summary"))
+    wrong.append(("unit" in labels, "several units in one metric"))
+    wrong.append((any(re.search("[a-z][A-Z]", label) for label in labels), "camelCase label"))
+    return [f"{name}: {why}" for is_wrong, why in wrong if is_wrong]
+
+
+async def test_names_follow_the_rules_of_prometheus(looked: Looked) -> None:
+    """Of the page as it is served, read by the parsers of both formats."""
+    log = make_logger(cast("LogWriter", Records()), lambda: 0, "info", (looked.tally.take,))
+    log.warning("order.rejected", reason="post_only", text="no")
+    log.error("vitals.violated", term="skew", text="flat")
+    registry = looked.registry()
+    families = list(text_string_to_metric_families(generate_latest(registry).decode()))
+
+    assert [fault for family in families for fault in lint(family)] == []
+    assert all(family.name.startswith("mmbot_") for family in families)
+    names = [f"{it.name}_total" if it.type == "counter" else it.name for it in families]
+    assert names == [family.name for family in FAMILIES], "each once, in the order of the table"
+    # It refuses what no rule above sees: names that clash, buckets that do not add up.
+    strict = cast("bytes", openmetrics.generate_latest(registry)).decode()  # type: ignore[no-untyped-call]
+    assert len(list(strictly(strict))) == len(FAMILIES)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("# HELP a_x_per_hours b\n# TYPE a_x_per_hours gauge\na_x_per_hours 1\n", "base unit"),
+        ("# HELP a_milliseconds b\n# TYPE a_milliseconds gauge\na_milliseconds 1\n", "scaled"),
+        ("# HELP a_age_s b\n# TYPE a_age_s gauge\na_age_s 1\n", "abbreviated"),
+        ("# HELP a_total b\n# TYPE a_total gauge\na_total 1\n", "no counter"),
+        ("# TYPE a_ratio gauge\na_ratio 1\n", "help"),
+        ("# HELP a_x_per_hour b\n# TYPE a_x_per_hour gauge\na_x_per_hour 1\n", "of a rate"),
+        ('# HELP a_x b\n# TYPE a_x gauge\na_x{unit="USD"} 1\n', "several units"),
+    ],
+)
+def test_the_rules_see_what_breaks_them(text: str, why: str) -> None:
+    """A rule that nothing breaks is none."""
+    (family,) = text_string_to_metric_families(text)
+
+    assert why in " ".join(lint(family))
+
+
+async def test_no_counter_falls_when_the_venue_counts_less_than_we_did(looked: Looked) -> None:
+    """Prometheus takes a fall for a new beginning, and the whole of it for news."""
+    seen = looked.desk.seen()
+    assert seen is not None
+    used = seen.status.requests.used
+    assert used is not None
+    fewer = msgspec.structs.replace(seen.status.requests, used=used - 10)
+    later = msgspec.structs.replace(
+        seen, status=msgspec.structs.replace(seen.status, requests=fewer)
+    )
+
+    def counters(at: Seen) -> Samples:
+        registry = CollectorRegistry()
+        registry.register(Figures(lambda: (at, looked.tally.counts()), breathe=lambda: None))
+        families = text_string_to_metric_families(generate_latest(registry).decode())
+        found = (it for family in families if family.type == "counter" for it in family.samples)
+        return {(it.name, tuple(sorted(it.labels.items()))): it.value for it in found}
+
+    before, after = counters(seen), counters(later)
+    assert value(before, "mmbot_fills_total") > 0
+    assert [name for name in before if after[name] < before[name]] == []
+    assert value(looked.page(), "mmbot_requests_used") == used
 
 
 def test_the_documentation_names_every_metric_and_no_other() -> None:
@@ -331,6 +437,42 @@ async def test_a_question_that_fails_is_answered_and_nothing_else_happens() -> N
 
     assert [code for code, _ in cast("tuple[tuple[int, str], ...]", answers)] == [500, 404]
     assert errors == []
+
+
+async def test_a_client_that_drips_is_dropped_in_time_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each byte came in time, so that one client had the endpoint for as long as it liked."""
+    monkeypatch.setattr("mmbot.runtime.scraped._CLIENT_S", 0.3)
+
+    def drip(url: str) -> tuple[bytes, tuple[int, str]]:
+        """What a question gets that never ends, and then a sound one."""
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as slow:
+            slow.settimeout(20)
+            slow.sendall(b"GET /metrics HTTP/1.0\r\n")
+            stop = threading.Event()
+
+            def feed() -> None:
+                with suppress(OSError):
+                    while not stop.wait(0.05):
+                        slow.sendall(b"a")
+
+            feeder = threading.Thread(target=feed)
+            feeder.start()
+            try:
+                dripped = slow.recv(1 << 16)
+            except ConnectionError:
+                dripped = b""
+            finally:
+                stop.set()
+                feeder.join()
+        return dripped, _get(f"{url}/metrics")
+
+    _, answers = await served(lambda: None, drip)
+
+    dripped, (code, _) = cast("tuple[bytes, tuple[int, str]]", answers)
+    assert dripped == b""
+    assert code == 200
 
 
 async def test_it_listens_on_loopback_alone() -> None:

@@ -9,6 +9,7 @@ a running daemon; and a replay reproduces a run with reloads to the last bit.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -391,6 +392,34 @@ def test_a_file_that_cannot_be_read_changes_nothing(rig: Rig) -> None:
     assert "gamma_per_bp" in error
     assert rig.desk.reloads == 0
     assert rig.events() == ["config.refused"]
+
+
+def test_a_file_that_never_comes_holds_up_neither_the_next_nor_the_end(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipe, a disk that is away: the threads of the loop are waited for by the whole process."""
+    monkeypatch.setattr("mmbot.runtime.desk._LOAD_S", 0.05)
+    is_there = threading.Event()
+
+    def away() -> Config:
+        is_there.wait(10)
+        return rig.run.config
+
+    rig.text = away
+    error, _ = rig.reload()
+    asyncio.get_event_loop().run_until_complete(
+        asyncio.get_event_loop().shutdown_default_executor()
+    )
+    is_held = not is_there.is_set()
+    is_there.set()
+
+    assert is_held
+    assert error is not None
+    assert "not read within 0.05 s" in error
+    assert rig.events() == ["config.refused"]
+    rig.text = lambda: rig.run.config
+    monkeypatch.undo()
+    assert rig.reload() == (None, [])
 
 
 def test_a_reload_of_the_same_file_is_no_reload(rig: Rig) -> None:

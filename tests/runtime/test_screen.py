@@ -189,7 +189,8 @@ def test_the_summary_has_every_figure(markout: float | None, shown: str) -> None
     assert "8123 left, 19.3 h at 410 an hour" in text
     assert "bid +21.50 bps from fair, ask none" in text
     assert shown in text
-    assert "drawdown 4 %" in "\n".join(summary_lines({**summary, "kill": {"text": "drawdown 4 %"}}))
+    killed = "\n".join(summary_lines({**summary, "kill": {"text": "drawdown 4 %\x1b[2J"}}))
+    assert r"drawdown 4 %\x1b[2J" in killed
 
 
 def test_of_many_warnings_alike_the_first_is_shown_and_then_their_number() -> None:

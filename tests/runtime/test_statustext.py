@@ -17,6 +17,7 @@ from mmbot.runtime.heart import Beat, beat_path, write_beat
 from mmbot.runtime.observed import status, why
 from mmbot.runtime.rundir import describe_run
 from mmbot.runtime.statustext import kept_lines, status_lines
+from mmbot.runtime.topview import Seen, head, ladder, terms
 from mmbot.runtime.venues import state_path, watchdog_log
 from mmbot.runtime.whytext import why_lines
 from runtime.pipe_rig import CONFIG, EQUITY_USD, PipeRun
@@ -169,3 +170,65 @@ def test_a_long_log_still_says_which_mode_it_was(tmp_path: Path) -> None:
     held = line(0, "quote.held", fair_px=26.2, touch_bid_px=26.1)
     left = Left(tmp_path, "mode=paper", log=held)
     assert "PAPER" in left.said().splitlines()[1]
+
+
+def test_a_market_that_is_dead_is_not_shown_as_live_while_a_run_ends() -> None:
+    """A venue that is away makes an end last minutes, which is when its prices are dead."""
+    run = PipeRun("demo", seed=3)
+    run.start()
+    run.run(5)
+    _, lines, reasons = shown(run)
+    assert not [line for line in lines if line.startswith("STALE")]
+    run.dialer.stall(is_stalled=True)
+    run.trader.stop("for the test")
+    run.run(4)
+    told, lines, reasons = shown(run)
+
+    assert told["phase"] in ("cancelling", "verifying")
+    assert "the market below is NOT of now: touch" in row(lines, "STALE")
+    assert f"the run is {told['phase']}" in reasons[1]
+    assert reasons[1].startswith("BLOCKED")
+    w = msgspec.to_builtins(why(run.trader, run.config, now_ns=run.clock()))
+    answer = {"status": told, "why": w, "at_ns": run.clock(), "pid": 1}
+    seen = Seen(answer=answer, age_s=0.1, how="", run_dir="r")
+    about = head(seen, 100)
+    assert about[0].endswith("UTC  LIVE, prices STALE"), "the process is, and nothing else"
+    assert about[1].startswith("*** STALE *** the market below is NOT of now")
+    assert any("STALE" in line for line in ladder(seen, 60, 10))
+    assert terms(seen, 40, 10)[0].startswith("LAST QUOTE, ")
+
+
+def test_the_terms_of_a_quote_of_ten_minutes_ago_say_so() -> None:
+    """A quote that is blocked, by the journal for instance, leaves its terms behind."""
+    side = {"px": 31.9, "bps": 9.0, "terms": {"fee_bps": 1.5, "glft_bps": 7.5}, "off": []}
+    w: dict[str, Any] = {"phase": "trading", "age_s": 0.2, "reasons": [], "sides": [side, side]}
+
+    def drawn(height: int = 10, **facts: Any) -> list[str]:
+        answer = {"why": {**w, **facts}, "status": None, "at_ns": 1}
+        return terms(Seen(answer=answer, age_s=0.1, how="", run_dir=""), 40, height)
+
+    assert not [line for line in drawn() if "LAST" in line]
+    assert drawn(age_s=600.0, reasons=["journal late"])[0] == "LAST QUOTE, 10m00s ago"
+    assert drawn(reasons=["journal late"])[0] == "LAST QUOTE, 0.2 s ago"
+    assert drawn(age_s=600.0)[0] == "LAST QUOTE, 10m00s ago"
+    assert drawn(4, age_s=600.0)[-1].startswith("= bps from fair"), "the sum is shown all the same"
+
+
+def test_what_no_price_makes_known_is_not_shown_as_nothing(run: PipeRun) -> None:
+    """Before any mid and mark: an open profit of 0 would not add up, a share of 0 is a claim."""
+    told, _, _ = shown(run)
+    told["pnl"] |= {"unrealised_usd": None, "total_usd": None}
+    told["holding"] |= {"x": None}
+    lines = status_lines(told)
+
+    assert row(lines, "pnl").startswith("pnl      not known without a price")
+    assert any("unrealised ?" in line for line in lines)
+    assert "%" not in row(lines, "position")
+    seen = Seen(answer={"status": told, "at_ns": 1, "pid": 1}, age_s=0.1, how="", run_dir="r")
+    assert any("pnl ? since the start" in line for line in head(seen, 100))
+    connecting = PipeRun("demo")
+    unread = status(
+        connecting.trader, connecting.config, now_ns=connecting.clock(), pid=1, run_dir="r",
+        user=USER, journal=None, reloads=0,
+    )  # fmt: skip
+    assert unread.pnl.unrealised_usd is unread.pnl.total_usd is None

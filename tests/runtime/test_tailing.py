@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from mmbot.runtime.tailing import LOG, Filter, Item, Tail, clean, line_of
+from mmbot.logs import clean
+from mmbot.runtime.tailing import LOG, Filter, Item, Tail, line_of
 
 
 def record(number: int, event: str = "order.placed", level: str = "info", **facts: Any) -> bytes:
@@ -76,6 +77,15 @@ def test_a_half_written_line_waits_for_its_other_half(rig: Rig) -> None:
     rig.write(whole[20:-1])
     assert rig.more() == []
     rig.write(b"\n" + record(3))
+    assert rig.more() == [2, 3]
+
+
+def test_a_follower_from_half_a_line_on_gets_it_whole(rig: Rig) -> None:
+    """`tail -n 0 -f` begins wherever the writer just is."""
+    whole = record(2)
+    rig.write(record(1) + whole[:20])
+    assert rig.tail.last(0) == []
+    rig.write(whole[20:] + record(3))
     assert rig.more() == [2, 3]
 
 

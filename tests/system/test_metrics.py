@@ -21,7 +21,7 @@ SOMETIMES = {
     "mmbot_side_pulled",
     "mmbot_trend_bps",
     "mmbot_trend_z",
-    "mmbot_requests_per_hour",
+    "mmbot_requests_per_second",
     "mmbot_requests_left_seconds",
     "mmbot_rule_active",
     "mmbot_order_rejects_total",

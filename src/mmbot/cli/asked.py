@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from mmbot.cli.options import Overrides, echo
+from mmbot.cli.options import Overrides, echo, json_text, show
 from mmbot.errors import Exit, StateError
 from mmbot.runtime import asking
 from mmbot.runtime.asking import LIVE, Kept, ask, read_files
@@ -57,7 +57,7 @@ def print_kept(kept: Kept, *, as_json: bool) -> None:
     """What is left of a run that is not live."""
     now_ns = time.time_ns()
     if not as_json:
-        echo("\n".join(kept_lines(kept, now_ns)))
+        show(kept_lines(kept, now_ns))
         return
     age_s = None if kept.as_of_ns is None else (now_ns - kept.as_of_ns) / 1e9
     say({"is_live": False, "age_s": age_s, **msgspec.structs.asdict(kept)})
@@ -65,4 +65,4 @@ def print_kept(kept: Kept, *, as_json: bool) -> None:
 
 def say(facts: dict[str, Any]) -> None:
     """JSON on one line."""
-    echo(msgspec.json.encode(facts, enc_hook=str).decode())
+    echo(json_text(facts))

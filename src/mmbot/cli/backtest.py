@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from mmbot.cli.options import AsJson, ConfigFile, Overrides, Switch, echo
+from mmbot.cli.options import AsJson, ConfigFile, Overrides, Switch, json_text, show
 from mmbot.config import load
 from mmbot.errors import ConfigError
 from mmbot.logs import stderr_line
@@ -60,7 +60,7 @@ def backtest(
             recording, name, settings.engine, params=settings.backtest, on_progress=progress
         )
         told = {**msgspec.to_builtins(table), "verdict": table.verdict}
-        echo(msgspec.json.encode(told).decode() if as_json else "\n".join(lines(table)))
+        show([json_text(told)] if as_json else lines(table))
         return
     if is_comparison:
         # The laboratory is a part of the start that a plain backtest has no use for.
@@ -78,11 +78,7 @@ def backtest(
             on_progress=progress,
         )
         title = f"{report.scenario}: {report.minutes:.1f} minutes, once with each variant"
-        echo(
-            msgspec.json.encode(to_json(report)).decode()
-            if as_json
-            else "\n".join(render_variants(report, title))
-        )
+        show([json_text(to_json(report))] if as_json else render_variants(report, title))
         return
     result = run_backtest(
         recording,
@@ -92,7 +88,7 @@ def backtest(
         on_progress=progress,
         processes=_processes(recording),
     )
-    echo(msgspec.json.encode(result).decode() if as_json else render(result))
+    show([json_text(result)] if as_json else render(result).split("\n"))
 
 
 def _processes(recording: Path) -> int:

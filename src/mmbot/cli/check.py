@@ -15,7 +15,7 @@ import typer
 
 from mmbot.cli.alerting import alert_rows
 from mmbot.cli.keys import find_key, find_watchdog_key
-from mmbot.cli.options import AsJson, Overrides, echo
+from mmbot.cli.options import AsJson, Overrides, echo, json_text, show
 from mmbot.config import Config, dump_toml, load
 from mmbot.core.risk import day_number
 from mmbot.errors import ConfigError, Exit, VenueError
@@ -72,7 +72,7 @@ def check(
     With --alerts a test alert is sent by every service that is configured.
     """
     if schema:
-        echo(json.dumps(Config.model_json_schema(), indent=2))
+        show(json.dumps(Config.model_json_schema(), indent=2).splitlines())
         return
     if config is None:
         raise ConfigError("--config FILE: missing; name the configuration to check")
@@ -106,15 +106,15 @@ def check(
             "off": off,
             "kill": burnt,
         }
-        echo(msgspec.json.encode(told, enc_hook=str).decode())
+        echo(json_text(told))
     else:
         _show(settings, facts, ladder)
         if table is not None:
             echo("")
-            echo("\n".join(lines(table)))
+            show(lines(table))
         if burnt is not None:
             echo("")
-            echo("\n".join(drill_lines(burnt)))
+            show(drill_lines(burnt))
     if failures(facts):
         raise typer.Exit(Exit.CHECK)
 
@@ -193,10 +193,10 @@ def _offline(
             "kill": None if burnt is None else msgspec.to_builtins(burnt),
             "alerts": msgspec.to_builtins(ways),
         }
-        echo(json.dumps(told))
+        echo(json_text(told))
         _require_fit(burnt, ways)
         return
-    echo(dump_toml(settings))
+    show(dump_toml(settings).split("\n"))
     for term, why in switched_off(settings).items():
         echo(f"# off: {term}: {why}")
     echo(f"# signing address: {address or 'none needed or none given'}")

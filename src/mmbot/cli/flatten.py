@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from mmbot.cli.keys import find_key
-from mmbot.cli.options import AsJson, ConfigFile, Overrides, echo
+from mmbot.cli.options import AsJson, ConfigFile, Overrides, echo, json_text
 from mmbot.config import Config, load
 from mmbot.errors import ConfigError, Exit, VenueError
 from mmbot.hyperliquid.nonce import Nonces
@@ -77,7 +77,7 @@ def flatten(
             "look at the account, or run it again"
         ) from None
     if as_json:
-        echo(msgspec.json.encode(told).decode())
+        echo(json_text(told))
     else:
         echo(closed_line(told.closed, told.coin))
     if not told.closed.is_flat:

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from mmbot.cli.options import AsJson, Overrides, Switch, echo
+from mmbot.cli.options import AsJson, Overrides, Switch, json_text, show
 from mmbot.config import load
 from mmbot.emulator.scenarios import SCENARIOS, scenario_params
 from mmbot.errors import CheckError, ConfigError
@@ -89,11 +89,7 @@ def lab(
         report = run_lab(setup, names, on_progress=progress.tell)
     finally:
         progress.end()
-    echo(
-        msgspec.json.encode(to_json(report)).decode()
-        if as_json
-        else "\n".join(render.lines(report))
-    )
+    show([json_text(to_json(report))] if as_json else render.lines(report))
 
 
 def lab_setup(
@@ -153,9 +149,7 @@ def _theory(paths: int, seed: int, *, as_json: bool) -> None:
         raise ConfigError(f"--seeds {paths}: the tables need 100 paths at least")
     rows = [avellaneda.simulate(case, paths, seed) for case in avellaneda.CASES]
     told = {"scenario": THEORY, "seeds": paths, "rows": msgspec.to_builtins(rows)}
-    echo(
-        msgspec.json.encode(told).decode() if as_json else "\n".join(avellaneda.lines(rows, paths))
-    )
+    show([json_text(told)] if as_json else avellaneda.lines(rows, paths))
     if off := [f"{row.case.table} {row.case.name}" for row in rows if not row.agrees]:
         raise CheckError(f"{THEORY}: not the exact values: {', '.join(off)}")
 

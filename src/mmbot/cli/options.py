@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Final
 
+import msgspec
 import typer
 
 from mmbot.errors import ConfigError, MmbotError
+from mmbot.logs import clean
 
 ConfigFile = Annotated[
     Path, typer.Option("--config", metavar="FILE", help="Configuration file (TOML).")
@@ -41,6 +44,7 @@ NewestRunDir = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 
+_ODD: Final = re.compile(r"[^ -~]")
 _SPAN_S_MAX: Final = 366 * 86_400.0
 _SECONDS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
@@ -69,20 +73,39 @@ def folder(text: str | None, option: str) -> Path | None:
 
 
 def echo(text: str) -> None:
+    """One line on standard output; the errors are those of `show`."""
+    show([text])
+
+
+def show(lines: Iterable[str]) -> None:
     """
-    One line or more on standard output.
+    Lines on standard output: the one way there, on which each is made harmless to a terminal.
+
+    A line break within one of them makes no line of its own, or whoever chooses a text that we
+    print could write lines in our name.
 
     Raises:
         MmbotError: It takes none, because its disk is full for instance. A reader of a pipe that
             went away is left to the caller of the command, which ends without a word.
     """
+    text = "".join(f"{clean(line)}\n" for line in lines)
     try:
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
         raise MmbotError(f"standard output: {error.strerror}; write it elsewhere") from None
+
+
+def json_text(facts: object) -> str:
+    """JSON on one line, of which a terminal shows every character and obeys none."""
+    text = msgspec.json.encode(facts, enc_hook=str).decode()
+    return _ODD.sub(lambda found: _escaped(found[0]), text)
+
+
+def _escaped(char: str) -> str:
+    return char if char.isprintable() else json.dumps(char)[1:-1]
 
 
 def flatten_command(config: Path, overrides: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from mmbot.cli.options import AsJson, echo
+from mmbot.cli.options import AsJson, echo, json_text, show
 from mmbot.errors import ConfigError, Exit
 from mmbot.journal.reader import Journal
 from mmbot.journal.records import Kind, Started, decode
@@ -78,10 +78,10 @@ def replay(
     mode = _mode_of(folder)
     if as_json:
         told = {"mode": mode, **msgspec.structs.asdict(result), "is_good": result.is_good}
-        echo(msgspec.json.encode(told).decode())
+        echo(json_text(told))
     else:
         named, *rest = render(result)
-        echo("\n".join([named, *([] if mode is None else [f"mode      {mode_text(mode)}"]), *rest]))
+        show([named, *([] if mode is None else [f"mode      {mode_text(mode)}"]), *rest])
     if not result.is_good:
         raise typer.Exit(Exit.FAILED)
 
@@ -122,6 +122,6 @@ def _ask(
     found = asked.change(overrides) if overrides else asked.ablate()
     mode = str(asked.market.started.config["mode"])
     if as_json:
-        echo(msgspec.json.encode({"mode": mode, **msgspec.structs.asdict(found)}).decode())
+        echo(json_text({"mode": mode, **msgspec.structs.asdict(found)}))
     else:
-        echo("\n".join(lines(found, mode)))
+        show(lines(found, mode))

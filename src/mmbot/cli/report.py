@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-import msgspec
 import typer
 
-from mmbot.cli.options import AsJson, echo
+from mmbot.cli.options import AsJson, echo, json_text, show
 from mmbot.runtime.report import words
 from mmbot.runtime.report.report import Report
 from mmbot.runtime.report.split import Parts
@@ -36,9 +35,9 @@ def report(run: Run, *, as_json: AsJson = False, shown: Open = "auto") -> None:
     folder = find_run(run)
     found = write_report(folder)
     if as_json:
-        echo(msgspec.json.encode(found).decode())
+        echo(json_text(found))
     else:
-        echo("\n".join(_lines(folder, found)))
+        show(_lines(folder, found))
     if shown == "yes" or (shown == "auto" and not as_json and _has_desktop()):
         _show(folder / HTML)
 

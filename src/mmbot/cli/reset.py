@@ -7,11 +7,10 @@ import os
 import time
 from typing import Annotated, Final
 
-import msgspec
 import typer
 
 from mmbot.cli.keys import find_key
-from mmbot.cli.options import AsJson, ConfigFile, NewestRunDir, Overrides, echo, folder
+from mmbot.cli.options import AsJson, ConfigFile, NewestRunDir, Overrides, echo, folder, json_text
 from mmbot.config import Config, load
 from mmbot.errors import StateError
 from mmbot.logs import utc
@@ -56,7 +55,7 @@ def reset(
             "latched" if show else "cleared": reason,
             "sweeps_forgotten": sweeps and not show,
         }
-        echo(msgspec.json.encode(told).decode())
+        echo(json_text(told))
     elif reason is None:
         echo(f"the kill switch is not latched ({path})")
     else:

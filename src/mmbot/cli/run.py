@@ -44,7 +44,7 @@ def run(
     tag = "PAPER" if settings.is_paper else ""
     writer = LogWriter(None, sys.stdout, Screen(is_colour=is_colour, tag=tag).render)
     for line in banner(settings, is_colour=is_colour, account=_account(settings, key)):
-        writer.say(line)
+        writer.say(line, is_styled=True)
     # The exchange loads at the same time as the rest of the daemon does.
     child = Child(settings) if settings.is_embedded else None
 

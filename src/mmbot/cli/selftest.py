@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 import typer
 
-from mmbot.cli.options import AsJson, ConfigFile, Overrides, echo
+from mmbot.cli.options import AsJson, ConfigFile, Overrides, echo, json_text, show
 from mmbot.config import load
 from mmbot.errors import Exit
 from mmbot.runtime.selftest import lines, run_selftest
@@ -37,8 +36,8 @@ def selftest(
             "off": report.off,
             "rows": report.rows,
         }
-        echo(msgspec.json.encode(told).decode())
+        echo(json_text(told))
     else:
-        echo("\n".join(lines(report)))
+        show(lines(report))
     if not report.is_well:
         raise typer.Exit(Exit.CHECK)

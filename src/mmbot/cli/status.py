@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmbot.cli.asked import Overrides, Run, RunConfig, answer_of, find, say
-from mmbot.cli.options import AsJson, echo
+from mmbot.cli.options import AsJson, echo, show
 from mmbot.runtime.statustext import status_lines
 
 
@@ -28,4 +28,4 @@ def status(
     elif found is None:
         echo(f"process {answer['pid']} is starting: {run_dir}")
     else:
-        echo("\n".join(status_lines(found)))
+        show(status_lines(found))

@@ -64,10 +64,9 @@ def stop(
             _judge(run_dir, as_json=as_json, is_said=True)
             return
         if kept.state == HUNG:
-            raise StateError(
-                f"process {heard.pid} does not answer: mmbot kill cancels its orders, kill -9 "
-                f"{heard.pid} ends it"
-            )
+            who = "it" if kept.pid is None else f"process {kept.pid}"
+            ends = "" if kept.pid is None else f", kill -9 {kept.pid} ends it"
+            raise StateError(f"{who} does not answer: mmbot kill cancels its orders{ends}")
         if kept.state == REFUSED:
             raise StateError("there is nothing to stop: that run did not begin")
         if kept.state == DIED:

@@ -9,11 +9,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Final
 
-import msgspec
 import typer
 
 from mmbot.cli.asked import Overrides, Run, RunConfig, find
-from mmbot.cli.options import AsJson, echo
+from mmbot.cli.options import AsJson, echo, json_text, show
 from mmbot.errors import ConfigError
 from mmbot.logs import LEVELS
 from mmbot.runtime.rundir import LATEST
@@ -56,7 +55,7 @@ def tail(
     if schema:
         from mmbot.runtime.logschema import schema as schema_of  # noqa: PLC0415 - for it alone
 
-        echo(json.dumps(schema_of(), indent=1))
+        show(json.dumps(schema_of(), indent=1).splitlines())
         return
     if level not in LEVELS:
         raise ConfigError(f"--level {level}: is none; use one of {', '.join(LEVELS)}")
@@ -98,6 +97,6 @@ def _refuse_unknown(pattern: str) -> None:
 
 def _show(item: Item, tag: str, *, as_json: bool) -> None:
     if not as_json:
-        echo(line_of(item, tag))
+        show(line_of(item, tag).split("\n"))
     elif not isinstance(item, str):
-        echo(msgspec.json.encode(item).decode())
+        echo(json_text(item))

@@ -15,6 +15,7 @@ from textual.widgets import Static
 from textual.worker import get_current_worker
 
 from mmbot.errors import MmbotError
+from mmbot.logs import clean
 from mmbot.runtime.asking import GONE, LIVE, Heard, ask, read_files
 from mmbot.runtime.statustext import verdict
 from mmbot.runtime.tailing import Filter, Item, Tail, line_of
@@ -110,6 +111,8 @@ class Top(App[None]):
             items = self._new_lines()
         except (MmbotError, OSError) as error:
             how = str(error)
+        except Exception as error:  # noqa: BLE001 - a look that fails is told, and not the last one
+            how = f"internal error: {type(error).__name__}: {error}"
         if not worker.is_cancelled:
             self.call_from_thread(self._take, folder, heard, how, items)
 
@@ -173,7 +176,7 @@ class Top(App[None]):
         shown = self.query_one(where, Static)
         if height is not None:
             shown.styles.height = height
-        shown.update("\n".join(line[:width] for line in lines))
+        shown.update("\n".join(clean(line)[:width] for line in lines))
 
 
 def _is_fill(item: Item) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmbot.cli.asked import Overrides, Run, RunConfig, answer_of, find, say
-from mmbot.cli.options import AsJson, echo
+from mmbot.cli.options import AsJson, echo, show
 from mmbot.runtime.whytext import why_lines
 
 
@@ -27,4 +27,4 @@ def why(
     elif found is None:
         echo(f"process {answer['pid']} is starting: nothing is quoted yet")
     else:
-        echo("\n".join(why_lines(found, answer["at_ns"])))
+        show(why_lines(found, answer["at_ns"]))

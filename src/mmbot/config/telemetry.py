@@ -49,7 +49,7 @@ class AlertParams(BaseModel):
         300.0,
         ge=1,
         le=86_400,
-        description="Three alerts of a kind may follow each other; then one more per this time, s.",
+        description="Three alerts of an event may follow each other; then one per this time, s.",
     )
     budget_hours: float = Field(
         6.0,

@@ -26,7 +26,7 @@ from mmbot.errors import ConfigError, StateError
 from mmbot.runtime.control import NAME, VERSION, connect
 from mmbot.runtime.rundir import LATEST, find_run, run_pointer
 from mmbot.runtime.swept import Swept, settings_of, swept_since
-from mmbot.runtime.tailing import tail_records
+from mmbot.runtime.tailing import LOG, tail_records
 from mmbot.runtime.venues import state_path
 
 ANSWER_S: Final = 2.0
@@ -170,7 +170,8 @@ def ask(run_dir: Path, cmd: str, *, timeout_s: float = ANSWER_S, **facts: Any) -
     try:
         client = connect(path, timeout_s)
     except (BlockingIOError, TimeoutError):
-        return Heard(HUNG, None, None)
+        # The queue of its socket is full, so that there is no other end to ask who it is.
+        return Heard(HUNG, None, _holder(run_dir / LOG))
     except PermissionError:
         raise StateError(f"{path}: is another user's; ask as that user") from None
     except OSError:
@@ -270,7 +271,7 @@ def has_ended(pid: int) -> bool:
 
 def read_files(run_dir: Path, heard: Heard) -> Kept:
     """What the files of a run say, for a daemon that did not answer."""
-    records = tail_records(run_dir / "log.jsonl", _TAIL_BYTES)
+    records = tail_records(run_dir / LOG, _TAIL_BYTES)
     last: dict[str, dict[str, Any]] = {}
     trouble: dict[str, Any] | None = None
     for record in records:
@@ -284,7 +285,7 @@ def read_files(run_dir: Path, heard: Heard) -> Kept:
     pid = heard.pid
     if heard.how == HUNG:
         state = HUNG
-    elif (holder := _holder(run_dir / "log.jsonl")) is not None:
+    elif (holder := _holder(run_dir / LOG)) is not None:
         state, pid = EXPLAINING if "run.ended" in last else MUTE, holder
     elif "run.refused" in last and ("run.started" not in last or "run.ended" in last):
         state = REFUSED

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from mmbot.errors import ConfigError
 from mmbot.hyperliquid.ports import Clock
 from mmbot.journal.writer import Writer
 from mmbot.logs import LEVELS, Threshold
+from mmbot.runtime.aio import aside
 from mmbot.runtime.control import Answer, Request, refusal, reply
 from mmbot.runtime.observation import Status, Why
 from mmbot.runtime.observed import status, why
@@ -30,6 +32,8 @@ from mmbot.runtime.trader import Trader
 
 _KEPT_S: Final = 0.05
 """For how long an answer is given again as it is."""
+_LOAD_S: Final = 8.0
+"""How long reading a configuration may take; it is a matter of milliseconds."""
 STARTING: Final = "starting"
 
 
@@ -201,7 +205,13 @@ class Desk:
             return self._refused(by, "a reload is under way"), []
         self._is_reloading = True
         try:
-            fresh = await asyncio.to_thread(self._load)
+            # On no thread of the loop's own: the end of the process waits for those, and a file
+            # that is a pipe, or on a disk that is away, may never come.
+            async with asyncio.timeout(_LOAD_S):
+                fresh = await aside(self._load)
+        except TimeoutError:
+            text = f"the file was not read within {_LOAD_S:g} s; look at it and at its disk"
+            return self._refused(by, f"{text}; nothing was changed"), []
         except ConfigError as error:
             return self._refused(by, f"{error}; nothing was changed"), []
         finally:
@@ -234,7 +244,7 @@ class Desk:
         self._on_config(fresh)
         trader.reconfigure(fresh)
         try:
-            await asyncio.to_thread(describe_run, fresh, self.run_dir)
+            await aside(partial(describe_run, fresh, self.run_dir))
         except ConfigError as error:
             self._log.warning("config.not_kept", error=str(error))
 

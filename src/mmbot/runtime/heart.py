@@ -169,13 +169,14 @@ class Heart:
         if self._timer is not None:
             self._timer.cancel()
         self._notify.say(STOPPING)
-        self._notify.close()
         if self._thread.is_alive():
             self._wanted.put(-1)
             self._thread.join(_JOIN_S)
             last = msgspec.structs.replace(self._beat, count=self._count + 1, may_rest=may_rest)
             with suppress(OSError):  # then the beat stops as it is, which counts as "may rest"
                 write_beat(self._path, last)
+        # After the thread, which says that we are alive by it.
+        self._notify.close()
 
     def _on_timer(self) -> None:
         self._count += 1

@@ -23,6 +23,7 @@ from prometheus_client.core import (
     Metric,
 )
 
+from mmbot.core.margin import MARGIN_UNIT
 from mmbot.core.types import NS_PER_S
 from mmbot.runtime.desk import STARTING, Seen
 from mmbot.runtime.ending import Phase
@@ -31,6 +32,14 @@ from mmbot.runtime.observed import DECIDED_S_MAX
 from mmbot.runtime.tally import Counts
 from mmbot.runtime.telling import Spans
 
+TRIGGER_UNITS: Final = {
+    "USD": "usd",
+    "s": "seconds",
+    MARGIN_UNIT: "ratio",
+    "requests": "requests",
+    "refusals a minute": "requests",
+}
+"""A metric has one unit, so that what adds it up adds up like with like."""
 SPAN_METRIC: Final = "mmbot_decision_seconds"
 _PHASES: Final = (STARTING, *(phase.value for phase in Phase))
 _MODES: Final = ("running", "reducing", "halted")
@@ -104,14 +113,21 @@ FAMILIES: Final = (
     Family("mmbot_fill_decay_per_bps", "k of it."),
     Family("mmbot_requests_left", "Requests the venue still takes from this address."),
     Family("mmbot_requests_cap", "Requests it grants in all, as of now."),
-    Family("mmbot_requests_total", "Requests it has counted, of all runs.", kind="counter"),
-    Family("mmbot_requests_per_hour", "Churn of the last minutes, less what trades earn."),
+    # No counter: each reading of the venue replaces our own count, and may be below it.
+    Family("mmbot_requests_used", "Requests it has counted, of all runs; it may fall a little."),
+    Family("mmbot_requests_per_second", "Churn of the last minutes, less what trades earn."),
     Family("mmbot_requests_left_seconds", "For how long they last at that; absent: for ever."),
     Family("mmbot_ip_weight", "Weight of our requests within the last minute."),
     Family("mmbot_ip_weight_limit", "What the venue takes of that."),
     Family("mmbot_killed", "Whether the kill switch has tripped."),
-    Family("mmbot_trigger_value", "What a trigger of it looks at.", ("trigger", "unit")),
-    Family("mmbot_trigger_limit", "The figure at which it trips.", ("trigger", "unit")),
+    *(
+        Family(f"mmbot_trigger_{what}_{unit}", text, ("trigger",))
+        for unit in ("usd", "seconds", "ratio", "requests")
+        for what, text in (
+            ("value", "What a trigger of it looks at."),
+            ("limit", "The figure at which it trips."),
+        )
+    ),
     Family("mmbot_trigger_ratio", "Part of the way to that limit, 1 trips.", ("trigger",)),
     Family("mmbot_dead_man_armed", "Whether the venue cancels all when we fall silent."),
     Family("mmbot_reloads_total", "Configurations taken over while running.", kind="counter"),
@@ -211,8 +227,8 @@ def _account(sheet: Sheet, status: Status) -> None:
     requests = status.requests
     sheet.put("mmbot_requests_left", requests.left)
     sheet.put("mmbot_requests_cap", requests.cap)
-    sheet.put("mmbot_requests_total", requests.used)
-    sheet.put("mmbot_requests_per_hour", requests.per_h)
+    sheet.put("mmbot_requests_used", requests.used)
+    sheet.put("mmbot_requests_per_second", requests.per_h and requests.per_h / 3600)
     sheet.put("mmbot_requests_left_seconds", requests.hours and requests.hours * 3600)
     sheet.put("mmbot_ip_weight", requests.ip_weight)
     sheet.put("mmbot_ip_weight_limit", requests.ip_weight_max)
@@ -222,9 +238,10 @@ def _limits(sheet: Sheet, status: Status) -> None:
     sheet.put("mmbot_killed", status.kill is not None)
     is_read = status.holding.sz is not None
     for it in status.triggers:
-        sheet.put("mmbot_trigger_limit", it.limit, trigger=it.trigger, unit=it.unit)
+        unit = TRIGGER_UNITS[it.unit]
+        sheet.put(f"mmbot_trigger_limit_{unit}", it.limit, trigger=it.trigger)
         if is_read:  # before the account was, there is nothing that could be near a limit
-            sheet.put("mmbot_trigger_value", it.value, trigger=it.trigger, unit=it.unit)
+            sheet.put(f"mmbot_trigger_value_{unit}", it.value, trigger=it.trigger)
             sheet.put("mmbot_trigger_ratio", it.used, trigger=it.trigger)
 
 

@@ -48,10 +48,12 @@ class Notify:
 
     def say(self, word: str) -> None:
         """Tell it; never waits."""
-        if self._socket is None or (word == ALIVE and not self._is_watched):
+        found = self._socket
+        if found is None or (word == ALIVE and not self._is_watched):
             return
+        # Another thread may close it now: what is said then is lost, as any word may be.
         with suppress(OSError):
-            self._socket.sendto(word.encode(), self._address)
+            found.sendto(word.encode(), self._address)
 
     def close(self) -> None:
         """Tell nothing more."""

@@ -56,11 +56,12 @@ class Pnl(msgspec.Struct, frozen=True):
     """
 
     realised_usd: float
-    unrealised_usd: float
+    unrealised_usd: float | None
+    """None without a price, as is the total."""
     fees_usd: float
     """Paid, so that it counts against the total."""
     funding_usd: float
-    total_usd: float
+    total_usd: float | None
     spread_capture_usd: float
     day_usd: float | None
     """Of the UTC day, by all runs of it."""
@@ -166,6 +167,7 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
 
     mode: str
     coin: str
+    phase: str
     at_ns: int | None
     age_s: float | None
     risk_mode: str | None

@@ -107,6 +107,7 @@ def why(trader: Trader, config: Config, *, now_ns: int) -> Why:
     return Why(
         mode=config.mode,
         coin=engine.instrument.coin,
+        phase=trader.phase,
         at_ns=None if facts is None else facts.at_ns,
         age_s=None if facts is None else (now_ns - facts.at_ns) / NS_PER_S,
         risk_mode=None if decision is None else decision.status.mode.value,
@@ -206,10 +207,10 @@ def _pnl(trader: Trader) -> Pnl:
     day = engine.risk.day if engine.limits is not None else None
     return Pnl(
         position.realised_usd,
-        0.0 if px is None else position.unrealised_usd(px),
+        None if px is None else position.unrealised_usd(px),
         position.fees_usd,
         position.funding_usd,
-        0.0 if px is None else position.pnl_usd(px),
+        None if px is None else position.pnl_usd(px),
         engine.markouts.spread_capture_usd,
         None if day is None else day.pnl_usd,
     )

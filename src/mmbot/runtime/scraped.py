@@ -9,14 +9,16 @@ a time, and an answer is given again for a moment, so no flood reaches the loop.
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from io import BufferedReader, RawIOBase
 from socketserver import TCPServer
 from time import monotonic
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.process_collector import ProcessCollector
@@ -26,12 +28,15 @@ from mmbot.runtime.metrics import Figures
 from mmbot.runtime.tally import Counts, Tally
 from mmbot.runtime.telling import Log
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 HOST: Final = "127.0.0.1"
 PATH: Final = "/metrics"
 _KEPT_S: Final = 0.25
 """For how long an answer is given again as it is."""
 _CLIENT_S: Final = 2.0
-"""How long a client may take to ask, and to read."""
+"""How long a client may take to ask, all of it, and as long again to read."""
 _LOOP_S: Final = 2.0
 """How long the loop may take to look; it does nothing else for as long only if it hangs."""
 
@@ -115,9 +120,38 @@ class _Server(HTTPServer):
         """A client that went away is none of ours; nothing is printed."""
 
 
+class _Until(RawIOBase):
+    """Reads a socket until an instant; a timeout of the socket itself would begin at each byte."""
+
+    def __init__(self, connection: socket.socket, until_s: float) -> None:
+        self._connection = connection
+        self._until_s = until_s
+
+    def readable(self) -> bool:
+        """It is for nothing else."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """
+        As of a raw stream.
+
+        Raises:
+            TimeoutError: The instant has come.
+        """
+        left_s = self._until_s - monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left_s)
+        return self._connection.recv_into(buffer)
+
+
 class _Handler(BaseHTTPRequestHandler):
-    timeout = _CLIENT_S
     server: _Server
+
+    def setup(self) -> None:
+        """Read the question through a clock: nobody else is served while it comes."""
+        super().setup()
+        self.rfile = BufferedReader(_Until(self.connection, monotonic() + _CLIENT_S))
 
     def do_GET(self) -> None:
         """Answer one question."""
@@ -134,6 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(200, CONTENT_TYPE_LATEST, text)
 
     def _say(self, code: int, kind: str, text: bytes) -> None:
+        self.connection.settimeout(_CLIENT_S)
         self.send_response_only(code)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(text)))

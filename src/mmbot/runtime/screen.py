@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from mmbot.config import Config
-from mmbot.logs import Record
+from mmbot.logs import Record, clean
 from mmbot.runtime.flatten import Closed, closed_line
 
 _RESET: Final = "\x1b[0m"
@@ -107,7 +107,8 @@ class Screen:
             body = None
         if body is None:
             return None
-        return self._paint(f"{record['at'][11:19]}  {self._tag}{body}", record["level"])
+        line = clean(f"{record['at'][11:19]}  {self._tag}{body}")
+        return self._paint(line, record["level"])
 
     def _left_over(self, record: Record) -> str | None:
         """Cancels are repeated several times a second at first; the number is what matters."""
@@ -196,6 +197,7 @@ def banner(config: Config, *, is_colour: bool, account: str = "") -> list[str]:
             title = f" TESTNET  {coin}: test money "
         case "live":
             title = f" LIVE  REAL MONEY  {coin} on Hyperliquid mainnet, account {account} "
+    title = clean(title)
     rule = ("PAPER " if config.is_paper else "=") * len(title)
     rule = rule[: len(title)]
     if is_colour:
@@ -256,7 +258,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
         ("kill switch", summary["kill"]["text"] if summary["kill"] else "not tripped"),
     ]
     width = max(len(name) for name, _ in rows)
-    return ["", *(f"  {name:<{width}}  {text}" for name, text in rows)]
+    return ["", *(f"  {name:<{width}}  {clean(text)}" for name, text in rows)]
 
 
 def last_line(

@@ -46,7 +46,7 @@ def status_lines(s: dict[str, Any]) -> list[str]:
         _row("run", s["run_dir"]),
         _row("state", _state(s)),
     ]
-    if s["is_stale"] and s["phase"] == "trading":
+    if s["is_stale"]:
         lines.append(_row("STALE", stale_text(s)))
     lines += _wrapped("rule", [rule_text(rule, s["at_ns"]) for rule in s["rules"]], "; ")
     lines += [
@@ -106,7 +106,8 @@ def position_parts(s: dict[str, Any]) -> list[str]:
     # Hundreds of thousands of a cheap coin are a number as well.
     parts = [f"{h['sz']:+.7g} {coin}"]
     if h["usd"] is not None and h["limit_usd"] is not None:
-        parts.append(f"{h['usd']:+.2f} USD, {h['x'] or 0.0:+.1%} of {h['limit_usd']:.8g}")
+        part = "" if h["x"] is None else f", {h['x']:+.1%}"
+        parts.append(f"{h['usd']:+.2f} USD{part} of {h['limit_usd']:.8g}")
     if h["entry_px"] is not None:
         parts.append(f"entry {h['entry_px']:.6g}")
     parts.append(f"fair {_px(s['fair_px'])}")
@@ -120,7 +121,8 @@ def _money(s: dict[str, Any]) -> list[str]:
     rows = [("equity", equity_text(s))]
     if s["account_usd"] is not None:
         rows.append(("account", f"{s['account_usd']:.2f} USD at the venue, as read last"))
-    total = f"{p['total_usd']:+.4f} USD since the start of the run, at the mid; {s['fills']} fills"
+    known = "not known without a price" if p["total_usd"] is None else f"{p['total_usd']:+.4f} USD"
+    total = f"{known} since the start of the run, at the mid; {s['fills']} fills"
     *parts, capture = profit_parts(p)
     rows += [("pnl", total), ("", f"= {' '.join(parts)}; {capture}")]
     if p["day_usd"] is not None:
@@ -141,9 +143,10 @@ def equity_text(s: dict[str, Any]) -> str:
 
 def profit_parts(p: dict[str, Any]) -> list[str]:
     """The split of the profit: the first four add up to it, the last is part of the first two."""
+    open_usd = p["unrealised_usd"]
     return [
         f"realised {p['realised_usd']:+.4f}",
-        f"unrealised {p['unrealised_usd']:+.4f}",
+        "unrealised ?" if open_usd is None else f"unrealised {open_usd:+.4f}",
         f"fees {0.0 - p['fees_usd']:+.4f}",
         f"funding {p['funding_usd']:+.4f}",
         f"spread capture {p['spread_capture_usd']:+.4f}",

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from mmbot.logs import LEVELS
+from mmbot.logs import LEVELS, clean
 from mmbot.runtime.rundir import mode_of, mode_text
 from mmbot.runtime.screen import Screen, plain
 
@@ -98,7 +98,8 @@ class Tail:
         end = os.fstat(self._fd).st_size
         begin, data, found = end, b"", list[Item]()
         has_end = False
-        while begin > 0 and len(found) < count:
+        # Where the last line begins is looked for even if none is wanted: it may be half written.
+        while begin > 0 and (len(found) < count or not has_end):
             step = min(_BLOCK, begin)
             begin -= step
             data = os.pread(self._fd, step, begin) + data
@@ -233,11 +234,3 @@ def line_of(item: Item, tag: str = "") -> str:
     mark = _MARKS.get(str(item.get("level")), "")
     tagged = f"{tag}  " if tag else ""
     return f"{at[11:19]}  {tagged}{mark}{clean(body)}{more}"
-
-
-def clean(text: str, keep: str = "") -> str:
-    """Text without what would move a terminal's cursor or change its colours."""
-    return "".join(
-        char if char.isprintable() or char in keep else char.encode("unicode_escape").decode()
-        for char in text
-    )

@@ -16,7 +16,7 @@ from mmbot.runtime.statustext import (
     trigger_text,
     utc_text,
 )
-from mmbot.runtime.whytext import blocked_by, shaped_by
+from mmbot.runtime.whytext import blocked_by, last_quote, shaped_by
 
 LATE_S = 1.5
 """Silence of the daemon after which what is on the screen is called stale."""
@@ -59,7 +59,8 @@ def head(seen: Seen, width: int) -> list[str]:
         first = f"STARTING  process {answer['pid']}" if seen.is_live else _stale(seen)
         return [*flow([first], width), seen.run_dir]
     who = f"{s['mode'].upper()} {s['coin']}"
-    live = [f"{who} pid {s['pid']} up {ago(s['uptime_s'])}", f"{utc_text(s['at_ns'])[11:]}  LIVE"]
+    said = "LIVE, prices STALE" if s["is_stale"] else "LIVE"
+    live = [f"{who} pid {s['pid']} up {ago(s['uptime_s'])}", f"{utc_text(s['at_ns'])[11:]}  {said}"]
     groups = [live if seen.is_live else [f"{who}  {_stale(seen)}"], _state(s, is_live=seen.is_live)]
     left, *more = requests_parts(s["requests"])
     groups += [position_parts(s), _money(s), ["requests " + left, *more]]
@@ -70,7 +71,7 @@ def _state(s: dict[str, Any], *, is_live: bool) -> list[str]:
     mode = (s["risk_mode"] or "undecided").upper()
     link = "link up" if s["is_link_up"] else "LINK DOWN"
     parts = [f"{mode} {s['phase']} {link}", *s["reasons"], f"nearest limit: {nearest(s)}"]
-    if is_live and s["is_stale"] and s["phase"] == "trading":
+    if is_live and s["is_stale"]:
         parts.insert(0, f"*** STALE *** {stale_text(s)};")
     if s["kill"] is not None:
         parts.insert(0, f"*** KILL *** {s['kill']}")
@@ -80,8 +81,9 @@ def _state(s: dict[str, Any], *, is_live: bool) -> list[str]:
 def _money(s: dict[str, Any]) -> list[str]:
     p = s["pnl"]
     equity = "equity ?" if s["equity_usd"] is None else f"equity {s['equity_usd']:.4f}"
+    total = "pnl ?" if p["total_usd"] is None else f"pnl {p['total_usd']:+.4f}"
     day = [] if p["day_usd"] is None else [f"UTC day {p['day_usd']:+.4f}"]
-    return [equity, f"pnl {p['total_usd']:+.4f} since the start", *day, *profit_parts(p)]
+    return [equity, f"{total} since the start", *day, *profit_parts(p)]
 
 
 def _stale(seen: Seen) -> str:
@@ -115,7 +117,8 @@ def ladder(seen: Seen, width: int, height: int) -> list[str]:
     ]
     asks = rows[: len(s["asks"][:room])] or ["ask none"]
     bids = rows[len(s["asks"][:room]) :] or ["bid none"]
-    fair = "fair none" if s["fair_px"] is None else f"---- fair {s['fair_px']:.6g} ----"
+    stale = " STALE" if s["is_stale"] else ""
+    fair = "fair none" if s["fair_px"] is None else f"---- fair {s['fair_px']:.6g}{stale} ----"
     return _fit([*asks, fair, *bids], width)
 
 
@@ -147,16 +150,19 @@ def terms(seen: Seen, width: int, height: int) -> list[str]:
         elif any(it is not None and abs(it) >= _ZERO_BPS for it in both):
             rows.append(f"{said[:18]:<18}{_bps(both[0])}{_bps(both[1])}")
     total = f"{'= bps from fair':<18}{_bps(bid['bps'])}{_bps(ask['bps'])}"
-    room = max(1, height - 2)
+    last = last_quote(w)
+    heads = [f"{'term':<18}{'bid':>8}{'ask':>8}"]
+    heads = heads if last is None else [last, *heads]
+    room = max(1, height - len(heads) - 1)
     if len(rows) > room:
         rows = [*rows[: room - 1], f"and {len(rows) - room + 1} more: mmbot why"]
-    lines = [f"{'term':<18}{'bid':>8}{'ask':>8}", *rows, total]
+    lines = [*heads, *rows, total]
     if silent:
-        last = flow([", ".join(silent)], width)
+        unsaid = flow([", ".join(silent)], width)
         room = height - len(lines)
-        if len(last) > room:
-            last = [f"{len(silent)} off or absent: mmbot why"]
-        lines += last
+        if len(unsaid) > room:
+            unsaid = [f"{len(silent)} off or absent: mmbot why"]
+        lines += unsaid
     return _fit(lines[:height], width)
 
 

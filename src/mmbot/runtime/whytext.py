@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from mmbot.runtime.statustext import rule_text, utc_text
+from mmbot.runtime.statustext import ago, rule_text, utc_text
 
 _SHAPES: Final = {
     "half_min_bps": "the least half spread (quoter.half_spread_bps_min)",
@@ -30,6 +30,7 @@ _SHAPES: Final = {
 _BASE: Final = ("fee_bps", "adverse_selection_bps", "glft_bps", "grid_bps", "rung_bps")
 """Terms that are in every quote: they shape a side only where nothing else does."""
 _WORTH_BPS: Final = 0.05
+_TRADING: Final = "trading"
 _PULLS: Final = {
     "reducing": "the position is only to be reduced",
     "position limit": "the position is at its limit",
@@ -58,6 +59,12 @@ def why_lines(w: dict[str, Any], at_ns: int) -> list[str]:
     return lines + _rules(w, at_ns)
 
 
+def last_quote(w: dict[str, Any]) -> str | None:
+    """How long ago the record was made, where it is not what is quoted now; None where it is."""
+    is_of_now = not blocked_by(w) and not is_old(w)
+    return None if is_of_now else f"LAST QUOTE, {ago(w['age_s'])} ago"
+
+
 def is_old(w: dict[str, Any]) -> bool:
     """Whether the record is older than any that a quoting engine leaves."""
     return w["age_s"] is not None and w["age_s"] > 5.0
@@ -70,6 +77,8 @@ def blocked_by(w: dict[str, Any]) -> str:
         for reason in w["reasons"]
         if not reason.startswith(("bid: ", "ask: ")) and reason != "requests spent"
     ]
+    if w["phase"] != _TRADING:
+        of_all.insert(0, f"the run is {w['phase']}")
     return ", ".join(of_all)
 
 
