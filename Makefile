@@ -14,11 +14,12 @@ ARGS ?=
 WORKERS ?= $(shell expr $$(nproc) + 1)
 SOCKET_ARGS ?=
 
-.PHONY: help run tables campaign test check check-report format lint types imports readme lock clean setup
+.PHONY: help run tables campaign test thorough check check-report format lint types imports readme lock clean setup
 
 help:
 	@echo "make run     set up and run the market maker on the embedded exchange (Ctrl+C stops it)"
 	@echo "make test    set up and run all tests"
+	@echo "make thorough  the same with every seed and example of the costly ones"
 	@echo "make check   format, lint, types, import contracts, tests, README commands: what CI runs"
 	@echo "make check-report  the page of a report in headless Chromium; skipped, visibly, where there is none"
 	@echo "make format  rewrite the code in the project's format"
@@ -44,6 +45,9 @@ run: setup
 
 test: setup
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+thorough: setup
+	@MMBOT_THOROUGH=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: setup
 	$(BIN)/ruff format --check .

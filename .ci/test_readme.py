@@ -17,7 +17,7 @@ def blocks() -> list[str]:
     return re.findall(r"^```\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 
 
-def mmbot(*arguments: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+def mmbot(*arguments: str, timeout_s: float = 180) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "mmbot", *arguments],
         cwd=REPO,

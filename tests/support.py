@@ -9,6 +9,14 @@ import pytest
 
 _REPO = Path(__file__).resolve().parent.parent
 
+IS_THOROUGH = os.environ.get("MMBOT_THOROUGH") == "1"
+"""Set by `make thorough`: every seed and example of the costly tests, not a part of them."""
+
+
+def often(normally: int, *, thoroughly: int) -> int:
+    """How many seeds or examples: as many as every change is worth, or all that there are."""
+    return thoroughly if IS_THOROUGH else normally
+
 
 def data_dir(*parts: str) -> Path:
     """

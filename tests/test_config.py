@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from mmbot.config import Config, dump_toml, load, market_overrides, parse
 from mmbot.emulator.listings import dexes
 from mmbot.errors import ConfigError, Exit
+from support import often
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -269,7 +270,7 @@ ODD = st.one_of(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=often(250, thoroughly=600), deadline=None)
 @given(leaf=st.sampled_from(LEAVES), value=ODD)
 def test_any_value_of_any_key_is_taken_or_refused_in_words(
     leaf: tuple[str, str], value: object

@@ -15,6 +15,7 @@ from mmbot.emulator.scenarios import SCENARIOS, scenario_params
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
 SHORT = (f"--config={CONFIG}", "--seeds=2", "--minutes=1", "--variants=all")
+ONE = (f"--config={CONFIG}", "--seeds=1", "--minutes=1", "--variants=base")
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -74,7 +75,7 @@ def test_the_same_command_prints_the_same_table(mmbot: Run) -> None:
 )
 def test_what_is_set_changes_what_is_measured(mmbot: Run, option: str) -> None:
     """A flag or key that nothing reads would be believed."""
-    run = ("lab", "two-sided", *SHORT, "--json", "--set=market.a_per_s=0.4")
+    run = ("lab", "two-sided", *ONE, "--json", "--set=market.a_per_s=0.4")
     plain, changed = mmbot(*run), mmbot(*run, option)
     assert plain[0] == changed[0] == 0
     assert plain[1] != changed[1]
@@ -105,7 +106,7 @@ def test_what_cannot_be_is_refused_by_name(mmbot: Run, option: str, words: str) 
 )
 def test_a_factor_is_the_number_it_stands_for(mmbot: Run, key: str, factor: str) -> None:
     """Of the scenario's market, of the file, and of what is set nowhere."""
-    run = ("lab", "two-sided", *SHORT, "--json")
+    run = ("lab", "two-sided", *ONE, "--json")
     settings = load(CONFIG)
     section, _, name = key.partition(".")
     known = scenario_params("two-sided", {}) if section == "market" else getattr(settings, section)

@@ -2,7 +2,7 @@
 Check 69: hours of the program under the faults of checks 50, 65 and 66.
 
 Late, lost and refused answers, connections that break, events before and after the answers they
-belong to. `make campaign` runs a whole day of it; here it is a third of an hour in which each of
+belong to. `make campaign` runs a whole day of it; here it are nine minutes in which each of
 them comes.
 """
 
@@ -16,12 +16,12 @@ from mmbot.runtime.campaign.run import campaign_config, perform
 from mmbot.runtime.campaign.soak import KINDS, soak_schedule
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
-HOURS = 0.3
+HOURS = 0.15
 
 
 def test_a_soak_ends_without_an_unexplained_order_and_at_the_sum_of_its_fills() -> None:
     """Nothing that is lost for a moment may be lost for good, and nothing may pile up."""
-    schedule = soak_schedule(HOURS, seed=10)
+    schedule = soak_schedule(HOURS, seed=180)
     stage, result = perform(campaign_config(CONFIG), schedule)
 
     assert result.violations == ()
@@ -30,7 +30,7 @@ def test_a_soak_ends_without_an_unexplained_order_and_at_the_sum_of_its_fills() 
     assert result.sim_s >= HOURS * 3600
     signs = {"B": 1.0, "A": -1.0}
     fills = stage.fills()
-    assert len(fills) > 100
+    assert len(fills) > 50
     filled_sz = sum(signs[fill["side"]] * float(fill["sz"]) for fill in fills)
     assert stage.position_sz() == pytest.approx(filled_sz, abs=1e-9)
     assert stage.summary()["position_sz"] == pytest.approx(filled_sz, abs=1e-9)

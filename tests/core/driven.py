@@ -99,6 +99,7 @@ class Driven:
         self.fee_bps = BASE_FEE_BPS
         self.records: list[tuple[float, Diagnostics]] = []
         self.jumps = list(JUMPS)
+        self.steps = 0
 
     @property
     def engine(self) -> Engine:
@@ -110,10 +111,15 @@ class Driven:
 
     def run(self, until_s: float = END_S, is_over: Callable[[Driven], bool] | None = None) -> None:
         self.watch.on_record = lambda record: self.records.append((self.at_s, record))
-        step = 0
         while self.at_s < until_s and not (is_over is not None and is_over(self)):
-            self.step(step)
-            step += 1
+            self.step(self.steps)
+            self.steps += 1
+
+    def forget(self) -> None:
+        """Drop what was written down, so that a copy of the session is one of its state alone."""
+        self.watch.on_record = None
+        for noted in (self.records, self.rig.tape, self.rig.notes, self.rig.batches):
+            noted.clear()
 
     # -- one step ---------------------------------------------------------------------------------
 

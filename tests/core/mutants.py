@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from copy import deepcopy
 from enum import Enum
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any, NamedTuple, TypedDict
 
 import msgspec
 
-from core.driven import Driven, settings
+from core.driven import END_S, Driven, settings
 from mmbot.core.ladder import SideTarget
 from mmbot.core.quoter import MarketView, Quote
 from mmbot.core.types import NS_PER_S, Side
@@ -132,9 +134,24 @@ def fields(border: Border) -> tuple[str, ...]:
 
 def session_for(field: str) -> Driven:
     """The session in which a field must act: terms of the bids are those of the asks, mirrored."""
-    chosen = settings(shift_bps_max=5.0) if field == "shift_cap_bps" else None
+    return _session(**_way(field))
+
+
+class _Way(TypedDict):
+    """Which of the sessions it is."""
+
+    is_mirrored: bool
+    is_capped: bool
+
+
+def _way(field: str) -> _Way:
     # The barrier first rises on the long side, whose increasing side has not been swept.
     is_mirrored = ("bid" in field or "down" in field) is not ("guard" in field)
+    return {"is_mirrored": is_mirrored, "is_capped": field == "shift_cap_bps"}
+
+
+def _session(*, is_mirrored: bool, is_capped: bool) -> Driven:
+    chosen = settings(shift_bps_max=5.0) if is_capped else None
     return Driven(is_mirrored=is_mirrored, chosen=chosen)
 
 
@@ -239,19 +256,91 @@ class _Ladder:
 
 
 def plant(driven: Driven, mutant: Mutant) -> Mutation:
-    """Put a mutant into the engine of a session that has not run yet."""
+    """Put a mutant into the engine of a session in which its field has not acted yet."""
     mutation = Mutation(mutant, driven.start_ns)
+    _plant(driven, mutant.border, mutation.change)
+    return mutation
+
+
+def _plant(driven: Driven, border: Border, change: Callable[[int, Any], Any]) -> None:
     engine: Any = driven.engine
-    if mutant.border is Border.VIEW:
+    if border is Border.VIEW:
         original = engine.signals.view
 
         def view(now_ns: int, x: float, **figures: Any) -> MarketView:
-            seen: MarketView = mutation.change(now_ns, original(now_ns, x, **figures))
+            seen: MarketView = change(now_ns, original(now_ns, x, **figures))
             return seen
 
         engine.signals.view = view
-    elif mutant.border is Border.QUOTE:
-        engine._quoter = _Quoter(engine._quoter, mutation.change)
+    elif border is Border.QUOTE:
+        engine._quoter = _Quoter(engine._quoter, change)
     else:
-        engine._ladder = _Ladder(engine._ladder, mutation.change)
-    return mutation
+        engine._ladder = _Ladder(engine._ladder, change)
+
+
+# -- the part of a session that a mutant leaves as it is -------------------------------------------
+
+
+_EVERY_S = 30.0
+"""Between two states that are kept of a session without a mutant."""
+
+
+class _Kept(NamedTuple):
+    """A session without a mutant: its state at some times, and when each field first acts."""
+
+    states: tuple[Driven, ...]
+    first_s: dict[tuple[Border, str], float]
+
+
+class _Firsts:
+    """When each field of a border first is anything but zero, or absent, as it was at first."""
+
+    def __init__(self, driven: Driven, border: Border) -> None:
+        self.driven, self.border = driven, border
+        self.began: dict[str, float | None] = {}
+        self.first_s: dict[tuple[Border, str], float] = {}
+
+    def look(self, now_ns: int, it: Any) -> Any:
+        """Take note and change nothing."""
+        for path in fields(self.border):
+            value = get(it, path)
+            began = self.began.setdefault(path, value)
+            if value != began or began not in (None, 0.0):
+                at_s = (now_ns - self.driven.start_ns) / NS_PER_S
+                self.first_s.setdefault((self.border, path), at_s)
+        return it
+
+
+@cache
+def _kept(*, is_mirrored: bool, is_capped: bool) -> _Kept:
+    driven = _session(is_mirrored=is_mirrored, is_capped=is_capped)
+    engine: Any = driven.engine
+    looks = [_Firsts(driven, border) for border in (Border.VIEW, Border.QUOTE)]
+    states: list[Driven] = []
+    while driven.at_s < END_S:
+        quoter = engine._quoter
+        for look in looks:
+            _plant(driven, look.border, look.look)
+        driven.run(driven.at_s + _EVERY_S)
+        del engine.signals.view
+        engine._quoter = quoter
+        driven.forget()
+        states.append(deepcopy(driven))
+    first_s = {key: at_s for look in looks for key, at_s in look.first_s.items()}
+    # What the ladder is handed is the quote.
+    first_s |= {(Border.LADDER, p): s for (b, p), s in first_s.items() if b is Border.QUOTE}
+    return _Kept(tuple(states), first_s)
+
+
+def session_before(border: Border, field: str) -> Driven:
+    """
+    The session in which a field must act, run until shortly before it first does.
+
+    Until then it is zero, so that no change of it is one: whoever plants a mutant here sees what
+    they would have seen from the beginning.
+    """
+    way = _way(field)
+    states, first_s = _kept(**way)
+    acts_s = first_s.get((border, field), END_S)
+    before = [state for state in states if state.at_s < acts_s]
+    return deepcopy(before[-1]) if before else _session(**way)

@@ -18,6 +18,7 @@ from core.mutants import (
     Mutant,
     fields,
     plant,
+    session_before,
     session_for,
 )
 from mmbot.core.types import NS_PER_S
@@ -63,7 +64,7 @@ def test_a_mutant_is_caught_within_a_minute_of_mattering(border: Border, field: 
     """Each change of the field in turn: zeroed, sign flipped, a tenth, frozen, a minute late."""
     for change in Change:
         mutant = Mutant(border, field, change)
-        driven = session_for(field)
+        driven = session_before(border, field)
         mutation = plant(driven, mutant)
         if str(mutant) in REFUSED:
             with pytest.raises(ValueError, match="must be"):
@@ -92,6 +93,32 @@ def test_a_field_that_the_ladder_does_not_read_changes_no_order(field: str) -> N
 
     assert orders(mutated) == orders(plain)
     assert len(orders(plain)) > 20
+
+
+@pytest.mark.parametrize(
+    ("border", "field", "change"),
+    [
+        (Border.VIEW, "cascade.hold_bid_ticks", Change.LATE),
+        (Border.QUOTE, "guard_ask_bps", Change.FROZEN),
+        (Border.LADDER, "hold_ask_bps", Change.LATE),
+    ],
+)
+def test_a_mutant_planted_late_is_caught_when_one_from_the_beginning_is(
+    border: Border, field: str, change: Change
+) -> None:
+    """Their sessions begin where the field first acts, since nothing differs before."""
+    late, whole = session_before(border, field), session_for(field)
+    assert late.at_s > 100.0
+    mutations = [plant(driven, Mutant(border, field, change)) for driven in (late, whole)]
+
+    late.run(END_S, violated)
+    whole.run(END_S, violated)
+
+    assert late.watch.violations == whole.watch.violations
+    assert late.watch.violations
+    assert mutations[0].matters_from_s == mutations[1].matters_from_s
+    assert len(orders(late)) > 0
+    assert orders(whole)[-len(orders(late)) :] == orders(late)
 
 
 def test_every_term_of_the_quote_has_its_mutants() -> None:

@@ -18,6 +18,7 @@ from mmbot.core.types import NS_PER_S
 from mmbot.core.vitals import EXPECTATIONS, Facts, Kind, Violation, Vitals
 from mmbot.core.vitals.shadow import ShadowVolatility
 from mmbot.emulator.worlds import WORLDS
+from support import often
 
 SESSION_S = 600.0
 
@@ -25,7 +26,7 @@ SESSION_S = 600.0
 # -- silence ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", range(1, 1 + often(1, thoroughly=2)))
 @pytest.mark.parametrize("world", sorted(WORLDS))
 def test_healthy_trading_raises_no_alarm(world: str, seed: int) -> None:
     """Ten minutes of every named market: an alarm that cries wolf is switched off."""

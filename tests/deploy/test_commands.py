@@ -19,13 +19,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic
 
 import pytest
 
 from deploy.test_units import PROGRAM, commands
 from mmbot.config import dump_toml, load
-from system.harness import PATIENCE_S, STILL, Exchange, end, exchange
+from system.harness import PATIENCE_S, STILL, Exchange, end, exchange, wait_until
 from system.harness import start as start_mmbot
 from system.killing import WATCHDOG_KEY, approve
 
@@ -91,7 +90,7 @@ class Installed:
             env={**os.environ, "MMBOT_KEY": "", **env},
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=PATIENCE_S,
             check=False,
         )
 
@@ -100,10 +99,12 @@ class Installed:
         """A daemon with orders resting, without a terminal, as a service manager has it."""
         process = start_mmbot(*self.words(words), shell='exec setsid "$@" </dev/null')
         try:
-            until = monotonic() + PATIENCE_S
-            while len(venue.resting()) < 4:
+
+            def quotes() -> bool:
                 assert process.poll() is None, process.communicate()
-                assert monotonic() < until, "nothing rests"
+                return len(venue.resting()) >= 4
+
+            wait_until("nothing rests", quotes)
             yield process
         finally:
             end(process)
@@ -210,7 +211,7 @@ def test_every_command_of_the_build_is_one(line: str, tmp_path: Path) -> None:
 
 def _done(command: list[str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
 
 

@@ -46,7 +46,7 @@ def test_every_command_has_the_options_it_is_given(name: str, line: str) -> None
         [sys.executable, "-m", "mmbot", command, "--help"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=True,
     ).stdout
     options = [text for text in arguments if text.startswith("--")]
@@ -69,7 +69,7 @@ def test_systemd_reads_it(unit: Path, tmp_path: Path) -> None:
         [analyze, "verify", "--recursive-errors=no", str(tmp_path / unit.name)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

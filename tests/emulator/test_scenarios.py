@@ -16,6 +16,7 @@ from mmbot.emulator.scenarios import SCENARIOS, Funded, build_venue, scenario_pa
 from mmbot.emulator.specs import FillRecord, NewOrder
 from mmbot.emulator.venue import Venue
 from mmbot.errors import ConfigError
+from support import often
 
 ALICE = "0x" + "a1" * 20
 BOB = "0x" + "b0" * 20
@@ -97,14 +98,14 @@ def run_symmetric(seed: int, minutes: float, half_bps: float) -> Session:
     return Session(rig.equity_usd() - before_usd, rig.fills, times_ms, mids)
 
 
-def test_in_hype_a_symmetric_3_bps_maker_loses_after_fees_over_200_seeds() -> None:
+def test_in_hype_a_symmetric_3_bps_maker_loses_after_fees_over_many_seeds() -> None:
     """
     The market is honest enough that naive quoting costs money: mean below zero by its interval.
 
     The fee is the venue's 1.5 bps; nothing but fills on the venue's own book makes the figure. The
     same runs give the fills' adverse move and the mid's volatility, to be held against recordings.
     """
-    sessions = [run_symmetric(seed, 3, 3.0) for seed in range(200)]
+    sessions = [run_symmetric(seed, 3, 3.0) for seed in range(often(80, thoroughly=200))]
     profits_usd = [session.profit_usd for session in sessions]
     fills = [record.fill for session in sessions for record in session.fills]
     notional_usd = sum(float(fill["px"]) * float(fill["sz"]) for fill in fills)
@@ -112,7 +113,7 @@ def test_in_hype_a_symmetric_3_bps_maker_loses_after_fees_over_200_seeds() -> No
     mean_usd = float(np.mean(profits_usd))
     half_width_usd = 1.96 * float(np.std(profits_usd)) / sqrt(len(profits_usd))
 
-    assert len(fills) > 2_000
+    assert len(fills) > 10 * len(sessions)
     assert sum(float(fill["fee"]) for fill in fills) / notional_usd == pytest.approx(1.5e-4, 1e-3)
     assert mean_usd + half_width_usd < 0
     # Fills of real makers at 2 to 4 bps met 4.6 bps after five seconds, most of them on the thinner

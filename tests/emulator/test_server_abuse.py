@@ -22,7 +22,7 @@ from mmbot.emulator.limits import LimitParams
 from mmbot.emulator.server import ADVANCE_MAX_MS, ManualClock, serve
 from mmbot.emulator.session import UNREAD_MAX
 
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 ORDER_HEAD = b"POST /exchange HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 UPGRADE = (
     b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

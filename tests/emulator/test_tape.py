@@ -30,7 +30,7 @@ from mmbot.core.types import NS_PER_MS, Fees, Instrument, Side, Tif
 from mmbot.emulator.instruments import listed_instrument
 from mmbot.emulator.recordings import read_recording
 from mmbot.emulator.tape import RecordedVenue, RecordedVenueParams
-from support import data_dir
+from support import data_dir, often
 
 COIN = Instrument(coin="WLFI", asset_id=0, sz_decimals=0, max_leverage=5)
 FEES = Fees(maker_bps=1.5, taker_bps=4.5)
@@ -513,7 +513,7 @@ def scripts(draw: st.DrawFn, *, at_once: bool = False) -> list[tuple[int, Place]
     ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=often(100, thoroughly=300), deadline=None)
 @given(frames=markets(), script=scripts(), latency_ms=st.integers(0, 800))
 def test_fills_are_bounded_by_recorded_volume(
     frames: list[Bbo | Book | Trade], script: list[tuple[int, Place]], latency_ms: int
@@ -538,7 +538,7 @@ def test_fills_are_bounded_by_recorded_volume(
     assert all(filled[place.cloid] <= place.sz_lots for _, place in script)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=often(100, thoroughly=300), deadline=None)
 @given(
     frames=markets(),
     script=scripts(),
@@ -562,7 +562,7 @@ def test_longer_queue_never_adds_fills(
     assert few <= many
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=often(100, thoroughly=300), deadline=None)
 @given(
     frames=markets(),
     script=scripts(at_once=True),

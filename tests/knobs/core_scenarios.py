@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 from core.rig import T0_NS, Fault, Rig
+from knobs.liveness import Seen
 from mmbot.config import Config
 from mmbot.core.events import (
     AccountRead,
@@ -33,9 +34,11 @@ _POSITION_LOTS = 600
 class Watched:
     """A rig, and what an observer of it would note down."""
 
-    def __init__(self, config: Config, *, requests: int = 10**6) -> None:
+    def __init__(
+        self, config: Config, *, requests: int = 10**6, seen: list[object] | None = None
+    ) -> None:
         self.rig = Rig(config.engine, fair_px=MID_PX, requests_cap=requests)
-        self._seen: list[object] = []
+        self._seen = Seen() if seen is None else seen
         self._told = 0
         self._reasons: tuple[str, ...] = ()
         self._is_left = False
@@ -256,9 +259,9 @@ _CAUSES: tuple[Callable[[Watched], None], ...] = (
 
 def alarmed(config: Config, _: Path) -> list[object]:
     """One cause of a trip after another, each on an engine of its own for a minute and a half."""
-    seen: list[object] = []
+    seen = Seen()
     for cause in _CAUSES:
-        watched = Watched(config)
+        watched = Watched(config, seen=[])
         for at_s in watched.steps(90, 0.5):
             watched.rig.tell_book()
             if at_s == 5.0:

@@ -9,7 +9,8 @@ alive when two of its values give two outcomes, and dead when they give the same
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,11 +85,49 @@ def _as_read(value: Any) -> Any:
     return [_as_read(item) for item in value] if isinstance(value, tuple | list) else value
 
 
+class _Differs(Exception):  # noqa: N818 - it is what is looked for
+    """A scenario has shown something else already: the rest of it tells no more."""
+
+
+_compared: ContextVar[Outcome | None] = ContextVar("_compared", default=None)
+
+
+class Seen(list[object]):
+    """
+    What a scenario returns in the end, held against a first outcome fact by fact.
+
+    Only for one that hands all of it on as it is, and has no folder in it.
+    """
+
+    def append(self, fact: object) -> None:
+        """Take note of it, and end the scenario if it decides."""
+        first = _compared.get()
+        if first is not None and (len(self) >= len(first) or str(fact) != first[len(self)]):
+            raise _Differs
+        super().append(fact)
+
+    def extend(self, facts: Iterable[object]) -> None:
+        """One after the other."""
+        for fact in facts:
+            self.append(fact)
+
+
 def observe(scenario: Scenario, values: Values, model: type[Config] = Config) -> Outcome:
     """Run a scenario once, in a folder of its own."""
     with tempfile.TemporaryDirectory(prefix="knobs-") as folder:
         seen = scenario(configure(values, Path(folder), model), Path(folder))
         return tuple(str(fact).replace(folder, HERE) for fact in seen)
+
+
+def is_other(scenario: Scenario, values: Values, model: type[Config], first: Outcome) -> bool:
+    """Whether the outcome is another one; a scenario ends as soon as that is certain."""
+    token = _compared.set(first)
+    try:
+        return observe(scenario, values, model) != first
+    except _Differs:
+        return True
+    finally:
+        _compared.reset(token)
 
 
 @cache
@@ -107,7 +146,7 @@ def verdict(key: str, knob: Knob, model: type[Config] = Config) -> str | None:
     first = first_outcome(knob.scenario, knob.base)
     if not first:
         return f"{key}: {knob.scenario.__name__} shows nothing at all"
-    if observe(knob.scenario, second, model) == first:
+    if not is_other(knob.scenario, second, model, first):
         return (
             f"{key}: dead in {knob.scenario.__name__}: {values[0]!r} and {values[1]!r} give the "
             "same outcome"

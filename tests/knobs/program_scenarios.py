@@ -56,7 +56,7 @@ _CERTAIN = (
 )
 """Records of every run, however short and at whatever time."""
 
-_PATIENCE_S = 60
+_PATIENCE_S = 120
 _RUNNER = CliRunner()
 
 

@@ -80,6 +80,8 @@ TAPED: Final[Values] = (("instrument.coin", "WLFI"),)
 SIGNED: Final[Values] = (("mode", "testnet"),)
 SIGNED_BY_FILE: Final[Values] = (*SIGNED, ("account.key_file", f"{HERE}/key-a"))
 LOGGED: Final[Values] = (("log.dir", f"{HERE}/logs-a"),)
+UNEXPLAINED: Final[Values] = (*LOGGED, ("report.at_end", False))
+"""The report of a run takes longer than the run."""
 TOLD: Final[Values] = (("alerts.url_env", ("SOME_ALERTS",)),)
 
 LEARNT: Final[dict[str, Knob]] = {
@@ -130,7 +132,7 @@ TABLE: Final[dict[str, Knob]] = {
     **LEARNT,
     "flow.vpin_bucket_usd": Knob(200.0, lean.reported, (("flow.vpin_buckets", 5),)),
     "flow.vpin_buckets": Knob(5, lean.reported, (("flow.vpin_bucket_usd", 200.0),)),
-    "mode": Knob("live", program.run, LOGGED),
+    "mode": Knob("live", program.run, UNEXPLAINED),
     "on_exit": Knob("flatten", venue.leaving, STANDING),
     "flatten.bound_bps": Knob(20, venue.leaving, CLOSING),
     "flatten.slices": Knob(1, venue.leaving, CLOSING),
@@ -170,7 +172,7 @@ TABLE: Final[dict[str, Knob]] = {
     "watchdog.key_file": Knob(f"{HERE}/key-b", program.signer_from_file, SIGNED_BY_FILE),
     "watchdog.silent_s": Knob(3, program.silences),
     "risk.capital_usd": Knob(60, core.marked_down),
-    "risk.leverage": Knob(5, program.run, LOGGED),
+    "risk.leverage": Knob(5, program.run, UNEXPLAINED),
     "risk.max_position_usd": Knob(300, core.wandering, PATIENT),
     "risk.side_budget_frac": Knob(0.3, core.wandering, PATIENT),
     "risk.reduce_budget_frac": Knob(
@@ -307,7 +309,7 @@ TABLE: Final[dict[str, Knob]] = {
     "gateway.schedule_cancel_s": Knob(60, venue.eligible_for_the_dead_man),
     "gateway.requests_read_every_s": Knob(10, venue.trading),
     "emulator.scenario": Knob("hype", venue.market_alone),
-    "emulator.url": Knob("http://127.0.0.1:1", program.run, LOGGED),
+    "emulator.url": Knob("http://127.0.0.1:1", program.run, UNEXPLAINED),
     "emulator.seed": Knob(2, venue.market_alone),
     "emulator.equity_usd": Knob(80, venue.trading),
     "emulator.latency_ms": Knob(150, venue.trading),
@@ -369,17 +371,17 @@ TABLE: Final[dict[str, Knob]] = {
     "backtest.sz_decimals": Knob(1, program.backtest),
     "backtest.max_leverage": Knob(1, program.backtest),
     "backtest.exact_diff": Knob(False, program.backtest),
-    "journal.enabled": Knob(False, program.run, LOGGED),
+    "journal.enabled": Knob(False, program.run, UNEXPLAINED),
     "journal.rotate_mb": Knob(0.05, journal.filled),
     "journal.lag_ms_max": Knob(1000, journal.never_written),
     "report.at_end": Knob(False, program.explained, LOGGED),
-    "metrics.port": Knob(notices.PORT, notices.scraped, LOGGED),
+    "metrics.port": Knob(notices.PORT, notices.scraped, UNEXPLAINED),
     "alerts.url_env": Knob(("OTHER_ALERTS",), notices.told, TOLD),
     "alerts.urls_file": Knob(f"{HERE}/urls", notices.told, TOLD),
     "alerts.events": Knob(("kill",), notices.told, TOLD),
     "alerts.timeout_s": Knob(2, notices.told, TOLD),
     "alerts.every_s": Knob(10, notices.told, TOLD),
     "alerts.budget_hours": Knob(3, notices.told, TOLD),
-    "log.level": Knob("error", program.run, LOGGED),
-    "log.dir": Knob(f"{HERE}/logs-b", program.run, LOGGED),
+    "log.level": Knob("error", program.run, UNEXPLAINED),
+    "log.dir": Knob(f"{HERE}/logs-b", program.run, UNEXPLAINED),
 }

@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 import msgspec
 
-from knobs.liveness import Scenario
+from knobs.liveness import Scenario, Seen
 from mmbot.cli.app import build
 from mmbot.config import Config
 from mmbot.core.types import NS_PER_MS, NS_PER_S, Side, Tif
@@ -358,7 +358,7 @@ def market_alone(config: Config, _: Path) -> list[object]:
     exchange = emulated(config)
     venue, market = exchange.venue, exchange.market
     assert market is not None
-    seen: list[object] = []
+    seen = Seen()
     coin = config.instrument.wire_coin
     for second in range(1, 61):
         market.advance(START_MS + second * 1000)
@@ -379,7 +379,7 @@ def joining_the_queue(config: Config, _: Path) -> list[object]:
     venue, market = exchange.venue, exchange.market
     assert market is not None
     us, asset = exchange.test_accounts[0]["address"], venue.state.by_coin["HYPE"]
-    seen: list[object] = []
+    seen = Seen()
     for second in range(1, 61):
         levels = [(side, level.px_ticks) for side in Side for level in asset.book.levels(side)]
         for side, px_ticks in levels:

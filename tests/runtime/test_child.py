@@ -50,7 +50,7 @@ async def test_it_is_in_a_process_group_of_its_own_and_ends_with_the_context() -
         assert os.getpgid(info.pid) == info.pid
         assert os.getpgid(info.pid) != os.getpgrp()
         assert len(info.accounts) == 3
-        with urllib.request.urlopen(f"{info.url}/emulator/status", timeout=10) as reply:  # noqa: ASYNC210
+        with urllib.request.urlopen(f"{info.url}/emulator/status", timeout=120) as reply:  # noqa: ASYNC210
             assert reply.status == 200
 
     with pytest.raises(ProcessLookupError):

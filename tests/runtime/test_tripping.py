@@ -29,7 +29,7 @@ from runtime import test_sweep
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
 USER = "0x" + "ab" * 20
-PATIENCE_S = 60
+PATIENCE_S = 120
 
 DAEMON = """\
 import signal, sys

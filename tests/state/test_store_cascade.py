@@ -234,8 +234,8 @@ def test_threads_may_save_read_and_latch_at_once(tmp_path: Path) -> None:
             calls += [pool.submit(store.latch, LOSS) for _ in range(10)]
             reads = [pool.submit(store.load_cascade) for _ in range(40)]
             for call in calls:
-                call.result(timeout=60)
-            seen = {read.result(timeout=60) for read in reads}
+                call.result(timeout=120)
+            seen = {read.result(timeout=120) for read in reads}
         assert seen <= {None, *memories}
         assert store.load_cascade() in memories
         assert store.latched() == LOSS

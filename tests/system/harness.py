@@ -28,10 +28,20 @@ STILL = (
 """A market in which nobody trades and nothing moves unless the test makes it."""
 
 MMBOT = ("-m", "mmbot")
-PATIENCE_S = 40.0
+PATIENCE_S = 120.0
 """How long a test waits for an event before it fails; it passes as soon as the event is there."""
+_POLL_S = 0.02
+"""Between two looks: a look costs the test and the process looked at as much as their work."""
 _KIND_S = 10.0
 """How long a process left behind may take to end by itself."""
+
+
+def wait_until(what: str, is_seen: Callable[[], object], patience_s: float = PATIENCE_S) -> None:
+    """Wait until `is_seen()` holds; fails with `what` when it does not."""
+    until = monotonic() + patience_s
+    while not is_seen():
+        assert monotonic() < until, what
+        select.select([], [], [], _POLL_S)
 
 
 class Exchange:
@@ -88,14 +98,25 @@ class Daemon:
     def __init__(self, process: subprocess.Popen[str], run_dir: Path) -> None:
         self.process = process
         self.run_dir = run_dir
+        self._read: list[dict[str, Any]] = []
+        self._read_bytes = 0
+        self._read_inode = 0
 
     def records(self) -> list[dict[str, Any]]:
-        """The log so far."""
-        path = self.run_dir / "log.jsonl"
-        if not path.exists():
+        """The log so far; only what is new of it is read, since it is asked for many times."""
+        try:
+            file = (self.run_dir / "log.jsonl").open("rb")
+        except FileNotFoundError:
             return []
-        lines = path.read_text("utf-8").split("\n")
-        return [json.loads(line) for line in lines[:-1]]
+        with file:
+            state = os.fstat(file.fileno())
+            if state.st_ino != self._read_inode or state.st_size < self._read_bytes:
+                self._read, self._read_bytes, self._read_inode = [], 0, state.st_ino
+            file.seek(self._read_bytes)
+            whole, end_of_line, _ = file.read().rpartition(b"\n")
+        self._read_bytes += len(whole + end_of_line)
+        self._read += [json.loads(line) for line in whole.splitlines()]
+        return list(self._read)
 
     def wait_for(
         self,
@@ -111,7 +132,7 @@ class Daemon:
                 return records
             if self.process.poll() is not None:
                 break
-            select.select([], [], [], 0.02)
+            select.select([], [], [], _POLL_S)
         tail = "\n".join(str(record) for record in self.records()[-12:])
         raise AssertionError(f"{what}: not seen; exit {self.process.poll()}\n{tail}")
 
@@ -151,7 +172,7 @@ def _call(url: str, payload: dict[str, Any] | None) -> Any:
         data=None if payload is None else json.dumps(payload).encode(),
         headers={"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=30) as response:
+    with urllib.request.urlopen(request, timeout=120) as response:
         return json.load(response)
 
 

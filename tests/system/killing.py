@@ -64,7 +64,7 @@ def approve(venue: Exchange, key: str) -> None:
         data=json.dumps(body | {"vaultAddress": None, "expiresAfter": None}).encode(),
         headers={"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=30) as response:
+    with urllib.request.urlopen(request, timeout=120) as response:
         answer = json.load(response)
     assert answer["status"] == "ok", answer
 

@@ -129,7 +129,7 @@ def test_a_run_that_does_not_begin_tells_why(
         sets = sets_of(venue, tmp_path)
         options = [f"--config={CONFIG}", *(f"--set={item}" for item in sets)]
         killed = start("kill", *options)
-        killed.communicate(timeout=60)
+        killed.communicate(timeout=120)
         with daemon(tmp_path / "run", config=CONFIG, sets=sets) as bot:
             code, _, err = bot.end()
         (message,) = receiver.messages

@@ -34,7 +34,7 @@ def ask(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "mmbot", *(str(it) for it in arguments)],
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=120,
         check=False,
     )
 

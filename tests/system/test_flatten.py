@@ -66,7 +66,7 @@ def test_a_held_position_is_the_last_line_and_its_command_closes_it(tmp_path: Pa
         command = shlex.split(line.partition("closed by: ")[2])
         assert command[:4] == ["mmbot", "flatten", "--config", str(CONFIG)]
         process = start(*command[1:])
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=120)
         assert (process.returncode, err) == (0, "")
         assert venue.position_sz("HYPE") == 0
         assert venue.open_orders() == []
@@ -76,7 +76,7 @@ def test_a_held_position_is_the_last_line_and_its_command_closes_it(tmp_path: Pa
         assert all(o["t"] == {"limit": {"tif": "Ioc"}} and o["r"] is True for o in sent)
 
         again = start(*command[1:], "--json")
-        out, err = again.communicate(timeout=60)
+        out, err = again.communicate(timeout=120)
         assert (again.returncode, err) == (0, "")
         assert json.loads(out)["closed"]["left_sz"] == 0
         assert len(takers(venue)) == len(sent), "nothing to close, nothing sent"
@@ -109,7 +109,7 @@ def test_flatten_cancels_what_a_killed_daemon_left_and_needs_no_reset(tmp_path: 
             bot.process.wait()
         assert venue.resting()
         process = start("flatten", f"--config={CONFIG}", *(f"--set={item}" for item in sets))
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=120)
         assert (process.returncode, err) == (0, "")
         assert "of ours cancelled" in out
         assert venue.open_orders() == []
@@ -123,7 +123,7 @@ def test_flatten_is_refused_while_a_daemon_trades_and_names_it(tmp_path: Path) -
         with daemon(tmp_path / "run", config=CONFIG, sets=sets) as bot:
             hold_something(bot, venue)
             process = start("flatten", f"--config={CONFIG}", *(f"--set={item}" for item in sets))
-            _, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=120)
             assert process.returncode == 5
             assert f"process {bot.process.pid}" in err
             assert "mmbot stop with the --config" in err
@@ -137,7 +137,7 @@ def test_flatten_is_refused_while_a_daemon_trades_and_names_it(tmp_path: Path) -
 def test_with_the_embedded_exchange_there_is_nothing_left_to_close() -> None:
     """It ended with its run; the message says how to name one that runs."""
     process = start("flatten", f"--config={CONFIG}")
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 2
     assert "emulator.url" in err
 
@@ -152,7 +152,7 @@ def test_what_could_not_be_closed_is_said_and_exits_1(tmp_path: Path) -> None:
         held = venue.position_sz("HYPE")
         few = ("--set=flatten.bound_bps=1", "--set=flatten.tries=2", "--set=flatten.pause_s=0.1")
         process = start("flatten", f"--config={CONFIG}", *(f"--set={s}" for s in sets), *few)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=120)
         assert process.returncode == 1
         assert f"NOT FLAT {held:+g} HYPE is left" in out
         assert "Traceback" not in err

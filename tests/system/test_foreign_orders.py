@@ -38,7 +38,7 @@ def rest(venue: Exchange, cloid: int, px: int) -> None:
     request = urllib.request.Request(
         f"{venue.url}/exchange", data=body, headers={"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=30) as response:
+    with urllib.request.urlopen(request, timeout=120) as response:
         answer: dict[str, Any] = json.load(response)
     (status,) = answer["response"]["data"]["statuses"]
     assert "resting" in status, answer
@@ -65,7 +65,7 @@ def test_a_start_among_foreign_orders_is_refused_as_check_refuses_it(
             f"--set=log.dir={tmp_path / 'logs'}",
             *(["--for=1s"] if command == "run" else []),
         )
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=120)
         sent = [action["type"] for action in venue.actions()[before:]]
         left = sorted(row["limitPx"] for row in venue.open_orders())
 

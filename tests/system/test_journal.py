@@ -92,6 +92,6 @@ def test_a_journal_can_be_switched_off(tmp_path: Path) -> None:
     assert code == 0
     assert list((tmp_path / "run").glob("*.mmj")) == []
     process = start("replay", str(tmp_path / "run"))
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (1, "")
     assert "journal.enabled" in err

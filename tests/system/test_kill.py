@@ -52,12 +52,12 @@ def test_a_falling_price_trips_the_loss_limit_and_a_restart_is_refused(tmp_path:
         assert code == 3
         assert "mmbot reset" in err
         assert venue.open_orders() == []
-        told, _ = start("status", str(tmp_path / "second")).communicate(timeout=60)
+        told, _ = start("status", str(tmp_path / "second")).communicate(timeout=120)
         assert "REFUSED: the run did not begin" in told
         assert "may rest" not in told, "it never had an order"
 
         reset = start("reset", f"--config={CONFIG}", *(f"--set={item}" for item in sets))
-        out, err = reset.communicate(timeout=60)
+        out, err = reset.communicate(timeout=120)
         assert (reset.returncode, err) == (0, "")
         assert trip["trigger"] in out
 
@@ -97,7 +97,7 @@ def test_kill_with_another_state_dir_trips_the_switch_of_the_daemon_by_sigusr1(
     assert resting == []
     assert bot.summary()["kill"]["trigger"] == "operator"
     asked = start("status", str(bot.run_dir))
-    out, _ = asked.communicate(timeout=60)
+    out, _ = asked.communicate(timeout=120)
     assert asked.returncode == 1, "it is over"
     assert "TRIPPED: operator: SIGUSR1" in out
 
@@ -116,7 +116,7 @@ def test_the_embedded_exchange_keeps_its_latch_in_the_run_directory(tmp_path: Pa
     assert code == 3
 
     reset = start("reset", f"--config={CONFIG}", f"--run-dir={run_dir}")
-    out, _ = reset.communicate(timeout=60)
+    out, _ = reset.communicate(timeout=120)
     assert "operator" in out
     with daemon(tmp_path / "other", "--for=1s", config=CONFIG) as other:
         code, _, _ = other.end()

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 def read(terminal: int) -> bytes:

@@ -143,7 +143,7 @@ def post(venue: Exchange, body: dict[str, Any]) -> Any:
         data=json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=30) as response:
+    with urllib.request.urlopen(request, timeout=120) as response:
         return json.load(response)
 
 
@@ -385,7 +385,7 @@ def test_the_watchdog_of_a_live_run_cancels_with_its_own_key(real: Mainnet) -> N
             assert monotonic() < until, "the watchdog left orders resting"
             select.select([], [], [], 0.05)
         guard.send_signal(signal.SIGINT)
-        said, _ = guard.communicate(timeout=60)
+        said, _ = guard.communicate(timeout=120)
     finally:
         end(guard)
     (real.here / "said-watchdog").write_text(said, "utf-8")
@@ -418,7 +418,7 @@ def test_nothing_configures_another_venue_and_the_tests_stay_on_this_machine(
             env={"MMBOT_KEY": "11" * 32},
             program=(SCRIPT,),
         )
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=120)
         assert process.returncode == mainnet.STRAYED
         assert err.endswith("to reach api.hyperliquid.xyz\n")
 

@@ -50,7 +50,7 @@ def test_a_scrape_of_a_running_daemon_has_all_that_the_dashboard_shows(tmp_path:
     ):
         rests(venue, bot)
         bot.wait_event("quote.held")
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=120) as answer:
             kind, text = answer.headers["Content-Type"], answer.read().decode()
         status = asked("status", bot.run_dir)
         resting = len(venue.resting())

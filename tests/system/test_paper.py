@@ -216,7 +216,7 @@ def test_a_paper_latch_is_of_paper_alone(still: Exchange, tmp_path: Path) -> Non
             )
         ),
     )
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 0, out + err
     end(process)
 
@@ -278,7 +278,7 @@ def test_the_shipped_configuration_asks_mainnet_for_public_data_alone(tmp_path: 
             env={"MMBOT_KEY": KEY},
             program=(WATCHED, f"--venue={real.url}"),
         )
-        out, err = process.communicate(timeout=90)
+        out, err = process.communicate(timeout=120)
         assert process.returncode == 0, out + err
         end(process)
         got_nothing(real)

@@ -164,7 +164,7 @@ def approve(venue: Exchange, key: str, name: str) -> None:
         data=json.dumps(body | {"vaultAddress": None, "expiresAfter": None}).encode(),
         headers={"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=30) as response:
+    with urllib.request.urlopen(request, timeout=120) as response:
         assert json.load(response)["status"] == "ok"
 
 
@@ -216,7 +216,7 @@ class Room:
     def does(self, code: int, *command: str, **env: str) -> None:
         """A command to its end, which is to have this exit code."""
         process = start(*command, *self.options, env={**self.env, **env})
-        out, err = process.communicate(timeout=90)
+        out, err = process.communicate(timeout=120)
         self.watched.keep(command[0], out, err)
         assert process.returncode == code, f"{command}: {process.returncode}: {out[-600:]}{err}"
         assert out + err, f"{command[0]} said nothing: there is nothing to search"
@@ -224,7 +224,7 @@ class Room:
     def asks(self, *command: str, code: int = 0) -> str:
         """What a command says of a run that is there, by its folder."""
         process = start(*command, env=self.env)
-        out, err = process.communicate(timeout=90)
+        out, err = process.communicate(timeout=120)
         self.watched.keep(command[0], out, err)
         assert process.returncode == code, f"{command}: {process.returncode}: {out[-600:]}{err}"
         assert out, f"{command[0]} said nothing: there is nothing to search"
@@ -238,7 +238,7 @@ class Room:
             env=self.env,
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=120,
             check=False,
         )
         said = process.stdout + process.stderr

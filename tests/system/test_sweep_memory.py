@@ -40,7 +40,7 @@ def test_a_sweep_keeps_the_next_orders_away_and_a_restart_does_not_forget_it(
         assert after["cascade_ask_bps"] == 0.0
 
         reset = start("reset", "--sweeps", f"--config={CONFIG}", *(f"--set={s}" for s in sets))
-        out, err = reset.communicate(timeout=60)
+        out, err = reset.communicate(timeout=120)
         assert (reset.returncode, err) == (0, "")
         assert "forgotten the memory of sweeps" in out
 
@@ -79,5 +79,5 @@ def test_orders_that_outlive_a_killed_run_are_swept_like_any_other(tmp_path: Pat
     assert first["cascade_bid_bps"] > 3.0
     assert first["cascade_ask_bps"] == 0.0
     replay = start("replay", str(tmp_path / "second"))
-    out, err = replay.communicate(timeout=60)
+    out, err = replay.communicate(timeout=120)
     assert replay.returncode == 0, out + err
