@@ -21,7 +21,7 @@ import msgspec
 from mmbot.config import Config
 from mmbot.errors import ConfigError, Exit, VenueError
 
-_START_TIMEOUT_S: Final = 20.0
+_START_TIMEOUT_S: Final = 60.0
 _STOP_TIMEOUT_S: Final = 5.0
 _COMPLAINTS_KEPT: Final = 50
 
