@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
@@ -99,13 +99,15 @@ class Top(App[None]):
     def _look(self) -> None:
         worker = get_current_worker()
         folder, heard, how = "", Heard(GONE), ""
+        ended: dict[str, Any] | None = None
         items: list[tuple[bool, str]] = []
         try:
             found = self._find()
             folder = str(found)
             heard = ask(found, "all", timeout_s=_ANSWER_S)
             if heard.how != LIVE:
-                how = verdict(read_files(found, heard))
+                kept = read_files(found, heard)
+                how, ended = verdict(kept), kept.summary
             elif heard.reply is not None and not heard.reply.get("ok"):
                 how = str(heard.reply.get("error"))
             items = self._new_lines()
@@ -114,7 +116,7 @@ class Top(App[None]):
         except Exception as error:  # noqa: BLE001 - a look that fails is told, and not the last one
             how = f"internal error: {type(error).__name__}: {error}"
         if not worker.is_cancelled:
-            self.call_from_thread(self._take, folder, heard, how, items)
+            self.call_from_thread(self._take, folder, heard, how, ended, items)
 
     def _new_lines(self) -> list[tuple[bool, str]]:
         """Whether each is a fill, and its line, which is made while its run is being read."""
@@ -126,12 +128,19 @@ class Top(App[None]):
             items = self._tail.more()
         return [(_is_fill(it), line_of(it, self._tail.tag).partition("\n")[0]) for it in items]
 
-    def _take(self, folder: str, heard: Heard, how: str, items: list[tuple[bool, str]]) -> None:
+    def _take(
+        self,
+        folder: str,
+        heard: Heard,
+        how: str,
+        ended: dict[str, Any] | None,
+        items: list[tuple[bool, str]],
+    ) -> None:
         self._is_asking = False
         answer = self._seen.answer
         if not how and heard.reply is not None:
             answer, self._heard_at = heard.reply, time.monotonic()
-        self._seen = Seen(answer=answer, age_s=None, how=how, run_dir=folder)
+        self._seen = Seen(answer=answer, age_s=None, how=how, run_dir=folder, ended=ended)
         for is_fill, line in items:
             (self._booked if is_fill else self._lines).append(line)
         self._draw()
@@ -148,6 +157,7 @@ class Top(App[None]):
             age_s=age_s,
             how=self._seen.how,
             run_dir=self._seen.run_dir,
+            ended=self._seen.ended,
         )
         width, height = self.size.width, self.size.height
         booked = newest(list(self._booked) or ["no fill in the log yet"], width, _FILLS)
