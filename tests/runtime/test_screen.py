@@ -137,6 +137,27 @@ def test_what_a_start_waits_for_is_said() -> None:
     assert screen.render(record("run.refused", "error", error="said at the end")) is None
 
 
+def test_on_paper_no_venue_is_said_to_know_the_account() -> None:
+    """Nor is a watchdog advised, which has nothing to cancel there."""
+    told = [
+        record("dead_man.closed", needed_usd=1_000_000, traded_usd=0.0),
+        record(
+            "snapshot.read", requests_cap=10, requests_used=1, equity_usd=100.0, position_sz=0.0,
+            maker_fee_bps=1.5,
+        ),
+        record("run.verified", resting_orders=0),
+    ]  # fmt: skip
+    paper, venue = (
+        "\n".join(str(screen.render(it)) for it in told)
+        for screen in (Screen(is_colour=False, is_paper=True), Screen(is_colour=False))
+    )
+    assert "watchdog" not in paper
+    assert "at the venue" not in paper
+    assert "the venue confirms" not in paper
+    assert "value 100.00 USD on paper" in paper
+    assert venue.count("venue") == 3
+
+
 def test_what_has_no_line_of_its_own_is_shown_from_a_warning_on() -> None:
     """The screen never hides what went wrong, and never shows a traceback."""
     screen = Screen(is_colour=False)
