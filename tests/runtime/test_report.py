@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import string
 import subprocess
 import sys
@@ -960,11 +961,18 @@ def test_a_report_that_cannot_be_made_is_said_and_changes_no_end(tmp_path: Path)
 
 
 def test_the_report_can_be_switched_off(tmp_path: Path) -> None:
-    """`report.at_end = false`."""
+    """`report.at_end = false`; begun as by `nohup`, which the log says of SIGHUP."""
     arguments = ("--for", "1s", "--run-dir", "here", "--set", "report.at_end=false")
-    done = mmbot("run", "--config", CONFIG, *arguments, cwd=tmp_path)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        done = mmbot("run", "--config", CONFIG, *arguments, cwd=tmp_path)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
     assert done.returncode == 0, done.stderr
+    log = [json.loads(line) for line in (tmp_path / "here" / "log.jsonl").read_text().splitlines()]
+    (told,) = [it for it in log if it["event"] == "run.hangup_ignored"]
+    assert "mmbot reload" in told["why"]
     assert not (tmp_path / "here" / "report.html").exists()
     assert "report.html" not in done.stdout
 
