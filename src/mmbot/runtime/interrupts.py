@@ -64,8 +64,8 @@ class Interrupts:
         """
         Every usual way to end a program ends it with its orders cancelled.
 
-        A hang-up that whoever started us has switched off (`nohup`) stays off, and the log says so. Ctrl+Z would leave
-        the orders alone in the market, so it does nothing.
+        A hang-up that whoever started us has switched off (`nohup`) stays off, and the log says so.
+        Ctrl+Z would leave the orders alone in the market, so it does nothing.
         """
         for number, name in _STOPS.items():
             self.loop.add_signal_handler(number, self._on_signal, name)
