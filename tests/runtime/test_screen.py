@@ -228,6 +228,9 @@ def test_of_many_warnings_alike_the_first_is_shown_and_then_their_number() -> No
     assert shown[1:] == [None] * 249
     assert say(1, "another.kind") is not None
     assert "(and 249 more, see the log)" in (say(5, "order.unanswered") or "")
+    say(5, "order.unanswered")
+    screen.has_log = lambda: False
+    assert (say(11, "order.unanswered") or "").endswith("  (and 1 more)"), "no log was opened yet"
     assert say(6, "invariant.broken", "critical") is not None
     assert say(6, "invariant.broken", "critical") is not None
 

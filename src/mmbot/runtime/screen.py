@@ -37,6 +37,8 @@ class Screen:
     def __init__(self, *, is_colour: bool, tag: str = "", is_paper: bool = False) -> None:
         self._is_colour = is_colour
         self._is_paper = is_paper
+        self.has_log: Callable[[], bool] = lambda: True
+        """Whether what is not shown is to be found in a file."""
         self._tag = f"{tag}  " if tag else ""
         self._quoted_at = ""
         self._plain_at: dict[str, tuple[int, int]] = {}
@@ -127,7 +129,8 @@ class Screen:
         more = self._more(record)
         if more is None:
             return None
-        return line + (f"  (and {more} more, see the log)" if more else "")
+        where = ", see the log" if self.has_log() else ""
+        return line + (f"  (and {more} more{where})" if more else "")
 
     def _more(self, record: Record) -> int | None:
         """How many of its event were not shown since the last that was; None: nor is this one."""
