@@ -32,6 +32,8 @@ _BODY: Final = 10
 _BODY_LEAST: Final = 5
 _LOG_LEAST: Final = 2
 _FILLS: Final = 2
+_FILL: Final = "fill.booked"
+_BEGINS: Final = "run.started"
 
 
 class Top(App[None]):
@@ -100,7 +102,7 @@ class Top(App[None]):
         worker = get_current_worker()
         folder, heard, how = "", Heard(GONE), ""
         ended: dict[str, Any] | None = None
-        items: list[tuple[bool, str]] = []
+        items: list[tuple[str, str]] = []
         try:
             found = self._find()
             folder = str(found)
@@ -118,15 +120,15 @@ class Top(App[None]):
         if not worker.is_cancelled:
             self.call_from_thread(self._take, folder, heard, how, ended, items)
 
-    def _new_lines(self) -> list[tuple[bool, str]]:
-        """Whether each is a fill, and its line, which is made while its run is being read."""
+    def _new_lines(self) -> list[tuple[str, str]]:
+        """The kind of each, and its line, which is made while its run is being read."""
         items: Iterable[Item]
         if self._tail is None:
             self._tail = Tail(self._find, Filter())
             items = self._tail.last(_LINES)
         else:
             items = self._tail.more()
-        return [(_is_fill(it), line_of(it, self._tail.tag).partition("\n")[0]) for it in items]
+        return [(_kind(it), line_of(it, self._tail.tag).partition("\n")[0]) for it in items]
 
     def _take(
         self,
@@ -134,15 +136,17 @@ class Top(App[None]):
         heard: Heard,
         how: str,
         ended: dict[str, Any] | None,
-        items: list[tuple[bool, str]],
+        items: list[tuple[str, str]],
     ) -> None:
         self._is_asking = False
         answer = self._seen.answer
         if not how and heard.reply is not None:
             answer, self._heard_at = heard.reply, time.monotonic()
         self._seen = Seen(answer=answer, age_s=None, how=how, run_dir=folder, ended=ended)
-        for is_fill, line in items:
-            (self._booked if is_fill else self._lines).append(line)
+        for kind, line in items:
+            if kind == _BEGINS:
+                self._booked.clear()  # what an earlier run was filled is none of this one's
+            (self._booked if kind == _FILL else self._lines).append(line)
         self._draw()
 
     # -- drawing ----------------------------------------------------------------------------
@@ -189,5 +193,5 @@ class Top(App[None]):
         shown.update("\n".join(clean(line)[:width] for line in lines))
 
 
-def _is_fill(item: Item) -> bool:
-    return not isinstance(item, str) and item.get("event") == "fill.booked"
+def _kind(item: Item) -> str:
+    return "" if isinstance(item, str) else str(item.get("event"))
