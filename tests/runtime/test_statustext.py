@@ -16,7 +16,7 @@ from mmbot.runtime.asking import GONE, HUNG, Heard, read_files
 from mmbot.runtime.heart import Beat, beat_path, write_beat
 from mmbot.runtime.observed import status, why
 from mmbot.runtime.rundir import describe_run
-from mmbot.runtime.statustext import kept_lines, status_lines
+from mmbot.runtime.statustext import kept_lines, status_lines, trigger_text
 from mmbot.runtime.topview import Seen, head, ladder, nearest, terms
 from mmbot.runtime.venues import state_path, watchdog_log
 from mmbot.runtime.whytext import why_lines
@@ -252,6 +252,13 @@ def test_the_nearest_limit_may_be_one_that_is_fallen_to() -> None:
     out = {"triggers": [position, trigger("requests", 10_000.0, 0.0, is_least=True)]}
     assert nearest(whole) == nearest(out) == "position 150 of 500 USD"
     assert nearest(fallen) == "balance 60 falls to 50 USD NEAR"
+    assert nearest({"triggers": [trigger("session_loss", -0.8557, 3.0)]}) == (
+        "session_loss 0 of 3 USD"
+    ), "a gain is no loss"
+    (left,) = out["triggers"][1:]
+    assert trigger_text(left).startswith("requests 10000 falls to 0")
+    clock = {**trigger("clock", 0.001962, 2.0), "unit": "s"}
+    assert trigger_text(clock) == "clock 0.002 of 2 s"
 
 
 def test_where_room_is_short_the_largest_terms_stay() -> None:

@@ -13,6 +13,7 @@ from mmbot.runtime.swept import WATCHDOG
 
 WIDTH: Final = 100
 _HEAD: Final = 9
+_IN_FULL: Final = 1000
 _NEAR: Final = 0.5
 """Part of the way to its limit from which a trigger is near."""
 
@@ -182,12 +183,22 @@ def _stream(it: dict[str, Any]) -> str:
 def trigger_text(it: dict[str, Any]) -> str:
     """One trigger beside its limit; loud where it is near."""
     unit = f" {it['unit']}" if it["unit"] in ("s", "USD") else ""
-    value = "?" if it["value"] is None else f"{it['value'] + 0.0:.4g}"
+    value = "?" if it["value"] is None else _figure(it)
     way = way_gone(it)
     near = way is not None and way >= _NEAR
     of = "falls to" if it["is_least"] else "of"
     mark = " NEAR" if near else ""
     return f"{it['trigger']} {value} {of} {it['limit']:.4g}{unit}{mark}"
+
+
+def _figure(it: dict[str, Any]) -> str:
+    """A value of a trigger as a person reads it: thousands in full, and a gain as no loss."""
+    value = float(it["value"])
+    if not it["is_least"]:
+        value = max(0.0, value)
+    if abs(value) >= _IN_FULL:
+        return f"{value:.0f}"
+    return f"{round(value, 3) + 0.0:.4g}" if it["unit"] == "s" else f"{value + 0.0:.4g}"
 
 
 def way_gone(it: dict[str, Any]) -> float | None:
