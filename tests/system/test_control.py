@@ -247,6 +247,7 @@ def test_a_run_that_was_killed_leaves_a_report_that_names_the_trip(tmp_path: Pat
     assert reloaded.returncode == 0, reloaded.stderr
     assert (killed.returncode, code) == (3, 3), killed.stderr
     assert (bot.run_dir / "report.html").exists()
+    assert stat.S_IMODE((bot.run_dir / "kill.json").stat().st_mode) == 0o600
     assert found["causes"][0]["name"] == "operator"
     assert found["overview"]["exit_code"] == 3
     assert "half_spread_bps_min" in json.dumps(found["timeline"])

@@ -76,6 +76,28 @@ class Screen:
             ),
             "config.refused": lambda r: f"config   NOT loaded again: {r['error']}",
             "config.unchanged": lambda _: "config   loaded again: the same",
+            "cascade.seen": lambda r: self._seldom(
+                r, f"cascade  our {r['side']}s were swept {r['depth_bps']:.1f} bps deep"
+            ),
+            "side.off": lambda r: self._seldom(
+                r,
+                f"cascade  nothing is added on the {r['side']} side for {r['off_s']:.0f} s: "
+                f"{r['sweeps']} sweeps within {r['within_s']:.0f} s",
+            ),
+            "price.jumped": lambda r: self._seldom(
+                r,
+                f"jump     the price moved {r['sigmas']:+.1f} sigmas within a second: nothing is "
+                f"added for {r['off_s']:.0f} s",
+            ),
+            "clock.stepped": lambda r: self._seldom(
+                r, f"clock    that of this machine was set by {r['step_s']:+.3f} s"
+            ),
+            "journal.late": lambda r: self._seldom(
+                r,
+                f"journal  {r['lag_s']:.1f} s behind: nothing rests until it has caught up"
+                + (f" ({r['text']})" if r["text"] else ""),
+            ),
+            "journal.caught_up": lambda _: "journal  has caught up",
             # The exit says it, after everything else.
             "run.refused": lambda _: None,
             "run.stopping": lambda r: (
