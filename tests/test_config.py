@@ -374,6 +374,8 @@ def test_what_is_no_configuration_file_is_named(tmp_path: Path, kind: str, said:
         ("emulator.url='ftp://x'", "write http://HOST:PORT"),
         ("risk.capital_usd=" + "9" * 5000, "holds a number of thousands of digits"),
         ("a=" + "[" * 3000, "nested too deeply"),
+        ("quoter" + ".a" * 3000 + ".b=1", "nested too deeply"),
+        ("quoter.\0=1", "holds a NUL character"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_answered_with_what_to_write(item: str, said: str) -> None:

@@ -175,6 +175,11 @@ class LogWriter:
         self._path = path
         self._queue.put(fd)
 
+    @property
+    def has_file(self) -> bool:
+        """Whether there is a file that records go to."""
+        return self._path is not None
+
     def put(self, record: Record) -> None:
         """Queue one record, or count it where the disk is far behind; returns at once."""
         if self._queue.qsize() < _QUEUED_MAX:

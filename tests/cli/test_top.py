@@ -212,6 +212,18 @@ async def test_it_outlives_the_daemon_and_says_how_old_it_is(stage: Stage) -> No
         assert lines[0].startswith("EMULATOR HYPE  ***"), "the mode is said of a dead one as well"
         assert " LIVE" not in lines[0]
         assert "*** NOT LIVE ***" in lines[-1]
+        ended = {"position_sz": -7.0, "pnl_usd": 1.5, "fills": 3, "resting_orders": 0}
+        with (stage.folder / LOG).open("a") as file:
+            at = "2026-11-22T05:23:40.000000Z"
+            file.write(
+                json.dumps({"at": at, "level": "info", "event": "run.ended", **ended}) + "\n"
+            )
+        lines = await until(pilot, app, lambda text: "position -7 at the end" in text)
+        assert any(line.startswith("pnl +1.5000 USD at the mid, 3 fills") for line in lines)
+        assert any(" fill     " in line for line in lines)
+        with (stage.folder / LOG).open("a") as file:
+            file.write(json.dumps({"at": at, "level": "info", "event": "run.started"}) + "\n")
+        await until(pilot, app, lambda text: "no fill in the log yet" in text)
         stage.open()
         again = await until(pilot, app, lambda text: "*** " not in text)
         assert "LIVE" in again[0]

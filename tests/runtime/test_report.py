@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import string
 import subprocess
 import sys
@@ -522,6 +523,7 @@ def test_a_refused_start_has_no_result(tmp_path: Path) -> None:
     """It says who refused and why; what was never traded did not break even."""
     folder = tmp_path / "run"
     folder.mkdir()
+    (folder / "config.toml").write_text('mode = "paper"\n', "utf-8")
     (folder / "log.jsonl").write_text(REFUSED, "utf-8")
 
     done = mmbot("report", "run", "--open", "no", cwd=tmp_path)
@@ -532,6 +534,7 @@ def test_a_refused_start_has_no_result(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[0] == (
         f"The start was refused (exit code 5): {WHY}. Nothing was traded: there is no result."
     )
+    assert done.stdout.splitlines()[1].startswith("mode      PAPER: ")
     for said in (done.stdout, page, found["verdict"]):
         assert "broke even" not in said
         assert "0.00" not in said
@@ -816,7 +819,7 @@ def test_the_response_ratio_is_the_share_of_the_trend_that_was_answered(
 
 def mmbot(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "mmbot", *arguments],
+        [sys.executable, "-P", "-m", "mmbot", *arguments],
         cwd=cwd,
         env={**os.environ, "MMBOT_KEY": ""},
         capture_output=True,
@@ -835,6 +838,7 @@ def test_the_command_writes_both_files_and_prints_the_sum(tmp_path: Path, eventf
     listed = mmbot("report", "latest", "--json", cwd=tmp_path)
 
     assert told.returncode == 0, told.stderr
+    assert told.stdout.splitlines()[1] == "mode      emulator"
     assert "profit    capture" in told.stdout
     summary = json.loads((tmp_path / "logs" / "one" / "summary.json").read_text("utf-8"))
     fell = f"{summary['max_drawdown_pct']:.3f} % of peak equity"
@@ -904,7 +908,12 @@ CONFIG = str(REPO / "configs" / "emulator.toml")
 
 
 def test_a_run_leaves_its_report(tmp_path: Path) -> None:
-    """At every end, without being asked; its end is that of a run without one."""
+    """
+    At every end, without being asked; its end is that of a run without one.
+
+    What lies in the folder somebody stands in is not imported, by its children neither.
+    """
+    (tmp_path / "msgspec.py").write_text("raise RuntimeError('not ours')\n", "utf-8")
     done = mmbot("run", "--config", CONFIG, "--for", "2s", "--run-dir", "here", cwd=tmp_path)
 
     assert done.returncode == 0, done.stderr
@@ -952,11 +961,18 @@ def test_a_report_that_cannot_be_made_is_said_and_changes_no_end(tmp_path: Path)
 
 
 def test_the_report_can_be_switched_off(tmp_path: Path) -> None:
-    """`report.at_end = false`."""
+    """`report.at_end = false`; begun as by `nohup`, which the log says of SIGHUP."""
     arguments = ("--for", "1s", "--run-dir", "here", "--set", "report.at_end=false")
-    done = mmbot("run", "--config", CONFIG, *arguments, cwd=tmp_path)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        done = mmbot("run", "--config", CONFIG, *arguments, cwd=tmp_path)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
     assert done.returncode == 0, done.stderr
+    log = [json.loads(line) for line in (tmp_path / "here" / "log.jsonl").read_text().splitlines()]
+    (told,) = [it for it in log if it["event"] == "run.hangup_ignored"]
+    assert "mmbot reload" in told["why"]
     assert not (tmp_path / "here" / "report.html").exists()
     assert "report.html" not in done.stdout
 

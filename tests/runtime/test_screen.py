@@ -137,6 +137,49 @@ def test_what_a_start_waits_for_is_said() -> None:
     assert screen.render(record("run.refused", "error", error="said at the end")) is None
 
 
+def test_what_comes_often_has_words_of_its_own() -> None:
+    """Names of fields beside prose; and of a trouble that has passed one hears that it has."""
+    screen = Screen(is_colour=False)
+    told = [
+        record("cascade.seen", "warning", side="buy", depth_bps=9.549, trigger="share"),
+        record("side.off", "warning", side="buy", sweeps=4, within_s=60.0, off_s=300.0),
+        record("price.jumped", "warning", move_ticks=40.0, sigmas=-6.2, off_s=30.0),
+        record("clock.stepped", "warning", step_s=0.5),
+        record("journal.late", "error", lag_s=2.7, text="disk full"),
+        record("journal.caught_up", lag_s=0.1, text=""),
+    ]
+    lines = [screen.render(it) or "" for it in told]
+    assert "swept 9.5 bps deep" in lines[0]
+    assert "nothing is added on the buy side for 300 s: 4 sweeps within 60 s" in lines[1]
+    assert "-6.2 sigmas" in lines[2]
+    assert "+0.500 s" in lines[3]
+    assert "2.7 s behind" in lines[4]
+    assert lines[4].endswith("(disk full)")
+    assert "has caught up" in lines[5]
+    assert not [line for line in lines if "=" in line or "." in line.split()[1]]
+
+
+def test_on_paper_no_venue_is_said_to_know_the_account() -> None:
+    """Nor is a watchdog advised, which has nothing to cancel there."""
+    told = [
+        record("dead_man.closed", needed_usd=1_000_000, traded_usd=0.0),
+        record(
+            "snapshot.read", requests_cap=10, requests_used=1, equity_usd=100.0, position_sz=0.0,
+            maker_fee_bps=1.5,
+        ),
+        record("run.verified", resting_orders=0),
+    ]  # fmt: skip
+    paper, venue = (
+        "\n".join(str(screen.render(it)) for it in told)
+        for screen in (Screen(is_colour=False, is_paper=True), Screen(is_colour=False))
+    )
+    assert "watchdog" not in paper
+    assert "at the venue" not in paper
+    assert "the venue confirms" not in paper
+    assert "value 100.00 USD on paper" in paper
+    assert venue.count("venue") == 3
+
+
 def test_what_has_no_line_of_its_own_is_shown_from_a_warning_on() -> None:
     """The screen never hides what went wrong, and never shows a traceback."""
     screen = Screen(is_colour=False)
@@ -207,6 +250,9 @@ def test_of_many_warnings_alike_the_first_is_shown_and_then_their_number() -> No
     assert shown[1:] == [None] * 249
     assert say(1, "another.kind") is not None
     assert "(and 249 more, see the log)" in (say(5, "order.unanswered") or "")
+    say(5, "order.unanswered")
+    screen.has_log = lambda: False
+    assert (say(11, "order.unanswered") or "").endswith("  (and 1 more)"), "no log was opened yet"
     assert say(6, "invariant.broken", "critical") is not None
     assert say(6, "invariant.broken", "critical") is not None
 

@@ -16,8 +16,8 @@ from mmbot.runtime.asking import GONE, HUNG, Heard, read_files
 from mmbot.runtime.heart import Beat, beat_path, write_beat
 from mmbot.runtime.observed import status, why
 from mmbot.runtime.rundir import describe_run
-from mmbot.runtime.statustext import kept_lines, status_lines
-from mmbot.runtime.topview import Seen, head, ladder, terms
+from mmbot.runtime.statustext import kept_lines, status_lines, trigger_text
+from mmbot.runtime.topview import Seen, head, ladder, nearest, terms
 from mmbot.runtime.venues import state_path, watchdog_log
 from mmbot.runtime.whytext import why_lines
 from runtime.pipe_rig import CONFIG, EQUITY_USD, PipeRun
@@ -232,3 +232,61 @@ def test_what_no_price_makes_known_is_not_shown_as_nothing(run: PipeRun) -> None
         user=USER, journal=None, reloads=0,
     )  # fmt: skip
     assert unread.pnl.unrealised_usd is unread.pnl.total_usd is None
+
+
+def trigger(name: str, value: float, limit: float, *, is_least: bool = False) -> dict[str, Any]:
+    """One as a client gets it."""
+    used = limit / value if is_least else value / limit
+    unit = "USD"
+    return {
+        "trigger": name, "value": value, "limit": limit, "unit": unit, "is_least": is_least,
+        "used": used,
+    }  # fmt: skip
+
+
+def test_the_nearest_limit_may_be_one_that_is_fallen_to() -> None:
+    """A whole balance is far from half of it, three fifths of it are near."""
+    position = trigger("position", 150.0, 500.0)
+    whole = {"triggers": [position, trigger("balance", 99.9, 50.0, is_least=True)]}
+    fallen = {"triggers": [position, trigger("balance", 60.0, 50.0, is_least=True)]}
+    out = {"triggers": [position, trigger("requests", 10_000.0, 0.0, is_least=True)]}
+    assert nearest(whole) == nearest(out) == "position 150 of 500 USD"
+    assert nearest(fallen) == "balance 60 falls to 50 USD NEAR"
+    assert nearest({"triggers": [trigger("session_loss", -0.8557, 3.0)]}) == (
+        "session_loss 0 of 3 USD"
+    ), "a gain is no loss"
+    (left,) = out["triggers"][1:]
+    assert trigger_text(left).startswith("requests 10000 falls to 0")
+    clock = {**trigger("clock", 0.001962, 2.0), "unit": "s"}
+    assert trigger_text(clock) == "clock 0.002 of 2 s"
+
+
+def test_where_room_is_short_the_largest_terms_stay() -> None:
+    """In the order of the sum: which of them are small is no reason to hide the others."""
+    named = {"funding_bps": 0.01, "glft_bps": 7.5, "grid_bps": 0.2, "cascade_bps": -5.73}
+    side = {"px": 31.9, "bps": 2.0, "terms": named, "off": []}
+    w = {"phase": "trading", "age_s": 0.2, "reasons": [], "sides": [side, side]}
+    answer = {"why": w, "status": None, "at_ns": 1}
+    lines = terms(Seen(answer=answer, age_s=0.1, how="", run_dir=""), 40, 5)
+
+    assert [line.split()[0] for line in lines[1:3]] == ["glft", "cascade"]
+    assert lines[3] == "and 2 smaller: mmbot why"
+
+
+def test_an_end_is_told_by_its_own_record_and_not_by_the_last_look(run: PipeRun) -> None:
+    """Orders fill until their cancels arrive: what the daemon answered last is not the end."""
+    told, _, _ = shown(run)
+    record = {
+        "at": at(0), "end_reason": "mmbot stop", "duration_s": 240.0, "position_sz": 0.0,
+        "pnl_usd": 1.5707, "fills": 111, "resting_orders": 0, "kill": {"text": "by hand"},
+    }  # fmt: skip
+    answer = {"status": told, "at_ns": 1, "pid": 1}
+    for answered in (answer, None):
+        seen = Seen(answer=answered, age_s=9.0, how="ENDED", run_dir="r", ended=record)
+        text = "\n".join(head(seen, 80))
+        assert "position +0 at the end" in text
+        assert "pnl +1.5707 USD at the mid, 111 fills" in text
+        assert "*** KILL *** by hand" in text
+        assert "equity" not in text
+        assert "nearest limit" not in text
+        assert "ENDED" in text

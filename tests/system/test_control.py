@@ -227,7 +227,8 @@ def test_a_service_that_is_terminated_leaves_its_report(tmp_path: Path) -> None:
     assert found["split"]["unexplained_usd"] == pytest.approx(0.0, abs=0.005)
     assert (bot.run_dir / "report.html").read_text("utf-8").rstrip().endswith("</html>")
     assert stat.S_IMODE(bot.run_dir.stat().st_mode) == 0o700
-    assert stat.S_IMODE((bot.run_dir / "log.jsonl").stat().st_mode) == 0o600
+    for name in ("log.jsonl", "summary.json", "config.toml", "report.html", "report.json"):
+        assert stat.S_IMODE((bot.run_dir / name).stat().st_mode) == 0o600, name
 
 
 def test_a_run_that_was_killed_leaves_a_report_that_names_the_trip(tmp_path: Path) -> None:
@@ -246,6 +247,7 @@ def test_a_run_that_was_killed_leaves_a_report_that_names_the_trip(tmp_path: Pat
     assert reloaded.returncode == 0, reloaded.stderr
     assert (killed.returncode, code) == (3, 3), killed.stderr
     assert (bot.run_dir / "report.html").exists()
+    assert stat.S_IMODE((bot.run_dir / "kill.json").stat().st_mode) == 0o600
     assert found["causes"][0]["name"] == "operator"
     assert found["overview"]["exit_code"] == 3
     assert "half_spread_bps_min" in json.dumps(found["timeline"])

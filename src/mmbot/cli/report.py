@@ -14,7 +14,7 @@ from mmbot.runtime.report import words
 from mmbot.runtime.report.report import Report
 from mmbot.runtime.report.split import Parts
 from mmbot.runtime.report.write import HTML, JSON, write_report
-from mmbot.runtime.rundir import find_run
+from mmbot.runtime.rundir import find_run, mode_text
 
 Run = Annotated[
     str, typer.Argument(metavar="RUN", help="Folder of a run, or `latest` (logs/latest).")
@@ -47,8 +47,9 @@ def _lines(folder: Path, found: Report) -> list[str]:
     over, parts = found.overview, found.split.parts
     span, when = words.span(over.span_s), words.instant(over.started_ns)
     files = [f"page      {folder / HTML}", f"numbers   {folder / JSON}"]
+    mode = f"mode      {mode_text(over.mode)}"
     if not over.began:
-        return [found.verdict, *(f"missing   {text}" for text in found.missing), *files]
+        return [found.verdict, mode, *(f"missing   {text}" for text in found.missing), *files]
     ended = f"ended by {over.ended}" if over.ended else "no end is recorded"
     fell = "unknown" if over.max_drawdown_pct is None else f"{over.max_drawdown_pct:.3f}"
     fills = "fills unknown" if over.fills is None else f"{over.fills} fills"
@@ -57,6 +58,7 @@ def _lines(folder: Path, found: Report) -> list[str]:
     valued = "unknown" if total is None else f"{words.usd(total)} USD, what is held at {_at(found)}"
     lines = [
         found.verdict,
+        mode,
         f"run       {over.market}, {when}, {span}, {fills}, {ended}",
         f"profit    {profit}",
         f"total     {valued}",

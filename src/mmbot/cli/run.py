@@ -42,7 +42,9 @@ def run(
     alerts = find_alerts(settings, os.environ)
     is_colour = sys.stdout.isatty()
     tag = "PAPER" if settings.is_paper else ""
-    writer = LogWriter(None, sys.stdout, Screen(is_colour=is_colour, tag=tag).render)
+    screen = Screen(is_colour=is_colour, tag=tag, is_paper=settings.is_paper)
+    writer = LogWriter(None, sys.stdout, screen.render)
+    screen.has_log = lambda: writer.has_file
     for line in banner(settings, is_colour=is_colour, account=_account(settings, key)):
         writer.say(line, is_styled=True)
     # The exchange loads at the same time as the rest of the daemon does.

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
@@ -32,6 +32,8 @@ _BODY: Final = 10
 _BODY_LEAST: Final = 5
 _LOG_LEAST: Final = 2
 _FILLS: Final = 2
+_FILL: Final = "fill.booked"
+_BEGINS: Final = "run.started"
 
 
 class Top(App[None]):
@@ -99,13 +101,15 @@ class Top(App[None]):
     def _look(self) -> None:
         worker = get_current_worker()
         folder, heard, how = "", Heard(GONE), ""
-        items: list[tuple[bool, str]] = []
+        ended: dict[str, Any] | None = None
+        items: list[tuple[str, str]] = []
         try:
             found = self._find()
             folder = str(found)
             heard = ask(found, "all", timeout_s=_ANSWER_S)
             if heard.how != LIVE:
-                how = verdict(read_files(found, heard))
+                kept = read_files(found, heard)
+                how, ended = verdict(kept), kept.summary
             elif heard.reply is not None and not heard.reply.get("ok"):
                 how = str(heard.reply.get("error"))
             items = self._new_lines()
@@ -114,26 +118,35 @@ class Top(App[None]):
         except Exception as error:  # noqa: BLE001 - a look that fails is told, and not the last one
             how = f"internal error: {type(error).__name__}: {error}"
         if not worker.is_cancelled:
-            self.call_from_thread(self._take, folder, heard, how, items)
+            self.call_from_thread(self._take, folder, heard, how, ended, items)
 
-    def _new_lines(self) -> list[tuple[bool, str]]:
-        """Whether each is a fill, and its line, which is made while its run is being read."""
+    def _new_lines(self) -> list[tuple[str, str]]:
+        """The kind of each, and its line, which is made while its run is being read."""
         items: Iterable[Item]
         if self._tail is None:
             self._tail = Tail(self._find, Filter())
             items = self._tail.last(_LINES)
         else:
             items = self._tail.more()
-        return [(_is_fill(it), line_of(it, self._tail.tag).partition("\n")[0]) for it in items]
+        return [(_kind(it), line_of(it, self._tail.tag).partition("\n")[0]) for it in items]
 
-    def _take(self, folder: str, heard: Heard, how: str, items: list[tuple[bool, str]]) -> None:
+    def _take(
+        self,
+        folder: str,
+        heard: Heard,
+        how: str,
+        ended: dict[str, Any] | None,
+        items: list[tuple[str, str]],
+    ) -> None:
         self._is_asking = False
         answer = self._seen.answer
         if not how and heard.reply is not None:
             answer, self._heard_at = heard.reply, time.monotonic()
-        self._seen = Seen(answer=answer, age_s=None, how=how, run_dir=folder)
-        for is_fill, line in items:
-            (self._booked if is_fill else self._lines).append(line)
+        self._seen = Seen(answer=answer, age_s=None, how=how, run_dir=folder, ended=ended)
+        for kind, line in items:
+            if kind == _BEGINS:
+                self._booked.clear()  # what an earlier run was filled is none of this one's
+            (self._booked if kind == _FILL else self._lines).append(line)
         self._draw()
 
     # -- drawing ----------------------------------------------------------------------------
@@ -148,6 +161,7 @@ class Top(App[None]):
             age_s=age_s,
             how=self._seen.how,
             run_dir=self._seen.run_dir,
+            ended=self._seen.ended,
         )
         width, height = self.size.width, self.size.height
         booked = newest(list(self._booked) or ["no fill in the log yet"], width, _FILLS)
@@ -179,5 +193,5 @@ class Top(App[None]):
         shown.update("\n".join(clean(line)[:width] for line in lines))
 
 
-def _is_fill(item: Item) -> bool:
-    return not isinstance(item, str) and item.get("event") == "fill.booked"
+def _kind(item: Item) -> str:
+    return "" if isinstance(item, str) else str(item.get("event"))

@@ -14,6 +14,8 @@ from mmbot.config.words import show
 from mmbot.errors import ConfigError
 
 _FILE_BYTES_MAX: Final = 1_000_000
+_DEEPEST: Final = 20
+"""Parts of a key; of ours the longest has three."""
 
 
 def read_text(path: Path) -> str:
@@ -61,11 +63,15 @@ def read_toml(text: str, source: str) -> dict[str, Any]:
 def override(tree: dict[str, Any], item: str) -> None:
     """Apply one `section.key=value`; the value is TOML, or a bare word taken as a string."""
     key, sign, text = item.partition("=")
-    if any(mark in item for mark in "\n\r\0"):
+    if "\0" in item:
+        raise ConfigError(f"--set {show(item)}: holds a NUL character; remove it")
+    if any(mark in item for mark in "\n\r"):
         raise ConfigError(f"--set {show(item)}: holds a line break; give each key its own --set")
     path = [part.strip() for part in key.split(".")]
     if not sign or not all(path):
         raise ConfigError(f"--set {show(item)}: write it as section.key=value")
+    if len(path) > _DEEPEST:
+        raise ConfigError(f"--set {show(item)}: nested too deeply; no key has so many sections")
     value: object = text
     # An address is hex digits to TOML, and text to everyone else.
     if not text.startswith("0x"):

@@ -54,7 +54,8 @@ class Child:
     """
 
     def __init__(self, config: Config) -> None:
-        command = [sys.executable, "-m", "mmbot", "exchange", *exchange_arguments(config)]
+        # -P: no module of the folder somebody stands in takes the place of one of ours.
+        command = [sys.executable, "-P", "-m", "mmbot", "exchange", *exchange_arguments(config)]
         try:
             self.process = subprocess.Popen(  # noqa: S603 - this program, with checked figures
                 command,

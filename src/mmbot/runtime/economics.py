@@ -97,7 +97,8 @@ def edge_line(config: Config, instrument: Instrument, fees: Fees, quoted_bps: fl
         measure_own(config, instrument, fees, quoted_bps=quoted_bps, has_requests=False),
     )
     is_fine = verdict.is_allowed and not verdict.is_measurement
-    return f"edge     {'' if is_fine else 'WARNING: '}{verdict.text}"
+    warning = "WARNING: " + ("(of a live start; paper goes on) " if config.is_paper else "")
+    return f"edge     {'' if is_fine else warning}{verdict.text}"
 
 
 def measure_at_account(

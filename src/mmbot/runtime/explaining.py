@@ -48,8 +48,9 @@ class Explainer:
 
         Never raises for whatever the report does: the run has ended, and says how by its exit code.
         """
+        # -P: no module of the folder somebody stands in takes the place of one of ours.
         command = self._command or (
-            sys.executable, "-m", "mmbot", "report", str(run_dir), "--open", "no", "--json",
+            sys.executable, "-P", "-m", "mmbot", "report", str(run_dir), "--open", "no", "--json",
         )  # fmt: skip
         try:
             self._process = process = await asyncio.create_subprocess_exec(

@@ -64,13 +64,18 @@ class Interrupts:
         """
         Every usual way to end a program ends it with its orders cancelled.
 
-        A hang-up that whoever started us has switched off (`nohup`) stays off. Ctrl+Z would leave
-        the orders alone in the market, so it does nothing.
+        A hang-up that whoever started us has switched off (`nohup`) stays off, and the log says so.
+        Ctrl+Z would leave the orders alone in the market, so it does nothing.
         """
         for number, name in _STOPS.items():
             self.loop.add_signal_handler(number, self._on_signal, name)
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
             self.loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        else:
+            self.log.info(
+                "run.hangup_ignored",
+                why="whoever started it switched SIGHUP off (nohup): mmbot reload loads its file",
+            )
         self.loop.add_signal_handler(signal.SIGUSR1, self.on_kill_signal)
         self.loop.add_signal_handler(signal.SIGTSTP, self._on_suspend)
         # What came while the program was being loaded.

@@ -18,6 +18,7 @@ from mmbot.core.intents import KillReason
 from mmbot.core.orders import SlotState
 from mmbot.logs import utc
 from mmbot.runtime.ending import Ending
+from mmbot.runtime.rundir import write_whole
 from mmbot.runtime.trader import Trader
 
 NAME: Final = "kill.json"
@@ -85,5 +86,4 @@ def write(run_dir: Path, report: dict[str, Any]) -> None:
     """
     target = run_dir / NAME
     fresh = target.with_suffix(".new")
-    fresh.write_text(json.dumps(report, indent=2, default=str) + "\n", "utf-8")
-    fresh.replace(target)
+    write_whole(target, fresh, (json.dumps(report, indent=2, default=str) + "\n").encode())

@@ -43,6 +43,7 @@ EVENTS: Final[dict[str, Told]] = {
     ),
     "run.refused": Told("error", "The run did not begin.", "error:str exit_code:int"),
     "run.not_suspended": Told("warning", "Ctrl+Z does nothing.", "why:str"),
+    "run.hangup_ignored": Told("info", "SIGHUP reloads nothing and stops nothing.", "why:str"),
     "run.stopping": Told("info", "The end has begun.", "reason:str live_orders:int"),
     "run.verified": Told("info", "The venue confirmed what rests.", "resting_orders:int"),
     "run.unverified": Told("error", "It did not confirm it.", "may_rest:int"),

@@ -16,6 +16,8 @@ LATEST: Final = "latest"
 _MODE: Final = 0o700
 """What lies in it tells of an account; a folder that was there keeps the mode it was given."""
 
+_FILE_MODE: Final = 0o600
+
 
 def make_run_dir(config: Config, chosen: Path | None, now_ns: int) -> Path:
     """
@@ -80,8 +82,7 @@ def describe_run(config: Config, path: Path) -> None:
     target = path / "config.toml"
     fresh = target.with_suffix(".new")
     try:
-        fresh.write_text(dump_toml(config), "utf-8")
-        fresh.replace(target)
+        write_whole(target, fresh, dump_toml(config).encode())
     except (OSError, ValueError) as error:
         raise _unwritable(path, error) from None
 
@@ -155,5 +156,19 @@ def write_summary(path: Path, summary: dict[str, Any]) -> None:
     """Write `summary.json` whole or not at all."""
     target = path / "summary.json"
     fresh = target.with_suffix(".new")
-    fresh.write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
+    write_whole(target, fresh, (json.dumps(summary, indent=2) + "\n").encode())
+
+
+def write_whole(target: Path, fresh: Path, data: bytes) -> None:
+    """
+    Write a file of a run whole or not at all, by way of `fresh`; for its own user alone.
+
+    The folder may be one that was there, and that others read.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    fresh.touch(mode=_FILE_MODE)
+    fresh.chmod(_FILE_MODE)
+    fresh.write_bytes(data)
     fresh.replace(target)

@@ -30,11 +30,15 @@ class Screen:
     """
     Render log records as lines for a person; keeps back quote moves that come too fast.
 
-    `tag` stands in every line, for a run that nobody may take for another.
+    `tag` stands in every line, for a run that nobody may take for another. On paper no venue knows
+    the account.
     """
 
-    def __init__(self, *, is_colour: bool, tag: str = "") -> None:
+    def __init__(self, *, is_colour: bool, tag: str = "", is_paper: bool = False) -> None:
         self._is_colour = is_colour
+        self._is_paper = is_paper
+        self.has_log: Callable[[], bool] = lambda: True
+        """Whether what is not shown is to be found in a file."""
         self._tag = f"{tag}  " if tag else ""
         self._quoted_at = ""
         self._plain_at: dict[str, tuple[int, int]] = {}
@@ -51,10 +55,7 @@ class Screen:
             "dead_man.armed": lambda r: (
                 f"dead man the venue cancels everything {r['span_s']:g} s after we fall silent"
             ),
-            "dead_man.closed": lambda r: (
-                f"dead man none at the venue below {r['needed_usd']:,} USD traded "
-                f"({r['traded_usd']:,.0f} so far): mmbot watchdog is the other way"
-            ),
+            "dead_man.closed": self._no_dead_man,
             "dead_man.refused": lambda r: f"dead man refused by the venue: {r['text']}",
             "venue.retried": lambda r: (
                 f"venue    {r['error']}; trying again for up to {r['for_s']:.0f} s"
@@ -75,13 +76,38 @@ class Screen:
             ),
             "config.refused": lambda r: f"config   NOT loaded again: {r['error']}",
             "config.unchanged": lambda _: "config   loaded again: the same",
+            "cascade.seen": lambda r: self._seldom(
+                r, f"cascade  our {r['side']}s were swept {r['depth_bps']:.1f} bps deep"
+            ),
+            "side.off": lambda r: self._seldom(
+                r,
+                f"cascade  nothing is added on the {r['side']} side for {r['off_s']:.0f} s: "
+                f"{r['sweeps']} sweeps within {r['within_s']:.0f} s",
+            ),
+            "price.jumped": lambda r: self._seldom(
+                r,
+                f"jump     the price moved {r['sigmas']:+.1f} sigmas within a second: nothing is "
+                f"added for {r['off_s']:.0f} s",
+            ),
+            "clock.stepped": lambda r: self._seldom(
+                r, f"clock    that of this machine was set by {r['step_s']:+.3f} s"
+            ),
+            "journal.late": lambda r: self._seldom(
+                r,
+                f"journal  {r['lag_s']:.1f} s behind: nothing rests until it has caught up"
+                + (f" ({r['text']})" if r["text"] else ""),
+            ),
+            "journal.caught_up": lambda _: "journal  has caught up",
             # The exit says it, after everything else.
             "run.refused": lambda _: None,
             "run.stopping": lambda r: (
                 f"stop     {r['reason']}: cancelling {r['live_orders']} orders, then asking the "
                 "venue what rests"
             ),
-            "run.verified": lambda r: f"stop     the venue confirms: {r['resting_orders']} resting",
+            "run.verified": lambda r: (
+                f"stop     the {'paper exchange' if self._is_paper else 'venue'} confirms: "
+                f"{r['resting_orders']} resting"
+            ),
             "flatten.began": lambda _: "flatten  closing the position as a taker",
             "flatten.sent": lambda r: (
                 f"flatten  {r['side']} {r['sz']:g} at {r['worst_px']:g} or better, "
@@ -125,7 +151,8 @@ class Screen:
         more = self._more(record)
         if more is None:
             return None
-        return line + (f"  (and {more} more, see the log)" if more else "")
+        where = ", see the log" if self.has_log() else ""
+        return line + (f"  (and {more} more{where})" if more else "")
 
     def _more(self, record: Record) -> int | None:
         """How many of its event were not shown since the last that was; None: nor is this one."""
@@ -163,10 +190,19 @@ class Screen:
             f"position {r['position_sz']:+g}{taker}"
         )
 
+    def _no_dead_man(self, r: Record) -> str:
+        if self._is_paper:
+            return "dead man none is needed: no order of paper rests at a venue"
+        return (
+            f"dead man none at the venue below {r['needed_usd']:,} USD traded "
+            f"({r['traded_usd']:,.0f} so far): mmbot watchdog is the other way"
+        )
+
     def _snapshot(self, r: Record) -> str:
         left = r["requests_cap"] - r["requests_used"]
+        where = "on paper" if self._is_paper else "at the venue"
         return (
-            f"account  value {r['equity_usd']:.2f} USD at the venue  "
+            f"account  value {r['equity_usd']:.2f} USD {where}  "
             f"position {r['position_sz']:+g}  maker fee {r['maker_fee_bps']:.2f} bps  "
             f"{left} requests left"
         )

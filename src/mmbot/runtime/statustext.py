@@ -13,6 +13,7 @@ from mmbot.runtime.swept import WATCHDOG
 
 WIDTH: Final = 100
 _HEAD: Final = 9
+_IN_FULL: Final = 1000
 _NEAR: Final = 0.5
 """Part of the way to its limit from which a trigger is near."""
 
@@ -182,16 +183,37 @@ def _stream(it: dict[str, Any]) -> str:
 def trigger_text(it: dict[str, Any]) -> str:
     """One trigger beside its limit; loud where it is near."""
     unit = f" {it['unit']}" if it["unit"] in ("s", "USD") else ""
-    value = "?" if it["value"] is None else f"{it['value'] + 0.0:.4g}"
-    near = it["used"] is not None and it["used"] >= _NEAR and not _is_idle(it)
+    value = "?" if it["value"] is None else _figure(it)
+    way = way_gone(it)
+    near = way is not None and way >= _NEAR
     of = "falls to" if it["is_least"] else "of"
     mark = " NEAR" if near else ""
     return f"{it['trigger']} {value} {of} {it['limit']:.4g}{unit}{mark}"
 
 
-def _is_idle(it: dict[str, Any]) -> bool:
-    """An account value of just over half of the capital is far from nothing, and a full one far."""
-    return bool(it["is_least"] and it["value"] is not None and it["value"] >= 2 * it["limit"])
+def _figure(it: dict[str, Any]) -> str:
+    """A value of a trigger as a person reads it: thousands in full, and a gain as no loss."""
+    value = float(it["value"])
+    if not it["is_least"]:
+        value = max(0.0, value)
+    if abs(value) >= _IN_FULL:
+        return f"{value:.0f}"
+    return f"{round(value, 3) + 0.0:.4g}" if it["unit"] == "s" else f"{value + 0.0:.4g}"
+
+
+def way_gone(it: dict[str, Any]) -> float | None:
+    """
+    Part of the way to its limit that a trigger has gone; None where that is not known.
+
+    One that falls to its limit sets out from twice the limit: a balance that is whole is as far
+    from it as a position of nothing.
+    """
+    used: float | None = it["used"]
+    if used is None or not it["is_least"]:
+        return used
+    if it["limit"] <= 0:
+        return 1.0 if it["value"] <= it["limit"] else 0.0
+    return max(0.0, 2.0 - float(it["value"]) / float(it["limit"]))
 
 
 # -- what is left of a run ----------------------------------------------------------------------
@@ -214,7 +236,7 @@ def kept_lines(kept: Kept, now_ns: int) -> list[str]:
         it = kept.mode
         lines.append(_row("mode", f"{it['after']} since {_clock(it)} ({it['cause']})"))
     if kept.summary is not None:
-        lines += _summary(kept.summary)
+        lines += [_row(name, text) for name, text in ended_rows(kept.summary)]
     else:
         lines += _last_words(kept)
     if kept.kill is not None:
@@ -264,13 +286,14 @@ def verdict(kept: Kept) -> str:
             return "DIED: no process is there, and it did not say that it ended"
 
 
-def _summary(it: dict[str, Any]) -> list[str]:
+def ended_rows(it: dict[str, Any]) -> list[tuple[str, str]]:
+    """The end of a run by its own record of it: names and texts."""
     held = it.get("position_sz")
     return [
-        _row("ended", f"{_clock(it)} by {it.get('end_reason')} after {ago(it.get('duration_s'))}"),
-        _row("position", "not known" if held is None else f"{held:+g} at the end"),
-        _row("pnl", f"{it.get('pnl_usd', 0.0):+.4f} USD at the mid, {it.get('fills')} fills"),
-        _row("resting", f"{it.get('resting_orders')} orders at the end"),
+        ("ended", f"{_clock(it)} by {it.get('end_reason')} after {ago(it.get('duration_s'))}"),
+        ("position", "not known" if held is None else f"{held:+g} at the end"),
+        ("pnl", f"{it.get('pnl_usd', 0.0):+.4f} USD at the mid, {it.get('fills')} fills"),
+        ("resting", f"{it.get('resting_orders')} orders at the end"),
     ]
 
 

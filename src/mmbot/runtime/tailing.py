@@ -222,7 +222,7 @@ def line_of(item: Item, tag: str = "") -> str:
     shown = {**item, "event": "quote.moved"} if item.get("event") == _OFTEN else item
     try:
         # A screen of its own for each: nothing is held back here because it came often.
-        line = Screen(is_colour=False).render(shown)
+        line = Screen(is_colour=False, is_paper=bool(tag)).render(shown)
     except (KeyError, TypeError, ValueError):
         line = None  # of another version of the program
     if line is not None:

@@ -8,6 +8,7 @@ import msgspec
 
 from mmbot.runtime.statustext import (
     ago,
+    ended_rows,
     flow,
     position_parts,
     profit_parts,
@@ -15,6 +16,7 @@ from mmbot.runtime.statustext import (
     stale_text,
     trigger_text,
     utc_text,
+    way_gone,
 )
 from mmbot.runtime.whytext import blocked_by, last_quote, shaped_by
 
@@ -32,12 +34,14 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
         age_s: Since that answer.
         how: What became of the last question, for a person; empty while it is answered.
         run_dir: Folder of the run.
+        ended: Its own record of its end; None while it has none, or answers.
     """
 
     answer: dict[str, Any] | None
     age_s: float | None
     how: str
     run_dir: str
+    ended: dict[str, Any] | None = None
 
     @property
     def is_live(self) -> bool:
@@ -49,11 +53,13 @@ def head(seen: Seen, width: int) -> list[str]:
     """
     Who, whether it is live, position, profit, budget and the nearest limit.
 
-    Each begins a line of its own and takes as many as it needs.
+    Each begins a line of its own and takes as many as it needs. Of a run that has ended they are
+    what its end says: orders fill until the venue has cancelled them, after the last answer.
     """
     answer = seen.answer
     if answer is None:
-        return [*flow([f"*** NO DAEMON *** {seen.how or 'asking'}"], width), seen.run_dir]
+        gone = flow([f"*** NO DAEMON *** {seen.how or 'asking'}"], width)
+        return [*gone, seen.run_dir, *_ended(seen, width)]
     s = answer.get("status")
     if s is None:
         first = f"STARTING  process {answer['pid']}" if seen.is_live else _stale(seen)
@@ -61,10 +67,24 @@ def head(seen: Seen, width: int) -> list[str]:
     who = f"{s['mode'].upper()} {s['coin']}"
     said = "LIVE, prices STALE" if s["is_stale"] else "LIVE"
     live = [f"{who} pid {s['pid']} up {ago(s['uptime_s'])}", f"{utc_text(s['at_ns'])[11:]}  {said}"]
-    groups = [live if seen.is_live else [f"{who}  {_stale(seen)}"], _state(s, is_live=seen.is_live)]
+    groups = [live if seen.is_live else [f"{who}  {_stale(seen)}"]]
+    if seen.ended is not None:
+        return [*flow(groups[0], width), *_ended(seen, width)]
+    groups.append(_state(s, is_live=seen.is_live))
     left, *more = requests_parts(s["requests"])
     groups += [position_parts(s), _money(s), ["requests " + left, *more]]
     return [line for group in groups for line in flow(group, width)]
+
+
+def _ended(seen: Seen, width: int) -> list[str]:
+    """How the run ended, and with what."""
+    it = seen.ended
+    if it is None:
+        return []
+    parts = [f"{name} {text}" for name, text in ended_rows(it)]
+    if it.get("kill") is not None:
+        parts.insert(0, f"*** KILL *** {it['kill'].get('text')}")
+    return [line for part in parts for line in flow([part], width)]
 
 
 def _state(s: dict[str, Any], *, is_live: bool) -> list[str]:
@@ -95,8 +115,8 @@ def _stale(seen: Seen) -> str:
 
 def nearest(s: dict[str, Any]) -> str:
     """The trigger of the kill switch that is the most part of its way to the limit."""
-    rows = [it for it in s["triggers"] if it["used"] is not None and not it["is_least"]]
-    return trigger_text(max(rows, key=lambda it: it["used"])) if rows else "unknown"
+    rows = [(way, it) for it in s["triggers"] if (way := way_gone(it)) is not None]
+    return trigger_text(max(rows, key=lambda row: row[0])[1]) if rows else "unknown"
 
 
 def ladder(seen: Seen, width: int, height: int) -> list[str]:
@@ -132,13 +152,17 @@ def _rung(it: dict[str, Any]) -> tuple[str, str, str, str]:
 
 
 def terms(seen: Seen, width: int, height: int) -> list[str]:
-    """Terms of both sides that are not zero, in the order of the sum; then those left out."""
+    """
+    Terms of both sides that are not zero, in the order of the sum; then those left out.
+
+    Where there is no room for all of them, the largest stay.
+    """
     w = seen.answer.get("why") if seen.answer is not None else None
     if w is None or not w["sides"]:
         return _fit(["no quote decided yet"], width)
     bid, ask = w["sides"]
     names = list(bid["terms"] or ask["terms"])
-    rows: list[str] = []
+    rows: list[tuple[float, str]] = []
     silent: list[str] = []
     for name in names:
         both = [side["terms"].get(name) for side in (bid, ask)]
@@ -147,16 +171,19 @@ def terms(seen: Seen, width: int, height: int) -> list[str]:
             silent.append(f"{said} off")
         elif all(it is None for it in both):
             silent.append(f"{said} absent")
-        elif any(it is not None and abs(it) >= _ZERO_BPS for it in both):
-            rows.append(f"{said[:18]:<18}{_bps(both[0])}{_bps(both[1])}")
+        elif (most := max(abs(it) for it in both if it is not None)) >= _ZERO_BPS:
+            rows.append((most, f"{said[:18]:<18}{_bps(both[0])}{_bps(both[1])}"))
     total = f"{'= bps from fair':<18}{_bps(bid['bps'])}{_bps(ask['bps'])}"
     last = last_quote(w)
     heads = [f"{'term':<18}{'bid':>8}{'ask':>8}"]
     heads = heads if last is None else [last, *heads]
     room = max(1, height - len(heads) - 1)
+    shown = [text for _, text in rows]
     if len(rows) > room:
-        rows = [*rows[: room - 1], f"and {len(rows) - room + 1} more: mmbot why"]
-    lines = [*heads, *rows, total]
+        by_size = sorted(range(len(rows)), key=lambda n: rows[n][0], reverse=True)
+        kept = sorted(by_size[: room - 1])
+        shown = [*(rows[n][1] for n in kept), f"and {len(rows) - room + 1} smaller: mmbot why"]
+    lines = [*heads, *shown, total]
     if silent:
         unsaid = flow([", ".join(silent)], width)
         room = height - len(lines)

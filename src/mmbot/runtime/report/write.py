@@ -14,6 +14,7 @@ from mmbot.errors import MmbotError
 from mmbot.runtime.explaining import FRESH, HTML, JSON
 from mmbot.runtime.report.page import page
 from mmbot.runtime.report.report import Report, read
+from mmbot.runtime.rundir import write_whole
 
 __all__ = ["HTML", "JSON", "write_report"]
 
@@ -53,8 +54,7 @@ def _alone(run_dir: Path) -> Iterator[None]:
 def _whole(target: Path, data: bytes) -> None:
     fresh = target.with_suffix(target.suffix + FRESH)
     try:
-        fresh.write_bytes(data)
-        fresh.replace(target)
+        write_whole(target, fresh, data)
     except OSError:
         fresh.unlink(missing_ok=True)
         raise
