@@ -15,6 +15,7 @@ from mmbot.runtime.report.causes.economics import tight
 from mmbot.runtime.report.facts import Facts, Fill, Happening, Ladders, Mids, Outage, Reading
 from mmbot.runtime.report.fromlog import NAMES
 from mmbot.runtime.report.measures import response
+from mmbot.runtime.report.page import page
 from mmbot.runtime.report.report import report
 from mmbot.runtime.report.split import split
 
@@ -212,3 +213,23 @@ def test_money_left_where_the_ledger_says_so_and_not_where_the_price_moved() -> 
 
     assert found["funds"].where == "the money left"
     assert "35.00 USD" in found["funds"].text
+
+
+@pytest.mark.parametrize(("empty_s", "is_told"), [(80.0, True), (20.0, False)])
+def test_a_side_that_was_empty_for_long_is_in_the_first_sentence(
+    empty_s: float, is_told: bool
+) -> None:
+    """A sound run without a bid for a third of its time has no trouble, and a reader must know."""
+    spells = {"bid": {"swept again": empty_s, "no link": 1.4}, "ask": {"no link": 1.4}}
+    facts = facts_of(240.0, suppressed_s=spells, watched_s=240.0)
+    said = "The bid was empty for 33% of the run: swept again."
+    assert (said in page(facts, report(facts))) is is_told
+
+
+def test_a_side_that_may_still_reduce_is_not_called_empty() -> None:
+    """It closed a short while it was off: only what adds is gone for the whole of that time."""
+    swept = note(60, "side.off", side="buy", sweeps=2, within_s=9.0, off_s=300.0)
+    facts = facts_of(240.0, happenings=[swept])
+    shown = page(facts, report(facts))
+    assert "the buy side adds nothing for 300 s: 2 sweeps" in shown
+    assert "side empty" not in shown
