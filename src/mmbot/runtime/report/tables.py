@@ -196,10 +196,11 @@ def _played(report: Report) -> str:
     if not report.flips or left_out == len(report.flips):
         return ""
     told = (
-        "The last three columns are the position three minutes after that moment (or where the run "
-        "ended): the real one, the one of a new engine that plays these minutes over the recorded "
-        f"market, and the one of the same with {report.flips_change}. What lies between the first "
-        "two is the error of such a play."
+        "The last three columns are the position three minutes after that moment (or at the end "
+        "of the run): the real one, the one of a new engine that plays these minutes over the "
+        f"recorded market, and the one of the same with {report.flips_change}. What lies between "
+        "the first two is the error of such a play. A play ends where the run was stopped; what "
+        "filled while it was stopping is in the real one alone."
     )
     if left_out:
         told += f" The first {len(report.flips) - left_out} flips are played, {left_out} are not."
