@@ -744,6 +744,19 @@ def test_sweeps_and_rungs_are_those_of_the_venue(eventful: Path) -> None:
     assert 1 in firsts
 
 
+def test_the_markouts_are_those_of_the_summary(eventful: Path) -> None:
+    """One word, one figure: the same mids by the same clock, also where a connection was lost."""
+    summary = json.loads((eventful / "summary.json").read_text("utf-8"))
+    write_report(eventful)
+    found = loaded(eventful)
+    (whole,) = [each for each in found["markouts"] if each["group"] == "all"]
+    told = dict(zip(found["markout_horizons_s"], whole["adverse_bps"], strict=True))
+    assert whole["fills"] == summary["fills"] > 20
+    for horizon_s in (1, 5, 30):
+        said = summary[f"markout_{horizon_s}s_bps"]
+        assert told[horizon_s] == pytest.approx(said, abs=0.05), horizon_s
+
+
 def test_latencies_are_those_of_the_line(tmp_path: Path) -> None:
     """Answers that the venue holds back for 800 ms take 800 ms and the way, no less."""
     play(tmp_path, seed=2, span_s=90, fault=Fault((), acts=((0.0, faults(delay_ms=800)),)))
