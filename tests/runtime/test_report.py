@@ -659,7 +659,7 @@ def test_every_section_of_the_page_is_there(eventful: Path) -> None:
         "Requests",
         "Latency",
         "Vitals",
-        "Flips of the position",
+        "Flips: from near flat to large",
         "Timeline",
         "How each figure is defined",
     ):

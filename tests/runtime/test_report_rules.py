@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from mmbot.runtime.report.facts import Facts, Fill, Happening, Ladders, Mids, Ou
 from mmbot.runtime.report.fromlog import NAMES
 from mmbot.runtime.report.measures import response
 from mmbot.runtime.report.page import page
+from mmbot.runtime.report.plots import Line, plot
 from mmbot.runtime.report.report import report
 from mmbot.runtime.report.split import split
 
@@ -233,3 +235,24 @@ def test_a_side_that_may_still_reduce_is_not_called_empty() -> None:
     shown = page(facts, report(facts))
     assert "the buy side adds nothing for 300 s: 2 sweeps" in shown
     assert "side empty" not in shown
+
+
+def test_a_small_plot_says_how_much_its_term_was() -> None:
+    """Least, greatest and zero: a skew of 2 bps must not look like one of 20."""
+    at_s = np.arange(5.0)
+    line = Line("skew", at_s, np.array([-1.25, 0.5, 3.5, 18.75, 2.0]), "blue")
+    shown = plot("skew", [line], span=(0.0, 4.0), unit="bps", size="small", has_zero=True)
+    axis = shown.partition('<div class="ys">')[2].partition("</div>")[0]
+    assert re.findall(r">([^<]+)</span>", axis) == ["-1.25", "18.75"]
+    level = plot("skew", [line._replace(values=at_s - 2.0)], span=(0.0, 4.0), unit="bps",
+                 size="small", has_zero=True)  # fmt: skip
+    axis = level.partition('<div class="ys">')[2].partition("</div>")[0]
+    assert re.findall(r">([^<]+)</span>", axis) == ["-2", "0", "2"]
+
+
+def test_where_nothing_lost_nothing_is_said_to_be_shaded() -> None:
+    """A caption of what is not there sends a reader looking for it."""
+    facts = facts_of(240.0)
+    shown = page(facts, report(facts))
+    assert "No stretch lost." in shown
+    assert "Shaded" not in shown

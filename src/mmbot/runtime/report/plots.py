@@ -97,6 +97,21 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
     ]
 
 
+_APART: Final = 0.12
+"""Least distance of two words of an axis, of its height."""
+
+
+def _extremes(values: Floats, *, has_zero: bool) -> list[float]:
+    """The least and the greatest value, and zero where there is room: what a small plot can say."""
+    low, high = float(values.min()), float(values.max())
+    if has_zero:
+        low, high = min(low, 0.0), max(high, 0.0)
+    if high <= low:
+        return [low]
+    is_between = low < 0 < high and min(-low, high) >= _APART * (high - low)
+    return [low, 0.0, high] if is_between else [low, high]
+
+
 def figure(value: float) -> str:
     """A number of an axis: as short as its size allows."""
     size = abs(value)
@@ -150,7 +165,7 @@ def plot(
         f'height="{HEIGHT:.0f}"/>'
         for band in bands
     ]
-    marks = ticks(low, high, 4 if size == "wide" else 2)
+    marks = ticks(low, high, 7) if size == "wide" else _extremes(values, has_zero=has_zero)
     grid = "".join(f"M0 {scale.y(tick):.1f}H{WIDTH:.0f}" for tick in marks)
     parts.append(f'<path class="grid" d="{grid}"/>')
     if low < 0 < high:
