@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from mmbot.runtime.report.split import course, split
 from mmbot.runtime.report.timeline import LEFT_OUT, TEXTS, TOLD
 from mmbot.runtime.report.write import write_report
 from mmbot.runtime.screen import summary_lines
-from runtime.pipe_rig import EQUITY_USD, PipeRun
+from runtime.pipe_rig import EQUITY_USD, START_MS, PipeRun
 from runtime.report_rig import (
     WIDE,
     Fault,
@@ -153,6 +154,8 @@ def test_the_parts_add_up_to_the_change_of_equity_to_the_cent(tmp_path: Path, na
         assert abs(found["equity_start_usd"] - EQUITY_USD) < 1e-9
     if name == "a kill that closes":
         assert run.latched
+        day = json.loads((tmp_path / "kill.json").read_text("utf-8"))["day"]
+        assert day["date"] == datetime.fromtimestamp(START_MS / 1000, tz=UTC).strftime("%Y-%m-%d")
         assert loaded(tmp_path)["overview"]["taker_fills"] > 0
         assert abs(found["end_position_sz"]) < 1e-9
         assert found["taker_usd"] > 0
