@@ -259,7 +259,7 @@ def _times(span: tuple[float, float], size: str) -> str:
     """The time axis: UTC."""
     from datetime import UTC, datetime  # noqa: PLC0415 - for words only
 
-    shares = (0.0, 0.25, 0.5, 0.75, 1.0) if size == "wide" else (0.0, 1.0)
+    shares = (0.0, 0.25, 0.5, 0.75, 1.0) if size == "wide" else (0.0, 0.5, 1.0)
     style = "%H:%M:%S" if span[1] - span[0] < 3600 else "%H:%M"
     first, last = (datetime.fromtimestamp(at, tz=UTC) for at in span)
     if first.date() != last.date():

@@ -121,7 +121,7 @@ def timeline(facts: Facts, sweeps: list[Sweep], response: Response) -> list[Mome
             kind="sweep",
             text=f"{sweep.fills} of our {sweep.side}s in one block: {sweep.sz:g} for "
             f"{sweep.usd:.0f} USD, {sweep.depth_bps:.1f} bps deep",
-            weight=2,
+            weight=1,
             where=sweep.where,
         )
         for sweep in sweeps
