@@ -120,7 +120,9 @@ def read(run_dir: Path) -> tuple[Facts, Report]:
         )
     found = report(facts)
     flips = with_positions(run_dir, facts, found.flips)
-    return facts, msgspec.structs.replace(found, flips=flips)
+    # What could not be played is known only now.
+    missing = [*facts.missing, *_not_whole(found.split)]
+    return facts, msgspec.structs.replace(found, flips=flips, missing=missing)
 
 
 def report(facts: Facts) -> Report:
