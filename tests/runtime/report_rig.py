@@ -175,6 +175,19 @@ def _take(run: PipeRun, side: Side, usd: float) -> None:
     run.venue.submit(run.user, NewOrder(asset_id, side, ticks, lots, Tif.IOC))
 
 
+def swept_while_stopping(run: PipeRun) -> None:
+    """A taker comes for our bids, and the program is stopped before it hears of it."""
+    bids = [float(each["limitPx"]) for each in run.resting() if each["side"] == "B"]
+    instrument = run.instrument
+    somebody = "0x" + "5e" * 20
+    run.venue.open_account(somebody, usd=0, is_house=True)
+    px_ticks = round(instrument.ticks(min(bids)))
+    order = NewOrder(instrument.asset_id, Side.SELL, px_ticks, 1_000_000_000, Tif.IOC)
+    run.venue.submit(somebody, order)
+    run.trader.stop("Ctrl+C")
+    run.ended(120)
+
+
 def inherit(side: Side, usd: float) -> Act:
     """A position before the run begins."""
     return lambda run: _take(run, side, usd)

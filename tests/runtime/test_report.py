@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from mmbot.runtime.report.split import course, split
 from mmbot.runtime.report.timeline import LEFT_OUT, TEXTS, TOLD
 from mmbot.runtime.report.write import write_report
 from mmbot.runtime.screen import summary_lines
-from runtime.pipe_rig import EQUITY_USD, PipeRun
+from runtime.pipe_rig import EQUITY_USD, START_MS, PipeRun
 from runtime.report_rig import (
     WIDE,
     Fault,
@@ -154,6 +155,8 @@ def test_the_parts_add_up_to_the_change_of_equity_to_the_cent(tmp_path: Path, na
         assert abs(found["equity_start_usd"] - EQUITY_USD) < 1e-9
     if name == "a kill that closes":
         assert run.latched
+        day = json.loads((tmp_path / "kill.json").read_text("utf-8"))["day"]
+        assert day["date"] == datetime.fromtimestamp(START_MS / 1000, tz=UTC).strftime("%Y-%m-%d")
         assert loaded(tmp_path)["overview"]["taker_fills"] > 0
         assert abs(found["end_position_sz"]) < 1e-9
         assert found["taker_usd"] > 0
@@ -662,7 +665,7 @@ def test_every_section_of_the_page_is_there(eventful: Path) -> None:
         "Requests",
         "Latency",
         "Vitals",
-        "Flips of the position",
+        "Flips: from near flat to large",
         "Timeline",
         "How each figure is defined",
     ):
@@ -745,6 +748,19 @@ def test_sweeps_and_rungs_are_those_of_the_venue(eventful: Path) -> None:
         firsts.append(rungs[0])
     # The nearest one may have been filled alone just before.
     assert 1 in firsts
+
+
+def test_the_markouts_are_those_of_the_summary(eventful: Path) -> None:
+    """One word, one figure: the same mids by the same clock, also where a connection was lost."""
+    summary = json.loads((eventful / "summary.json").read_text("utf-8"))
+    write_report(eventful)
+    found = loaded(eventful)
+    (whole,) = [each for each in found["markouts"] if each["group"] == "all"]
+    told = dict(zip(found["markout_horizons_s"], whole["adverse_bps"], strict=True))
+    assert whole["fills"] == summary["fills"] > 20
+    for horizon_s in (1, 5, 30):
+        said = summary[f"markout_{horizon_s}s_bps"]
+        assert told[horizon_s] == pytest.approx(said, abs=0.05), horizon_s
 
 
 def test_latencies_are_those_of_the_line(tmp_path: Path) -> None:

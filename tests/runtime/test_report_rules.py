@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,8 @@ from mmbot.runtime.report.causes.economics import tight
 from mmbot.runtime.report.facts import Facts, Fill, Happening, Ladders, Mids, Outage, Reading
 from mmbot.runtime.report.fromlog import NAMES
 from mmbot.runtime.report.measures import response
+from mmbot.runtime.report.page import page
+from mmbot.runtime.report.plots import Line, plot
 from mmbot.runtime.report.report import report
 from mmbot.runtime.report.split import split
 
@@ -212,3 +215,44 @@ def test_money_left_where_the_ledger_says_so_and_not_where_the_price_moved() -> 
 
     assert found["funds"].where == "the money left"
     assert "35.00 USD" in found["funds"].text
+
+
+@pytest.mark.parametrize(("empty_s", "is_told"), [(80.0, True), (20.0, False)])
+def test_a_side_that_was_empty_for_long_is_in_the_first_sentence(
+    empty_s: float, is_told: bool
+) -> None:
+    """A sound run without a bid for a third of its time has no trouble, and a reader must know."""
+    spells = {"bid": {"swept again": empty_s, "no link": 1.4}, "ask": {"no link": 1.4}}
+    facts = facts_of(240.0, suppressed_s=spells, watched_s=240.0)
+    said = "The bid was empty for 33% of the run: swept again."
+    assert (said in page(facts, report(facts))) is is_told
+
+
+def test_a_side_that_may_still_reduce_is_not_called_empty() -> None:
+    """It closed a short while it was off: only what adds is gone for the whole of that time."""
+    swept = note(60, "side.off", side="buy", sweeps=2, within_s=9.0, off_s=300.0)
+    facts = facts_of(240.0, happenings=[swept])
+    shown = page(facts, report(facts))
+    assert "the buy side adds nothing for 300 s: 2 sweeps" in shown
+    assert "side empty" not in shown
+
+
+def test_a_small_plot_says_how_much_its_term_was() -> None:
+    """Least, greatest and zero: a skew of 2 bps must not look like one of 20."""
+    at_s = np.arange(5.0)
+    line = Line("skew", at_s, np.array([-1.25, 0.5, 3.5, 18.75, 2.0]), "blue")
+    shown = plot("skew", [line], span=(0.0, 4.0), unit="bps", size="small", has_zero=True)
+    axis = shown.partition('<div class="ys">')[2].partition("</div>")[0]
+    assert re.findall(r">([^<]+)</span>", axis) == ["-1.25", "18.75"]
+    level = plot("skew", [line._replace(values=at_s - 2.0)], span=(0.0, 4.0), unit="bps",
+                 size="small", has_zero=True)  # fmt: skip
+    axis = level.partition('<div class="ys">')[2].partition("</div>")[0]
+    assert re.findall(r">([^<]+)</span>", axis) == ["-2", "0", "2"]
+
+
+def test_where_nothing_lost_nothing_is_said_to_be_shaded() -> None:
+    """A caption of what is not there sends a reader looking for it."""
+    facts = facts_of(240.0)
+    shown = page(facts, report(facts))
+    assert "No stretch lost." in shown
+    assert "Shaded" not in shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -14,13 +15,15 @@ from mmbot.core.types import NS_PER_S
 from mmbot.emulator.tape import RecordedVenueParams
 from mmbot.journal.reader import Journal
 from mmbot.runtime.report.facts import Facts
+from mmbot.runtime.report.measures import Flip
 from mmbot.runtime.report.page import page
 from mmbot.runtime.report.report import Report, read
 from mmbot.runtime.report.write import write_report
 from mmbot.runtime.whatif import flips
+from mmbot.runtime.whatif.compare import Asked, Questions
 from mmbot.runtime.whatif.fold import read_market
 from mmbot.runtime.whatif.simulate import Simulation
-from runtime.report_rig import cut, loaded, play
+from runtime.report_rig import cut, loaded, play, swept_while_stopping
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +146,30 @@ def test_the_journal_of_an_earlier_run_tells_of_no_flip(
     assert found == seen[1].flips
     (text,) = facts.missing
     assert "its newest run left no journal" in text
+
+
+def test_what_fills_during_the_stop_is_in_the_end_and_in_no_column(tmp_path: Path) -> None:
+    """The end after a flip is that of the run; what is simulated has none of it, nor the real."""
+    play(tmp_path, seed=1, span_s=45, stop=swept_while_stopping)
+    summary = json.loads((tmp_path / "summary.json").read_text("utf-8"))
+    facts, found = read(tmp_path)
+    assert facts.started_ns is not None
+    at_ns = facts.started_ns + 40 * NS_PER_S
+    flip = Flip(
+        at_ns=at_ns, until_ns=at_ns, position_sz=0.0, position_frac=0.0, bid_px=None, ask_px=None,
+        mid_px=1.0, bid_pulled=None, ask_pulled=None, reached_sz=0.0, reached_frac=0.0,
+    )  # fmt: skip
+
+    (played,) = flips.with_positions(tmp_path, facts, [flip])
+    questions = Questions(tmp_path)
+    said = Asked(**questions._asked())
+
+    assert played.later_sz == found.overview.position_sz == summary["position_sz"]
+    assert played.later_ns == facts.ended_ns
+    late = [fill for fill in facts.fills if fill.at_ns > questions.market.end_ns]
+    assert late
+    assert said.real.fills == summary["fills"] - len(late)
+    assert said.real.position_end_sz == pytest.approx(
+        summary["position_sz"] - sum(fill.side * fill.sz for fill in late)
+    )
+    assert any(f"{len(late)} fills" in text and "after the stop" in text for text in said.warnings)

@@ -16,7 +16,7 @@ from mmbot.core.types import BUY, NS_PER_MS, SELL, Instrument, Side
 
 _DEPTH_MS = 10_000
 """Age against the touch from which the levels of an older book are not used: two slow books."""
-_GAP_MS = 5_000
+GAP_MS = 5_000
 """How long after a lost link the last mid before it still tells what the market is."""
 _MIDS_KEPT = 8192
 """Mids remembered for markouts: nine minutes at one touch per block (68 ms)."""
@@ -282,7 +282,7 @@ class BookState:
 
     def _is_gap(self, mid_ms: int, venue_ms: int) -> bool:
         """Whether the link was lost just after that mid, and that moment is not just after it."""
-        return venue_ms - mid_ms > _GAP_MS and mid_ms in self._gaps_ms
+        return venue_ms - mid_ms > GAP_MS and mid_ms in self._gaps_ms
 
 
 def _newest_first(item: tuple[Book, OwnLevels]) -> int:

@@ -8,6 +8,7 @@ when the end is known. A person reads it before `mmbot reset`.
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ import msgspec
 from mmbot.config import Config
 from mmbot.core.intents import KillReason
 from mmbot.core.orders import SlotState
+from mmbot.core.risk import Day
 from mmbot.logs import utc
 from mmbot.runtime.ending import Ending
 from mmbot.runtime.rundir import write_whole
@@ -51,7 +53,7 @@ def tripped(trader: Trader, config: Config, reason: KillReason) -> dict[str, Any
         "start_usd": risk.start_usd,
         "peak_usd": risk.peak_usd,
         "max_drawdown_frac": risk.max_drawdown_frac,
-        "day": msgspec.to_builtins(risk.day),
+        "day": _day(risk.day),
         "limits": msgspec.to_builtins(limits),
         "position_sz": instrument.sz(position.lots),
         "missing_sz": instrument.sz(engine.missing_lots),
@@ -61,6 +63,14 @@ def tripped(trader: Trader, config: Config, reason: KillReason) -> dict[str, Any
         "orders": orders,
         "log": "log.jsonl",
     }
+
+
+def _day(day: Day | None) -> dict[str, Any] | None:
+    """The account of the day by its date, UTC."""
+    if day is None:
+        return None
+    began = datetime.fromtimestamp(day.number * 86_400, tz=UTC)
+    return {"date": f"{began:%Y-%m-%d}", "base_usd": day.base_usd, "pnl_usd": day.pnl_usd}
 
 
 def ended(report: dict[str, Any], ending: Ending, summary: dict[str, Any]) -> dict[str, Any]:

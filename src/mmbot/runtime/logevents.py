@@ -177,7 +177,9 @@ EVENTS: Final[dict[str, Told]] = {
         "warning", "Nothing is added for a while.", "move_ticks:num sigmas:num off_s:num"
     ),
     "side.off": Told(
-        "warning", "Swept too often: a side is empty.", "side:str sweeps:int within_s:num off_s:num"
+        "warning",
+        "Swept too often: a side adds nothing for a while; it may still reduce.",
+        "side:str sweeps:int within_s:num off_s:num",
     ),
     "cascade.seen": Told("warning", "A sweep of ours.", "side:str depth_bps:num trigger:str"),
     "market.shut": Told(

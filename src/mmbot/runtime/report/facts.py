@@ -159,6 +159,24 @@ class Mids(NamedTuple):
         return self.px[np.maximum(found, 0)]
 
 
+class VenueMids(NamedTuple):
+    """
+    The same mids by the venue's time of the price, and that of the last price of all.
+
+    `gaps_ms` are the last price before each lost connection and the first one after it.
+    """
+
+    at_ms: npt.NDArray[np.int64]
+    px: Floats
+    until_ms: int
+    gaps_ms: tuple[tuple[int, int], ...]
+
+    def at(self, when_ms: npt.NDArray[np.int64]) -> Floats:
+        """The last mid at or before each of these times; the first one before all."""
+        found = np.searchsorted(self.at_ms, when_ms, side="right") - 1
+        return self.px[np.maximum(found, 0)]
+
+
 @dataclass(kw_only=True)
 class Facts:
     """
@@ -225,6 +243,8 @@ class Facts:
     """None where no record of a decision was found."""
     mids: Mids | None = None
     """None where no price was found."""
+    venue_mids: VenueMids | None = None
+    """None without a journal: the log has our own times alone."""
 
     @property
     def began(self) -> bool:

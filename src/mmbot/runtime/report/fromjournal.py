@@ -20,6 +20,7 @@ from mmbot.runtime.report.facts import (
     Payment,
     Reading,
     Requests,
+    VenueMids,
 )
 from mmbot.runtime.report.fromlog import fill_of
 
@@ -133,6 +134,7 @@ class JournalFold:
         self.funding_per_h: list[tuple[int, float]] = []
         self.counts = {"decisions": 0, "batches": 0, "requests": 0, "unanswered": 0}
         self._mid_ns, self._mid = array("q"), array("d")
+        self._mid_venue_ms = array("q")
         self._left_ns, self._left = array("q"), array("d")
         self._anchor: tuple[float, float] | None = None
         """Mid and fair price of the last record of a decision, ticks."""
@@ -141,6 +143,11 @@ class JournalFold:
         self._state: tuple[str, tuple[str, ...], int] | None = None
         """Mode and reasons in force, and since when."""
         self._priced_ns: int | None = None
+        self._venue_ms = 0
+        """Newest venue time of a message of the book."""
+        self._unseen_ms: int | None = None
+        """That of the last one before a connection was lost, until there is another."""
+        self._gaps_ms: list[tuple[int, int]] = []
         self._is_up = False
         self._seen = 0
         self._decided_ns = 0
@@ -174,6 +181,14 @@ class JournalFold:
         if not self._mid:
             return None
         return Mids(np.frombuffer(self._mid_ns, np.int64), np.frombuffer(self._mid, np.float64))
+
+    def venue_mids(self) -> VenueMids | None:
+        """The mid by the venue's time, once everything has been read."""
+        if not self._mid:
+            return None
+        at_ms = np.frombuffer(self._mid_venue_ms, np.int64)
+        px = np.frombuffer(self._mid, np.float64)
+        return VenueMids(at_ms, px, self._venue_ms, tuple(self._gaps_ms))
 
     def left(self) -> Left | None:
         """The requests left, once everything has been read."""
@@ -229,6 +244,7 @@ class JournalFold:
                 if self._outage is None and self._is_up:
                     self._outage = (record.recv_ns, record.reason, where)
                 self._is_up = False
+                self._unseen_ms = self._venue_ms
             case Kind.RECONFIGURED:
                 facts = {"changes": _changes(self.params, record.params)}
                 self.params = record.params
@@ -275,6 +291,10 @@ class JournalFold:
     def _on_priced(self, payload: bytes) -> None:
         priced = _priced(payload)
         last_ns, self._priced_ns = self._priced_ns, priced.recv_ns
+        if self._unseen_ms is not None:
+            self._gaps_ms.append((self._unseen_ms, priced.venue_ms))
+            self._unseen_ms = None
+        self._venue_ms = max(self._venue_ms, priced.venue_ms)
         if last_ns is not None and priced.recv_ns - last_ns >= _GAP_NS:
             self.gaps.append((last_ns, (priced.recv_ns - last_ns) * 1e-9))
         self._seen += 1
@@ -383,6 +403,7 @@ class JournalFold:
         px = mid / self._ticks_per_usd
         if not self._mid or self._mid[-1] != px:
             self._mid_ns.append(now_ns)
+            self._mid_venue_ms.append(self._venue_ms)
             self._mid.append(px)
 
 

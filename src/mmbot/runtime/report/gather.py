@@ -161,6 +161,7 @@ def _take_journal(facts: Facts, fold: JournalFold) -> None:
     facts.marks, facts.funding_per_h = fold.marks, fold.funding_per_h
     facts.counts = dict(fold.counts)
     facts.mids, facts.left = fold.mids(), fold.left()
+    facts.venue_mids = fold.venue_mids()
 
 
 def _final(fold: JournalFold) -> Reading | None:

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from mmbot.core.book import GAP_MS
 from mmbot.core.markout import HORIZONS_S
 from mmbot.core.types import NS_PER_S
 from mmbot.runtime.report.facts import Facts, Fill, Floats
@@ -40,10 +41,17 @@ class Markout(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def markouts(facts: Facts) -> list[Markout]:
-    """By side and by rung; fills that took, or were forced, apart."""
+    """
+    Of all fills, by side and by rung; fills that took, or were forced, apart.
+
+    The move is that of `core.markout`: from the mid before the fill to the last one at or before
+    its horizon, by the venue's time of fill and price; an outage marks nothing. Without a journal
+    the log's own times stand for the venue's.
+    """
     fills = [fill for fill in facts.fills if fill.mid_px is not None]
     groups: dict[str, list[Fill]] = {}
     for fill in fills:
+        groups.setdefault("all", []).append(fill)
         if fill.is_taker or fill.is_forced:
             groups.setdefault("taker", []).append(fill)
             continue
@@ -54,23 +62,37 @@ def markouts(facts: Facts) -> list[Markout]:
     return [_markout(name, groups[name], facts) for name in names]
 
 
+def _after(
+    facts: Facts, fills: list[Fill], horizon_s: int
+) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], Floats]:
+    """Which fills are old enough to be marked at a horizon, and the mids of these there."""
+    venue, mids = facts.venue_mids, facts.mids
+    if venue is not None:
+        due_ms = np.array([fill.venue_ms for fill in fills], np.int64) + horizon_s * 1000
+        is_old = due_ms < venue.until_ms
+        for from_ms, until_ms in venue.gaps_ms:
+            is_old &= (due_ms <= from_ms + GAP_MS) | (due_ms >= until_ms)
+        return is_old, venue.at(due_ms[is_old])
+    if mids is None or not len(mids.px):
+        # A log without quotes has fills with their mids, and none after them.
+        return np.zeros(len(fills), np.bool_), np.zeros(0)
+    due_ns = np.array([fill.at_ns for fill in fills], np.int64) + horizon_s * NS_PER_S
+    last_ns = max(int(mids.at_ns[-1]), facts.ended_ns or 0)
+    is_old = due_ns <= last_ns
+    return is_old, mids.at(due_ns[is_old])
+
+
 def _markout(group: str, fills: list[Fill], facts: Facts) -> Markout:
-    mids = facts.mids
-    at_ns = np.array([fill.at_ns for fill in fills], np.int64)
     side = np.array([fill.side for fill in fills], np.float64)
     mid = np.array([fill.mid_px for fill in fills], np.float64)
     px = np.array([fill.px for fill in fills], np.float64)
     usd = np.array([fill.sz for fill in fills], np.float64) * mid
-    # A log without quotes has fills with their mids, and none after them.
-    last_ns = int(mids.at_ns[-1]) if mids is not None and len(mids.px) else 0
     adverse: list[float | None] = []
     for horizon_s in HORIZONS_S:
-        due_ns = at_ns + horizon_s * NS_PER_S
-        is_old = due_ns <= max(last_ns, facts.ended_ns or last_ns)
-        if mids is None or not is_old.any():
+        is_old, after = _after(facts, fills, horizon_s)
+        if not is_old.any():
             adverse.append(None)
             continue
-        after = mids.at(due_ns[is_old])
         cost = -side[is_old] * (after - mid[is_old]) / mid[is_old] * 1e4
         adverse.append(float(np.average(cost, weights=usd[is_old])))
     return Markout(

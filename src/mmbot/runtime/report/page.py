@@ -44,7 +44,7 @@ def _body(facts: Facts, report: Report) -> list[str]:
         *_causes(report),
         *_split(report.split, report),
         *_section("What happened", main_plots(facts, report)),
-        *_worst(report),
+        *_worst(facts, report),
         *_terms(facts),
         *_section("What the market did after our fills", _markouts(report)),
         *details(report),
@@ -81,6 +81,8 @@ def _head(report: Report) -> list[str]:
     over, whole = report.overview, report.split
     total = whole.change_usd if whole.change_usd is not None else whole.total_usd
     ended = over.ended or "no end is recorded"
+    if ended == "--for elapsed":
+        ended = "its time (--for) was over"
     of_limit = f"{words.share(over.position_max_frac)} of the limit"
     clock = _clock(report)
     when = f"{clock(over.started_ns)} to {clock(over.ended_ns)} UTC"
@@ -251,9 +253,12 @@ def _proof(whole: Split) -> str:
     return text
 
 
-def _worst(report: Report) -> list[str]:
+def _worst(facts: Facts, report: Report) -> list[str]:
+    title = "Worst three stretches"
     if not report.worst:
-        return []
+        if facts.mids is None or report.split.parts is None or facts.span_s <= 0:
+            return []  # what was made in between is not known
+        return _section(title, ["<p>No stretch lost.</p>"])
     clock = _clock(report)
     rows = [
         (
@@ -274,7 +279,7 @@ def _worst(report: Report) -> list[str]:
         "from, to (UTC)", "USD", "capture", "adverse", "inventory", "fees", "position", "mid, bps",
         "fills / sweeps", "journal",
     )  # fmt: skip
-    return _section("Worst three stretches", [table(head, rows)])
+    return _section(title, [table(head, rows)])
 
 
 def _terms(facts: Facts) -> list[str]:

@@ -93,7 +93,7 @@ def _price(facts: Facts, report: Report, span: tuple[float, float]) -> str:
         unit="USD",
         dots=dots,
         bands=_bands(report),
-        note="Shaded: the stretches that lost most.",
+        note="Shaded: the stretches that lost most." if report.worst else "",
     )
 
 

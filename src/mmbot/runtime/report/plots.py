@@ -97,6 +97,21 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
     ]
 
 
+_APART: Final = 0.12
+"""Least distance of two words of an axis, of its height."""
+
+
+def _extremes(values: Floats, *, has_zero: bool) -> list[float]:
+    """The least and the greatest value, and zero where there is room: what a small plot can say."""
+    low, high = float(values.min()), float(values.max())
+    if has_zero:
+        low, high = min(low, 0.0), max(high, 0.0)
+    if high <= low:
+        return [low]
+    is_between = low < 0 < high and min(-low, high) >= _APART * (high - low)
+    return [low, 0.0, high] if is_between else [low, high]
+
+
 def figure(value: float) -> str:
     """A number of an axis: as short as its size allows."""
     size = abs(value)
@@ -150,7 +165,7 @@ def plot(
         f'height="{HEIGHT:.0f}"/>'
         for band in bands
     ]
-    marks = ticks(low, high, 4 if size == "wide" else 2)
+    marks = ticks(low, high, 7) if size == "wide" else _extremes(values, has_zero=has_zero)
     grid = "".join(f"M0 {scale.y(tick):.1f}H{WIDTH:.0f}" for tick in marks)
     parts.append(f'<path class="grid" d="{grid}"/>')
     if low < 0 < high:
@@ -244,7 +259,7 @@ def _times(span: tuple[float, float], size: str) -> str:
     """The time axis: UTC."""
     from datetime import UTC, datetime  # noqa: PLC0415 - for words only
 
-    shares = (0.0, 0.25, 0.5, 0.75, 1.0) if size == "wide" else (0.0, 1.0)
+    shares = (0.0, 0.25, 0.5, 0.75, 1.0) if size == "wide" else (0.0, 0.5, 1.0)
     style = "%H:%M:%S" if span[1] - span[0] < 3600 else "%H:%M"
     first, last = (datetime.fromtimestamp(at, tz=UTC) for at in span)
     if first.date() != last.date():

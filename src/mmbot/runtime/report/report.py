@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -30,6 +30,8 @@ from mmbot.runtime.whatif.flips import CHANGE, with_positions
 
 VERSION = 1
 """Of the layout of `report.json`."""
+_ONE_SIDED: Final = 0.2
+"""A side that a rule left empty for this part of the run is told with the result."""
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +120,9 @@ def read(run_dir: Path) -> tuple[Facts, Report]:
         )
     found = report(facts)
     flips = with_positions(run_dir, facts, found.flips)
-    return facts, msgspec.structs.replace(found, flips=flips)
+    # What could not be played is known only now.
+    missing = [*facts.missing, *_not_whole(found.split)]
+    return facts, msgspec.structs.replace(found, flips=flips, missing=missing)
 
 
 def report(facts: Facts) -> Report:
@@ -234,10 +238,24 @@ def _verdict(whole: Split, causes: list[Cause], intervals: list[Interval], facts
     return begun + _result(whole, causes, intervals, facts)
 
 
+def _one_sided(facts: Facts) -> str:
+    """The side and the rule that left it without quotes for longest, where that was long."""
+    spells = [
+        (spent_s, side, rule)
+        for side, rules in facts.suppressed_s.items()
+        for rule, spent_s in rules.items()
+    ]
+    spent_s, side, rule = max(spells, default=(0.0, "", ""))
+    if facts.watched_s <= 0 or spent_s < _ONE_SIDED * facts.watched_s:
+        return ""
+    return f" The {side} was empty for {spent_s / facts.watched_s:.0%} of the run: {rule}."
+
+
 def _result(whole: Split, causes: list[Cause], intervals: list[Interval], facts: Facts) -> str:
     """What a run that traded came to."""
     total = whole.change_usd if whole.change_usd is not None else whole.total_usd
     suspected = f"First suspect: {causes[0].title}." if causes else "No cause of trouble was found."
+    suspected += _one_sided(facts)
     if total is None:
         return f"What the run made is not known. {suspected}"
     cents = round(total, 2) + 0.0

@@ -51,6 +51,7 @@ th{font-weight:600;color:var(--soft);font-size:13px}
 th:first-child,td:first-child,td.text,th.text{text-align:left}
 tr.sum td{font-weight:700;border-top:2px solid var(--ink)}
 td.where,.where{font-size:12px;color:var(--soft);overflow-wrap:anywhere}
+.timeline .where{width:20%}
 .bars td.bar{width:38%;min-width:110px}.bars td:first-child{white-space:nowrap}
 .bar i{display:block;position:relative;height:14px}
 .bar i:before{content:"";position:absolute;left:50%;top:-3px;bottom:-3px;border-left:1px solid

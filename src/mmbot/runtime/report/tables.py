@@ -10,23 +10,27 @@ from mmbot.runtime.report import words
 from mmbot.runtime.report.report import Report
 
 _ROWS_MAX: Final = 60
+_WORDS: Final = ("side", "rule")
+"""Columns of words, which stand at the left."""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table that scrolls by itself where it is too wide; the last column may be a place."""
-    is_place = head[-1] in ("journal", "what")
-    titles = "".join(
-        f'<th class="text">{escape(name)}</th>' if is_place and i == len(head) - 1
-        else f"<th>{escape(name)}</th>"
+    last = len(head) - 1
+    kinds = [
+        "text where" if i == last and name in ("journal", "what") else "text" * (name in _WORDS)
         for i, name in enumerate(head)
-    )  # fmt: skip
+    ]
+    titles = "".join(
+        f'<th class="text">{escape(name)}</th>' if kind else f"<th>{escape(name)}</th>"
+        for name, kind in zip(head, kinds, strict=True)
+    )
     lines = []
     for row in rows[:_ROWS_MAX]:
         cells = "".join(
-            f'<td class="text where">{escape(cell)}</td>' if is_place and i == len(row) - 1
-            else f"<td>{escape(cell)}</td>"
-            for i, cell in enumerate(row)
-        )  # fmt: skip
+            f'<td class="{kind}">{escape(cell)}</td>' if kind else f"<td>{escape(cell)}</td>"
+            for cell, kind in zip(row, kinds, strict=True)
+        )
         lines.append(f"<tr>{cells}</tr>")
     more = ""
     if len(rows) > _ROWS_MAX:
@@ -46,7 +50,7 @@ def details(report: Report) -> list[str]:
         ("Requests", _budget(report)),
         ("Latency, ms", _latencies(report)),
         ("Vitals", _violations(report)),
-        ("Flips of the position", _flips(report)),
+        ("Flips: from near flat to large", _flips(report)),
     )
     return [f"<section><h2>{escape(title)}</h2>{body}</section>" for title, body in sections]
 
@@ -196,10 +200,11 @@ def _played(report: Report) -> str:
     if not report.flips or left_out == len(report.flips):
         return ""
     told = (
-        "The last three columns are the position three minutes after that moment (or where the run "
-        "ended): the real one, the one of a new engine that plays these minutes over the recorded "
-        f"market, and the one of the same with {report.flips_change}. What lies between the first "
-        "two is the error of such a play."
+        "The last three columns are the position three minutes after that moment (or at the end "
+        "of the run): the real one, the one of a new engine that plays these minutes over the "
+        f"recorded market, and the one of the same with {report.flips_change}. What lies between "
+        "the first two is the error of such a play. A play ends where the run was stopped; what "
+        "filled while it was stopping is in the real one alone."
     )
     if left_out:
         told += f" The first {len(report.flips) - left_out} flips are played, {left_out} are not."

@@ -83,7 +83,7 @@ _TOLD: Final[dict[str, tuple[str, int, str]]] = {
     "order.revived": ("order", 2, "an order thought gone was there"),
     "order.adopted": ("order", 2, "an order nobody knew was there"),
     "cascade.seen": ("cascade", 2, "our {side}s swept {depth_bps:.1f} bps deep ({trigger})"),
-    "side.off": ("cascade", 2, "{side} side empty for {off_s:.0f} s: {sweeps} sweeps"),
+    "side.off": ("cascade", 2, "the {side} side adds nothing for {off_s:.0f} s: {sweeps} sweeps"),
     "price.jumped": ("jump", 2, "{sigmas:+.1f} sigmas within a second"),
     "run.not_suspended": ("operator", 1, "Ctrl+Z has no effect"),
     "fills.late": ("account", 2, "fills of {orders} orders are owed"),
@@ -121,7 +121,7 @@ def timeline(facts: Facts, sweeps: list[Sweep], response: Response) -> list[Mome
             kind="sweep",
             text=f"{sweep.fills} of our {sweep.side}s in one block: {sweep.sz:g} for "
             f"{sweep.usd:.0f} USD, {sweep.depth_bps:.1f} bps deep",
-            weight=2,
+            weight=1,
             where=sweep.where,
         )
         for sweep in sweeps

@@ -272,6 +272,21 @@ def with_positions(run_dir: Path, facts: Facts, flips: Sequence[Flip]) -> list[F
     return found
 
 
+def _later(window: Window, market: Market, facts: Facts) -> tuple[int, float]:
+    """
+    When a window ended for the run itself, and its position then.
+
+    Where a stop cut it short, the run went on until its orders were gone, and what filled meanwhile
+    is in its end as everywhere else.
+    """
+    held = market.started.instrument.sz(window.later_lots)
+    if market.end_ns >= window.until_ns:
+        return market.end_ns, held
+    later_ns = max(market.end_ns, min(window.until_ns, facts.ended_ns or market.end_ns))
+    late = [it.position_sz for it in facts.fills if market.end_ns < it.at_ns <= later_ns]
+    return later_ns, late[-1] if late else held
+
+
 def _played(flip: Flip, window: Window, facts: Facts) -> Flip:
     """One flip, with what became of it and what would have."""
     market = window.market()
@@ -290,10 +305,11 @@ def _played(flip: Flip, window: Window, facts: Facts) -> Flip:
         run.play()
         return figures.simulated(market, run).position_end_sz
 
+    later_ns, later_sz_real = _later(window, market, facts)
     return msgspec.structs.replace(
         flip,
-        later_ns=market.end_ns,
-        later_sz=market.started.instrument.sz(window.later_lots),
+        later_ns=later_ns,
+        later_sz=later_sz_real,
         unchanged_sz=later_sz(None),
         changed_sz=later_sz(steeper),
     )

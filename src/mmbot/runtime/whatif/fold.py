@@ -90,6 +90,8 @@ class MarketFold:
         self._booked: list[Booked] = []
         self._closed: list[Booked] = []
         """Fills that closed the position after the end: no part of what is compared."""
+        self._stopping: list[Booked] = []
+        """Fills that were heard of after the end, of orders that were being cancelled: no part."""
         self._payments: list[Payment] = []
         self._requests = self._two_sided_ns = 0
         self._answers_ms: list[float] = []
@@ -172,7 +174,8 @@ class MarketFold:
         now_ns = self._decided_ns
         desk.decided(output, now_ns)
         self._watch(now_ns)
-        self._requests += len(output.cancels) + len(output.moves) + len(output.places)
+        if self.end_ns is None:
+            self._requests += len(output.cancels) + len(output.moves) + len(output.places)
         for event, _, facts in output.notes:
             self._told(event, facts, self._steady.time(now_ns))
         if output.kill is not None and self._kill is None:
@@ -182,9 +185,13 @@ class MarketFold:
     def _told(self, event: str, facts: dict[str, Any], at_ns: int) -> None:
         if event == "fill.booked":
             fill = fill_of(at_ns, facts, "")
-            is_closing = self.end_ns is not None and (fill.is_taker or fill.is_forced)
-            (self._closed if is_closing else self._booked).append(fill)
-        elif event == "funding.booked":
+            if self.end_ns is None:
+                self._booked.append(fill)
+            else:
+                # Every column ends with the stop: a simulation has nothing to fill behind it.
+                is_closing = fill.is_taker or fill.is_forced
+                (self._closed if is_closing else self._stopping).append(fill)
+        elif event == "funding.booked" and self.end_ns is None:
             self._payments.append(Payment(at_ns, float(facts["cost_usd"]), ""))
 
     def _on_event(self, event: Any) -> None:
@@ -387,6 +394,12 @@ class MarketFold:
             self.warnings.append(
                 f"after its end the run closed its position in {len(self._closed)} fills as a "
                 f"taker, for {fees_usd:.4f} USD of fees: no column has them"
+            )
+        if self._stopping:
+            sz = sum(fill.side * fill.sz for fill in self._stopping)
+            self.warnings.append(
+                f"{len(self._stopping)} fills, {sz:+.6g} in all, were heard of after the stop, "
+                "while orders were being cancelled: no column has them"
             )
         if self._by_hand:
             self.warnings.append(

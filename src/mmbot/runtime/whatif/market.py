@@ -43,7 +43,7 @@ class Real(msgspec.Struct, frozen=True, kw_only=True):
     What the run itself did there.
 
     Attributes:
-        fills: Fills that its engine booked, but those that closed the position after the end.
+        fills: Fills that its engine booked up to the end.
         payments: Funding.
         requests: Placements, moves and cancels.
         two_sided_ns: Time with a bid and an ask of ours resting.
