@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+
 from hypothesis import settings
 
 # No test may depend on how fast the machine is at the moment.
 settings.register_profile("mmbot", deadline=None)
 settings.load_profile("mmbot")
+
+# Nor on how the tests were begun: under `nohup` every process that a test starts would inherit a
+# hang-up that is switched off, which is a case of its own.
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
