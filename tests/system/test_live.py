@@ -217,7 +217,7 @@ def test_an_accepted_loss_is_a_measurement_from_the_first_line_to_the_last(real:
 @pytest.mark.parametrize(
     ("share", "said"),
     [
-        (None, "whether one pays here is not known (live.recording is not set)"),
+        (None, "no recording is configured (live.recording is not set)"),
         (1.3, "no width pays on this market at this fee"),
     ],
     ids=["no recording", "losing"],
