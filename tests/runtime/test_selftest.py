@@ -187,11 +187,26 @@ def test_a_live_run_does_not_begin_when_a_row_fails(monkeypatch: pytest.MonkeyPa
         proving.prove(config.model_copy(update={"mode": "live"}), instrument)
 
 
-def test_a_live_run_proves_itself_with_the_instrument_of_the_venue() -> None:
+def test_a_live_run_proves_itself_with_the_instrument_of_the_venue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A coin that the emulated exchange does not list, with its own decimals."""
+    proofs: list[tuple[Instrument, Report]] = []
+
+    def proved(config: Config, *, instrument: Instrument) -> Report:
+        proofs.append((instrument, run_selftest(config, instrument=instrument)))
+        return proofs[-1][1]
+
+    monkeypatch.setattr(proving, "run_selftest", proved)
     instrument = Instrument(coin="ZZZ", asset_id=0, sz_decimals=1, max_leverage=5)
     config = load(CONFIGS / "hype.toml", ["instrument.coin='ZZZ'", "risk.leverage=5"])
     proving.prove(config.model_copy(update={"mode": "live"}), instrument)
+
+    ((given, report),) = proofs
+    assert given == instrument
+    assert report.coin == "ZZZ"
+    assert report.rows
+    assert Status.FAILED not in {row.status for row in report.rows}
 
 
 @pytest.mark.parametrize(
