@@ -8,12 +8,11 @@ venue's books and of the requests it received.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import pytest
 
-from mmbot.core.engine import Decision
 from mmbot.core.types import NS_PER_MS, NS_PER_S, Mode
 from mmbot.emulator import orders
 from mmbot.errors import Exit, InvariantError
@@ -397,20 +396,21 @@ def test_a_stop_without_a_socket_is_verified_over_http() -> None:
     assert_consistent(run)
 
 
-def test_a_broken_invariant_cancels_everything_once() -> None:
+@pytest.mark.parametrize("asks", ["decide", "wake_at_ns"])
+def test_a_broken_invariant_cancels_everything_once(asks: str) -> None:
     """A bug of ours: the engine is not asked again, what rests is cancelled, the switch latches."""
     run = PipeRun("demo", seed=1)
     run.start()
     run.run(5)
     asked = 0
 
-    def decide(now_ns: int) -> Decision:
+    def broken(*_: int) -> NoReturn:
         nonlocal asked
         asked += 1
         msg = "the table lost an order"
         raise InvariantError(msg)
 
-    run.trader.engine.decide = decide  # type: ignore[method-assign]
+    setattr(run.trader.engine, asks, broken)
     ending = run.ended()
 
     assert ending.exit_code is Exit.KILLED

@@ -255,7 +255,11 @@ class Trader:
         self._remembering.keep_memory()
         closing.after_decision()
         # What sending told us (a request counted, a refusal over HTTP) is looked at next.
-        self._arm(now_ns if self._stale else self.engine.wake_at_ns())
+        try:
+            self._arm(now_ns if self._stale else self.engine.wake_at_ns())
+        except MmbotError as error:
+            self._halting.on_bug(error)
+            return
         if decision.relink is not None and not closing.is_over:
             self.link.drop(decision.relink)
         if decision.leave is not None and closing.is_trading:
