@@ -116,6 +116,24 @@ def test_flatten_cancels_what_a_killed_daemon_left_and_needs_no_reset(tmp_path: 
         assert venue.position_sz("HYPE") == 0
 
 
+def test_flatten_closes_though_the_state_has_no_folder_any_more(tmp_path: Path) -> None:
+    """A broken disk is when a person wants out; what keeps two apart is said to be missing."""
+    with exchange(sets=STILL) as venue:
+        with daemon(tmp_path / "run", config=CONFIG, sets=sets_of(venue, tmp_path)) as bot:
+            hold_something(bot, venue)
+            bot.process.kill()
+            bot.process.wait()
+        (tmp_path / "none").write_text("a file stands where the folder would be")
+        sets = [f"emulator.url={venue.url}", f"state_dir={tmp_path / 'none'}"]
+        process = start("flatten", f"--config={CONFIG}", *(f"--set={item}" for item in sets))
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        assert "cannot lock" in err
+        assert "this one goes on without" in err
+        assert venue.open_orders() == []
+        assert venue.position_sz("HYPE") == 0
+
+
 def test_flatten_is_refused_while_a_daemon_trades_and_names_it(tmp_path: Path) -> None:
     """Two programs on one position would undo each other's work."""
     with exchange(sets=STILL) as venue:

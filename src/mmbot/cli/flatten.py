@@ -96,7 +96,8 @@ async def _flatten(config: Config, *, as_json: bool) -> _Told:
         state = state_path(config, Path(), user)
         with market_lock(config, state, user, _RUNNING) as lock:
             if lock.problem is not None:
-                raise lock.problem
+                # A broken disk is no reason to keep a position; the name keeps others out.
+                stderr_line(f"mmbot: {lock.problem} before the next run; this one goes on without")
             reads = PatientRest(rest, venue.url, retry_s=config.start.retry_s, on_wait=on_wait)
             reads.orders_may_rest = True
             universe = await read_universe(config, reads)
