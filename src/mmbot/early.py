@@ -40,6 +40,11 @@ def take(number: int) -> bool:
     return was_given
 
 
+def give_back(number: int) -> None:
+    """Whoever took this signal could not act on it; it is there again for the next who asks."""
+    _given.add(number)
+
+
 def has_terminal() -> bool:
     """Whether this process has a controlling terminal, so that a hang-up says that it is gone."""
     try:

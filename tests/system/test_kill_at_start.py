@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -90,6 +91,27 @@ def test_sigusr1_during_a_start_latches_whatever_ends_it(
         assert "operator: SIGUSR1" in shown(sets)
     assert code == 3
     assert "the kill switch is latched: operator: SIGUSR1" in err
+
+
+def test_sigusr1_to_a_start_that_never_learns_its_market_is_told_as_unlatched(
+    tmp_path: Path,
+) -> None:
+    """The venue is away, so nobody knows whose switch to latch: the operator must hear of it."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        sets = [f"emulator.url=http://127.0.0.1:{closed.getsockname()[1]}", "start.retry_s=600"]
+        sets.append(f"state_dir={tmp_path / 'state'}")
+        bot = start("run", f"--config={CONFIG}", *(f"--set={item}" for item in sets))
+        assert bot.stdout is not None
+        for line in bot.stdout:
+            if "trying again" in line:
+                break
+        bot.send_signal(signal.SIGUSR1)
+        bot.send_signal(signal.SIGINT)
+        _, err = bot.communicate(timeout=PATIENCE_S)
+    assert bot.returncode == 3
+    assert "Ctrl+C before the first order; nothing was sent" in err
+    assert "SIGUSR1 was given, but the kill switch is NOT latched" in err
 
 
 def test_sigusr1_while_a_start_clears_up_ends_it_when_nothing_rests(tmp_path: Path) -> None:

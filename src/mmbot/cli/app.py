@@ -96,6 +96,8 @@ def build(arguments: Sequence[str]) -> typer.Typer:
 def main() -> NoReturn:
     """Run a command; an error of ours is one message and its exit code, never a traceback."""
     code = _run(sys.argv[1:])
+    if early.take(signal.SIGUSR1):
+        stderr_line(f"mmbot: {_UNLATCHED}")
     _flush()
     sys.exit(code)
 
@@ -122,8 +124,6 @@ def _run(arguments: Sequence[str]) -> int:
     except MmbotError as error:
         for line in str(error).splitlines():
             stderr_line(f"mmbot: {line}")
-        if early.take(signal.SIGUSR1):
-            stderr_line(f"mmbot: {_UNLATCHED}")
         return error.exit_code
     except KeyboardInterrupt:
         # A command that has begun says itself what an interrupt ended.

@@ -58,6 +58,7 @@ class Interrupts:
         self.is_kill_ordered = False
         self.is_cleared = False
         self._is_stopping = False
+        self._is_kill_kept = False
         self._has_terminal = early.has_terminal()
 
     def catch(self) -> None:
@@ -85,10 +86,16 @@ class Interrupts:
             self._on_hangup()
 
     def ignore(self) -> None:
-        """All is done; what still comes must not tear the last lines apart."""
+        """
+        All is done; what still comes must not tear the last lines apart.
+
+        A SIGUSR1 that nobody could act on is given back: the end of the program tells of it.
+        """
         for number in (*_STOPS, signal.SIGHUP, signal.SIGUSR1, signal.SIGTSTP):
             self.loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
+        if self.is_kill_ordered and self.trader is None and not self._is_kill_kept:
+            early.give_back(signal.SIGUSR1)
 
     def _on_signal(self, name: str) -> None:
         """First: stop cleanly. Second: end now, the cancels are sent."""
@@ -149,6 +156,7 @@ class Interrupts:
     def latch_order(self, state: Path) -> None:
         """Latch what SIGUSR1 ordered of a run that ends before it has a trader to trip."""
         if self.is_kill_ordered and self.trader is None:
+            self._is_kill_kept = True
             latch_signal(state, wall_clock_ns())
 
     def on_latched(self, reason: KillReason) -> None:
