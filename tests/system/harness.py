@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import ctypes
 import json
 import os
 import select
@@ -18,6 +17,8 @@ from time import monotonic
 from typing import Any
 
 from logcheck import check_log
+from support import IS_THOROUGH
+from system.forked import IS_AVAILABLE, Forked, die_with_the_tests
 
 STILL = (
     "market.sigma_bps_rt_s=0",
@@ -28,6 +29,8 @@ STILL = (
 """A market in which nobody trades and nothing moves unless the test makes it."""
 
 MMBOT = ("-m", "mmbot")
+IS_FRESH = IS_THOROUGH
+"""Whether every process is begun by an interpreter of its own, see `start`."""
 PATIENCE_S = 120.0
 """How long a test waits for an event before it fails; it passes as soon as the event is there."""
 _POLL_S = 0.02
@@ -177,8 +180,6 @@ def _call(url: str, payload: dict[str, Any] | None) -> Any:
 
 
 _STARTED: list[subprocess.Popen[str]] = []
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 @atexit.register
@@ -187,12 +188,6 @@ def _end_all() -> None:
     for process in _STARTED:
         if process.poll() is None:
             process.kill()
-
-
-def _die_with_the_tests() -> None:
-    """In the child: a test run that is killed cannot clean up, so the kernel does it."""
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def start(
@@ -204,26 +199,44 @@ def start(
     stderr: int = subprocess.PIPE,
     shell: str = "",
     program: Sequence[str] = MMBOT,
+    is_fresh: bool = False,
 ) -> subprocess.Popen[str]:
     """
     Start `mmbot` with these arguments, in a process group of its own if asked.
 
     `shell` is a line of shell that begins the program as "$@", such as `exec "$@" 0<&-`; `program`
-    is what the interpreter runs, a script that begins the program for instance.
+    is what the interpreter runs, a script that begins the program for instance. Without either it
+    is forked where it is loaded already, unless it is to be a fresh interpreter, or `env` tells the
+    interpreter something else than ours was told.
     """
-    command = [sys.executable, *program, *arguments]
-    if shell:
-        command = ["/bin/sh", "-c", shell, "sh", *command]
-    process = subprocess.Popen(
-        command,
-        stdin=stdin,
-        stdout=stdout,
-        stderr=stderr,
-        text=True,
-        env={**os.environ, "MMBOT_KEY": "", **(env or {})},
-        process_group=0 if new_group else None,
-        preexec_fn=_die_with_the_tests,  # noqa: PLW1509 - one call, nothing that could hold a lock
+    everywhere = {**os.environ, "MMBOT_KEY": "", **(env or {})}
+    is_fresh |= IS_FRESH or any(
+        name.startswith("PYTHON") and text != os.environ.get(name)
+        for name, text in everywhere.items()
     )
+    process: subprocess.Popen[str]
+    if IS_AVAILABLE and not (is_fresh or shell) and program is MMBOT:
+        process = Forked(
+            arguments,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            text=True,
+            env=everywhere,
+            process_group=0 if new_group else None,
+        )
+    else:
+        command = [sys.executable, *program, *arguments]
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", shell, "sh", *command] if shell else command,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            text=True,
+            env=everywhere,
+            process_group=0 if new_group else None,
+            preexec_fn=die_with_the_tests,  # noqa: PLW1509 - one call, nothing that holds a lock
+        )
     _STARTED.append(process)
     return process
 
@@ -246,7 +259,10 @@ def end(process: subprocess.Popen[str]) -> None:
 
 @contextmanager
 def exchange(
-    *arguments: str, sets: Sequence[str] = (), program: Sequence[str] = MMBOT
+    *arguments: str,
+    sets: Sequence[str] = (),
+    program: Sequence[str] = MMBOT,
+    is_fresh: bool = False,
 ) -> Iterator[Exchange]:
     """An emulated exchange that ends with the test."""
     process = start(
@@ -256,6 +272,7 @@ def exchange(
         *arguments,
         *(f"--set={item}" for item in sets),
         program=program,
+        is_fresh=is_fresh,
     )
     try:
         assert process.stdout is not None
@@ -278,6 +295,7 @@ def daemon(
     stdout: int = subprocess.PIPE,
     shell: str = "",
     program: Sequence[str] = MMBOT,
+    is_fresh: bool = False,
 ) -> Iterator[Daemon]:
     """
     A running daemon; ended if the test leaves it running.
@@ -297,6 +315,7 @@ def daemon(
         stdout=stdout,
         shell=shell,
         program=program,
+        is_fresh=is_fresh,
     )
     try:
         yield Daemon(process, run_dir)

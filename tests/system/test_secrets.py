@@ -23,11 +23,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import pytest
 from eth_account import Account
 from hyperliquid.utils.signing import sign_agent
 
 from mmbot.journal.reader import Journal
 from runtime.recorded_market import market, write
+from system import harness
 from system.harness import Daemon, Exchange, daemon, exchange, start
 from system.killing import watchdog
 
@@ -254,8 +256,11 @@ def room(here: Path, source: str) -> Iterator[Room]:
         yield Room(watched, venue, here, source)
 
 
-def test_no_key_is_in_what_a_run_and_its_end_leave_behind(tmp_path: Path) -> None:
+def test_no_key_is_in_what_a_run_and_its_end_leave_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Logs, journal, report, store, screens, arguments: in no spelling, whatever went wrong."""
+    monkeypatch.setattr(harness, "IS_FRESH", True)  # a fork has the arguments of where it is from
     with room(tmp_path, "environment") as it:
         it.does(0, "check", "--kill")
         it.does(0, "check", "--offline")

@@ -377,7 +377,7 @@ def test_an_interrupt_while_the_program_loads_is_no_traceback(
     tmp_path: Path, after_s: float
 ) -> None:
     """Somebody changes their mind: nothing was begun, so nothing went wrong."""
-    process = start("run", f"--config={CONFIG}", f"--run-dir={tmp_path / 'run'}")
+    process = start("run", f"--config={CONFIG}", f"--run-dir={tmp_path / 'run'}", is_fresh=True)
     # Not before our own code is reached: until then the interpreter is on its own.
     until = monotonic() + PATIENCE_S
     while not _has_loaded(process.pid, "msgspec") and monotonic() < until:
