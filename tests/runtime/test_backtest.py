@@ -17,7 +17,7 @@ from mmbot.emulator.instruments import listed_instrument
 from mmbot.errors import ConfigError
 from mmbot.runtime.backtest import BacktestParams, BacktestResult, render, run_backtest
 from runtime.recorded_market import market, write
-from support import data_dir
+from support import IS_THOROUGH, data_dir
 
 PARAMS = EngineParams(
     risk=RiskParams(capital_usd=100),
@@ -209,7 +209,7 @@ def test_table_for_people_names_what_matters(folder: Path) -> None:
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("coin", ["BTC", "ETH", "SOL"])
+@pytest.mark.parametrize("coin", ["BTC", "ETH", "SOL"] if IS_THOROUGH else ["SOL"])
 def test_fresh_address_lasts_a_day_on_recorded_markets(coin: str) -> None:
     """Within 10 000 requests a day and one per USD filled, at a quarter of an exact diff's."""
     result = run_backtest(data_dir("hl-l2-20250904"), coin, PARAMS)

@@ -71,7 +71,7 @@ def test_the_fees_charged_are_the_fees_predicted(
         coin, "on_exit=flatten", scale=scale, is_growing=is_growing, is_referred=is_referred
     )
     run.start()
-    run.run(240)
+    run.run(100, every_s=5)
     predicted = fees(run.instrument, run.info(type="userFees", user=run.user))
     assert predicted.maker_bps == pytest.approx(maker_bps)
     (read, *_) = run.log.named("snapshot.read")
@@ -124,7 +124,7 @@ def test_what_a_trade_earns_in_requests_is_what_the_venue_credits(
     """A tenth per USD in growth mode: counted whole, the budget would be gone before its time."""
     run = dex_run("xyz:NVDA", "gateway.requests_read_every_s=600", is_growing=is_growing, scale=1.0)
     run.start()
-    run.run(240)
+    run.run(240, every_s=5)
     now_ns = run.sim.clock()
     filled_usd = sum(float(row["px"]) * float(row["sz"]) for row in run.fills())
     assert filled_usd > 100

@@ -13,6 +13,7 @@ from mmbot.core.types import Side, Tif
 from mmbot.emulator.specs import NewOrder
 from runtime.pipe_rig import EQUITY_USD, PipeRun
 from runtime.test_kill_switch import STILL, ended_flat
+from support import often
 
 COIN = "hyna:HYPE"
 STEP_BPS = 5.0
@@ -103,8 +104,8 @@ def test_between_readings_our_fills_and_the_mark_give_the_venue_s_own_figure() -
     )
     run.start()
     sizes = set()
-    for _ in range(240):
-        run.run(1)
+    for _ in range(often(120, thoroughly=240)):
+        run.run(1, every_s=1)
         ours, theirs = followed(run)
         lots = run.trader.engine.position.lots
         mark = run.trader.engine.mark_ticks

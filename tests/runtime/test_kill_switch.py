@@ -20,6 +20,7 @@ from mmbot.errors import Exit
 from mmbot.hyperliquid.ports import HttpReply
 from runtime.pipe_rig import START_MS, PipeRun
 from runtime.test_flatten import held, takers
+from support import often
 
 STILL = {"sigma_bps_rt_s": 0.0, "sweeps_per_s": 0.0, "oracle_noise_bps": 0.0, "a_per_s": 0.0}
 """A market in which nothing happens by itself."""
@@ -335,12 +336,15 @@ def test_an_inherited_position_trips_only_where_it_is_beyond_the_limit(
 
 def test_a_healthy_hour_with_reconnects_and_tiny_profits_does_not_trip() -> None:
     """The predecessor died of a fall of cents, of rounding, and of counting its reconnects."""
+    # As many connections are lost in a third of the time; the thorough tests take the hour.
+    minutes = often(20, thoroughly=60)
+    every = minutes // 20
     run = PipeRun("hype", seed=4, sets=("risk.max_position_usd=60",))
     run.start()
-    for n in range(60):
+    for n in range(minutes):
         run.run(60, every_s=5.0)
         assert not run.latched, run.latched
-        if n % 3 == 2:
+        if n % every == every - 1:
             run.dialer.cut()
         if n % 20 == 10:
             run.faults(delay_ms=400)

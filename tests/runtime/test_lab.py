@@ -18,7 +18,7 @@ from mmbot.core.quoter import TERMS
 from mmbot.core.types import Side
 from mmbot.emulator.scenarios import SCENARIOS, scenario_params
 from mmbot.errors import ConfigError
-from mmbot.runtime.lab import render
+from mmbot.runtime.lab import render, runner
 from mmbot.runtime.lab.measure import (
     DIFFERENCE,
     METRICS,
@@ -44,6 +44,7 @@ from mmbot.runtime.lab.variants import (
     law_of,
     select,
 )
+from support import often
 
 SHIPPED = EngineParams.model_validate(
     {
@@ -274,8 +275,9 @@ def test_differences_are_paired_by_seed() -> None:
 
 def test_processes_change_nothing() -> None:
     """The same seeds for every variant, the same results on any number of processors."""
-    here = run_lab(setup(), ("base", "all"), processes=1)
-    assert run_lab(setup(), ("base", "all"), processes=2) == here
+    made = setup(seeds=2, minutes=1.5)
+    here = run_lab(made, ("base", "all"), processes=1)
+    assert run_lab(made, ("base", "all"), processes=2) == here
     assert here.variants["base"].figures[DIFFERENCE].mean == 0.0
     assert here.variants["all"].figures["pnl_usd"] != here.variants["base"].figures["pnl_usd"]
 
@@ -310,9 +312,14 @@ def test_the_table_shows_every_variant_twice() -> None:
     assert "kill trips" in text
 
 
-def test_the_control_is_as_wide_as_gives_it_the_fills_of_all() -> None:
+def test_the_control_is_as_wide_as_gives_it_the_fills_of_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Whatever makes a quoter more passive wins where passive is better: compare like with like."""
-    report = run_lab(setup(seeds=6, minutes=4.0), ("base", "all", "control"), processes=None)
+    monkeypatch.setattr(runner, "PILOTS", often(6, thoroughly=runner.PILOTS))
+    report = run_lab(
+        setup(seeds=often(4, thoroughly=6), minutes=3.0), ("base", "all", "control"), processes=1
+    )
     width = report.variants["control"].half_spread_bps
     assert width is not None
     assert 2.0 <= width <= 40.0

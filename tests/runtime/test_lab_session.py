@@ -18,6 +18,7 @@ from mmbot.emulator.scenarios import scenario_params
 from mmbot.errors import ConfigError
 from mmbot.runtime.lab.exchange import START_MS, US, Requests
 from mmbot.runtime.lab.session import Plan, Session, Times, run_session
+from support import often
 
 RISK = {"capital_usd": 100.0, "max_position_usd": 400.0, "warm_s": 0.0}
 ENGINE = EngineParams.model_validate(
@@ -73,7 +74,8 @@ def test_a_mirrored_market_is_traded_in_the_mirror(ablate: frozenset[str]) -> No
     """
     still: dict[str, Any] = {"market_sigma_bps_rt_s": 0.0, "market_px_usd": 26.2005}
     exact = 0
-    for seed in range(1, 6):
+    seeds = range(1, 1 + often(3, thoroughly=5))
+    for seed in seeds:
         made = plan(seed=seed, ablate=ablate, minutes=6.0, **still)
         seen, mirrored = run_session(made), run_session(replace(made, is_mirrored=True))
         assert seen.fills == mirrored.fills > 5
@@ -81,7 +83,7 @@ def test_a_mirrored_market_is_traded_in_the_mirror(ablate: frozenset[str]) -> No
         assert mirrored.pnl_usd == pytest.approx(seen.pnl_usd, abs=0.005)
         opposite = (-mirrored.final_lots, mirrored.pnl_usd, mirrored.max_q_frac)
         exact += opposite == (seen.final_lots, seen.pnl_usd, seen.max_q_frac)
-    assert exact >= 4
+    assert exact >= len(seeds) - 1
 
 
 def test_where_the_price_moves_the_mirror_is_off_by_lots_alone() -> None:

@@ -17,6 +17,7 @@ from mmbot.core.types import NS_PER_MS, NS_PER_S, Mode
 from mmbot.emulator import orders
 from mmbot.errors import Exit, InvariantError
 from runtime.pipe_rig import EQUITY_USD, START_MS, PipeRun
+from support import IS_THOROUGH, often
 
 PX_SLACK = 0.005
 """How far the price may have moved since an order that still rests was decided, fraction."""
@@ -82,7 +83,10 @@ def assert_consistent(run: PipeRun) -> None:
     assert run.log.named("position.mismatched") == []
 
 
-@pytest.mark.parametrize(("scenario", "seed", "fills_min"), [("demo", 1, 100), ("hype", 3, 5)])
+@pytest.mark.parametrize(
+    ("scenario", "seed", "fills_min"),
+    [("demo", 1, 100), *([("hype", 3, 5)] if IS_THOROUGH else [])],
+)
 def test_ten_minutes_trade_and_leave_nothing_behind(
     scenario: str, seed: int, fills_min: int
 ) -> None:
@@ -114,14 +118,14 @@ def wire_log(run: PipeRun) -> list[bytes]:
 
 
 def eventful(seed: int) -> PipeRun:
-    """Two minutes in which something happens to the connection."""
+    """A minute in which something happens to the connection."""
     run = PipeRun("demo", seed=seed, sets=WIDE)
     run.start()
-    run.run(30)
+    run.run(20)
     run.dialer.cut()
-    run.run(30)
+    run.run(20)
     run.faults(drop=2)
-    run.run(60)
+    run.run(20)
     run.stop()
     return run
 
@@ -146,7 +150,7 @@ def test_a_cut_connection_is_replaced_and_trading_goes_on() -> None:
         run.dialer.cut()
         run.run(0.1)
         assert not run.trader.link.is_up
-        run.run(40)
+        run.run(20)
         assert run.trader.link.is_up
     run.stop()
 
@@ -162,13 +166,13 @@ def test_a_stalled_stream_is_left_and_nothing_old_is_quoted() -> None:
     run = PipeRun("demo", seed=4, sets=WIDE)
     run.ghost_s = 12  # what is filled meanwhile cannot be known before the next connection
     run.start()
-    run.run(60)
+    run.run(30)
     held = len(run.resting())
     assert held > 0
     run.dialer.stall(is_stalled=True)
     run.run(25)
     lost = run.log.named("link.lost")
-    run.run(60)
+    run.run(30)
     resting = run.resting()
     run.stop()
 
@@ -219,7 +223,7 @@ def test_a_bad_day_at_the_venue_leaves_no_order_without_an_owner(fault: dict[str
     run.ghost_s = 3
     run.start()
     run.run(20)
-    for _ in range(4):
+    for _ in range(often(2, thoroughly=4)):
         run.faults(**{key: list(v) if isinstance(v, list) else v for key, v in fault.items()})
         run.run(15)
     run.faults(event_lag_ms=0, delay_ms=0, is_event_first=False, refuse=[], answer=[], drop=0)

@@ -24,8 +24,17 @@ from mmbot.runtime.report.split import course, split
 from mmbot.runtime.report.stretches import Interval, _interval, course_extremes, worst
 from mmbot.runtime.report.write import write_report
 from mmbot.runtime.screen import summary_lines
+from mmbot.runtime.whatif import flips
 from runtime.pipe_rig import PipeRun
 from runtime.report_rig import inherit, loaded, play, spend
+from support import IS_THOROUGH
+
+
+@pytest.fixture(autouse=True)
+def unplayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No market is played again after a flip: no figure here is made of one."""
+    if not IS_THOROUGH:
+        monkeypatch.setattr(flips, "MOST", 0)
 
 
 def granted(run: PipeRun) -> int:

@@ -24,7 +24,7 @@ from mmbot.runtime.widths import (
     width_row,
 )
 from runtime.recorded_market import informed, write
-from support import data_dir
+from support import IS_THOROUGH, data_dir
 
 PARAMS = EngineParams(
     risk=RiskParams(capital_usd=100, loss_limit_frac=0.5, drawdown_limit_frac=0.5),
@@ -111,7 +111,7 @@ def test_the_command_prints_the_table_and_the_verdict(tmp_path: Path) -> None:
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("coin", ["WLFI", "SOL"])
+@pytest.mark.parametrize("coin", ["WLFI", "SOL"] if IS_THOROUGH else ["WLFI"])
 def test_recorded_markets_have_a_table(coin: str) -> None:
     """Real tape: figures that belong together."""
     widths = measure_widths(data_dir("hl-l2-20250904"), coin, PARAMS)
