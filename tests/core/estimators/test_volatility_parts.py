@@ -147,7 +147,7 @@ def test_a_mid_that_often_stands_still_is_no_calmer_for_it(frozen: float) -> Non
     """The mid of a real book is the same in most seconds: medians of 1 s steps would be zero."""
     rng = np.random.default_rng(12)
     found = []
-    for _ in range(10):
+    for _ in range(often(5, thoroughly=10)):
         moves = 1.0 / (1 - frozen) ** 0.5 * rng.standard_normal(1200)
         moves[rng.random(1200) < frozen] = 0.0
         found.append(fed(np.cumsum(moves)).robust_bps_rt_s)
@@ -195,7 +195,7 @@ def test_the_scales_are_seconds_whatever_the_clock(sample_s: float) -> None:
     """Another clock must not change what is measured."""
     rng = np.random.default_rng(13)
     level, ordinary = [], []
-    for _ in range(10):
+    for _ in range(often(5, thoroughly=10)):
         vol = Volatility(VolatilityParams(sample_s=sample_s))
         path = np.cumsum(1.1 * sample_s**0.5 * rng.standard_normal(int(900 / sample_s)))
         for n, move in enumerate(path.tolist()):
