@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from mmbot.cli.app import build
 
 REPO = Path(__file__).resolve().parent.parent
 README = (REPO / "README.md").read_text("utf-8")
@@ -38,7 +41,7 @@ def test_every_command_of_the_readme_has_its_options(line: str) -> None:
     """A usage line that lies costs a newcomer the first ten minutes."""
     usage = line.partition("   ")[0]
     command = line.split()[1]
-    shown = mmbot(command, "--help").stdout
+    shown = CliRunner().invoke(build((command,)), (command, "--help")).stdout
 
     for option in re.findall(r"--[a-z-]+", usage):
         assert option in shown, f"{command} has no {option}"

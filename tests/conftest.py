@@ -6,8 +6,11 @@ import signal
 
 from hypothesis import settings
 
-# No test may depend on how fast the machine is at the moment.
-settings.register_profile("mmbot", deadline=None)
+from support import often
+
+# No test may depend on how fast the machine is at the moment. A test that does not say how many
+# examples it needs draws others in every run, so that what one of them does not meet the next may.
+settings.register_profile("mmbot", deadline=None, max_examples=often(40, thoroughly=100))
 settings.load_profile("mmbot")
 
 # Nor on how the tests were begun: under `nohup` every process that a test starts would inherit a

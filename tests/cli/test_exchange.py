@@ -6,12 +6,13 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from mmbot.cli import app
 from mmbot.core.intents import KillReason
 from mmbot.hyperliquid.signing import Signer
 from mmbot.state.store import Store
@@ -58,18 +59,41 @@ def test_a_taken_port_is_named() -> None:
     assert "Traceback" not in err
 
 
-def check(*arguments: str) -> tuple[int, str, str]:
-    """`mmbot check` to its end."""
+Check = Callable[..., tuple[int, str, str]]
+
+
+def check_alone(*arguments: str) -> tuple[int, str, str]:
+    """`mmbot check` to its end, in a process of its own."""
     process = start("check", f"--config={CONFIG}", *arguments)
     out, err = process.communicate(timeout=PATIENCE_S)
     return process.returncode, out, err
 
 
-def test_check_shows_every_row_and_the_ladder_it_would_place() -> None:
+@pytest.fixture
+def check(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Check:
+    """`mmbot check` to its end, in this process: a start costs as much as what it does."""
+    monkeypatch.setenv("MMBOT_KEY", "")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mmbot", "check", f"--config={CONFIG}", *arguments])
+        interrupt = signal.getsignal(signal.SIGINT)
+        try:
+            with pytest.raises(SystemExit) as ended:
+                app.main()
+        finally:
+            signal.signal(signal.SIGINT, interrupt)
+        out, err = capsys.readouterr()
+        code = ended.value.code
+        return (code if isinstance(code, int) else 0), out, err
+
+    return run
+
+
+def test_check_shows_every_row_and_the_ladder_it_would_place(check: Check) -> None:
     """In words and in JSON, the same figures; nothing is sent."""
     with exchange(sets=STILL) as venue:
         url = f"--set=emulator.url={venue.url}"
-        code, out, err = check(url)
+        code, out, err = check_alone(url)
         assert (code, err) == (0, "")
         assert "FAIL" not in out
         rows = [line.split()[1] for line in out.splitlines() if line.startswith("ok ")]
@@ -97,7 +121,7 @@ def test_check_shows_every_row_and_the_ladder_it_would_place() -> None:
     assert "private_key" not in out
 
 
-def test_check_ends_with_code_5_when_a_run_would_not_begin() -> None:
+def test_check_ends_with_code_5_when_a_run_would_not_begin(check: Check) -> None:
     """The row that fails is marked, and all the others are shown too."""
     with exchange("--equity-usd=60", sets=STILL) as venue:
         code, out, err = check(f"--set=emulator.url={venue.url}")
@@ -109,7 +133,7 @@ def test_check_ends_with_code_5_when_a_run_would_not_begin() -> None:
     assert "ladder at fair" in out
 
 
-def test_check_says_what_would_keep_a_run_from_beginning_here(tmp_path: Path) -> None:
+def test_check_says_what_would_keep_a_run_from_beginning_here(check: Check, tmp_path: Path) -> None:
     """A latch and another daemon are of this machine, and a run looks at them as well."""
     with exchange(sets=STILL) as venue:
         sets = [f"--set=emulator.url={venue.url}", f"--set=state_dir={tmp_path}"]
@@ -148,7 +172,7 @@ def daemon_lock(venue: Exchange, state: Path) -> Iterator[None]:
         process.communicate("")
 
 
-def test_check_of_an_empty_account_shows_its_rows() -> None:
+def test_check_of_an_empty_account_shows_its_rows(check: Check) -> None:
     """What a new user of testnet meets first; the ladder is what has to wait."""
     with exchange("--equity-usd=0", sets=STILL) as venue:
         code, out, err = check(f"--set=emulator.url={venue.url}")
@@ -160,7 +184,7 @@ def test_check_of_an_empty_account_shows_its_rows() -> None:
 
 def test_check_starts_an_exchange_of_its_own() -> None:
     """The shipped configuration is checked without anything running."""
-    code, out, err = check("--json")
+    code, out, err = check_alone("--json")
 
     assert (code, err) == (0, "")
     assert json.loads(out)["facts"]["equity_usd"] == 100.0

@@ -34,9 +34,13 @@ from mmbot.core.ladder import is_reducing
 from mmbot.core.orders import SlotState
 from mmbot.core.types import NS_PER_MS, NS_PER_S, Instrument, Mode, Side, notional_usd
 from mmbot.core.waterfall import Waterfall
+from support import often
 
 STEADY = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+    max_examples=often(25, thoroughly=60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=True,
 )
 
 
@@ -1293,7 +1297,7 @@ def check(it: Rig) -> None:
 
 
 @settings(
-    max_examples=150,
+    max_examples=often(50, thoroughly=150),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     derandomize=True,
@@ -1323,7 +1327,7 @@ def test_any_weather_leaves_a_table_that_agrees_with_the_venue(
 
 
 @settings(
-    max_examples=60,
+    max_examples=often(25, thoroughly=60),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     derandomize=True,

@@ -22,9 +22,13 @@ from mmbot.core.footprint import Footprint, OwnLevel
 from mmbot.core.intents import Cancel, Move, Place
 from mmbot.core.orders import Orders
 from mmbot.core.types import NS_PER_S, Side
+from support import often
 
 STEADY = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+    max_examples=often(15, thoroughly=40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=True,
 )
 CENTRE = 262_000
 ROUNDS = 50

@@ -23,9 +23,10 @@ from mmbot.core.estimators.drift import DriftView
 from mmbot.core.quoter import MarketView
 from mmbot.core.stance import Action, ResponseMode
 from mmbot.core.types import Mode, Side, notional_usd
+from support import often
 
 MANY = settings(
-    max_examples=150,
+    max_examples=often(50, thoroughly=150),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],

@@ -13,6 +13,7 @@ from mmbot.core.events import Bbo, Fill, Level
 from mmbot.core.markout import HORIZONS_S, Markouts
 from mmbot.core.position import Position
 from mmbot.core.types import Instrument, Side
+from support import often
 
 HYPE = Instrument(coin="HYPE", asset_id=159, sz_decimals=2, max_leverage=10)
 MID = 1_000_000
@@ -215,7 +216,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=often(60, thoroughly=200), deadline=None)
 @given(steps=STEPS, with_first_mid=st.booleans(), end=st.integers(900_000, 1_100_000))
 def test_edge_times_notional_is_the_change_of_equity(
     steps: list[tuple[str, int, Side, int, int, float]], with_first_mid: bool, end: int
@@ -242,7 +243,7 @@ def test_edge_times_notional_is_the_change_of_equity(
     assert ledger.edge_usd == pytest.approx(position.pnl_usd(end), abs=1e-7)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=often(40, thoroughly=100), deadline=None)
 @given(steps=STEPS)
 def test_each_horizon_sums_to_the_money_of_its_own_mids(
     steps: list[tuple[str, int, Side, int, int, float]],
@@ -271,7 +272,7 @@ def test_each_horizon_sums_to_the_money_of_its_own_mids(
         assert stats.edge_usd == pytest.approx(expected, abs=1e-7)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=often(25, thoroughly=60), deadline=None)
 @given(steps=STEPS)
 def test_the_mirrored_session_has_the_same_edges(
     steps: list[tuple[str, int, Side, int, int, float]],

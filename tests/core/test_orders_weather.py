@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from core.venue_model import VenueModel, Weather
 from mmbot.core.types import Side
+from support import often
 
 STEPS = st.lists(
     st.tuples(
@@ -17,7 +18,7 @@ STEPS = st.lists(
     max_size=40,
 )
 STORM = settings(
-    max_examples=300,
+    max_examples=often(100, thoroughly=300),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     derandomize=True,

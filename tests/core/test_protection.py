@@ -24,6 +24,7 @@ from mmbot.core.events import (
 )
 from mmbot.core.intents import Move, Place
 from mmbot.core.types import NS_PER_S, Mode, Side
+from support import often
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -65,7 +66,7 @@ WEATHER = st.lists(
 
 
 @settings(
-    max_examples=120,
+    max_examples=often(40, thoroughly=120),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     derandomize=True,

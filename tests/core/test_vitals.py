@@ -18,27 +18,43 @@ from mmbot.core.types import NS_PER_S
 from mmbot.core.vitals import EXPECTATIONS, Facts, Kind, Violation, Vitals
 from mmbot.core.vitals.shadow import ShadowVolatility
 from mmbot.emulator.worlds import WORLDS
-from support import often
+from support import IS_THOROUGH, often
 
 SESSION_S = 600.0
+
+
+HEALTHY_S = {
+    # What happens in these comes later than in the others; until it does, gap is informed-0 and
+    # too-tight, and p77 is p38.
+    "gap": 660.0,
+    "p77": 840.0,
+    "feb24": 420.0,
+    # Longer than the five minutes in which a figure that stands still is found. Thin, for ten
+    # minutes, and informed-50 are traded in below.
+    **dict.fromkeys(("false-sweeps", "informed-100", "native", "trend", "two-sided"), 330.0),
+    "whipsaw": 330.0,
+}
+"""How long each market is watched, s, where not all of them are for ten minutes."""
 
 
 # -- silence ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(1, 1 + often(1, thoroughly=2)))
-@pytest.mark.parametrize("world", sorted(WORLDS))
+@pytest.mark.parametrize("seed", [1, 2] if IS_THOROUGH else [1])
+@pytest.mark.parametrize("world", sorted(WORLDS if IS_THOROUGH else HEALTHY_S))
 def test_healthy_trading_raises_no_alarm(world: str, seed: int) -> None:
-    """Ten minutes of every named market: an alarm that cries wolf is switched off."""
+    """Minutes of every named market: an alarm that cries wolf is switched off."""
     session = MarketSession(WORLDS[world][1], seed)
     records: list[Diagnostics] = []
     session.watch.on_record = records.append
 
-    session.run(SESSION_S)
+    span_s = max(SESSION_S if IS_THOROUGH else 0.0, HEALTHY_S.get(world, SESSION_S))
+
+    session.run(span_s)
 
     assert [each.text for each in session.watch.violations] == []
     assert session.watch.vitals.is_well
-    assert len(records) > 0.9 * SESSION_S
+    assert len(records) > 0.9 * span_s
 
 
 def test_a_market_beyond_the_bound_of_a_day_raises_no_alarm() -> None:
@@ -46,7 +62,7 @@ def test_a_market_beyond_the_bound_of_a_day_raises_no_alarm() -> None:
     world = WORLDS["native"][1].model_copy(update={"k_per_bp": 0.15})
     session = MarketSession(world, 1)
 
-    session.run(1800.0)
+    session.run(often(1100, thoroughly=1800))
 
     assert session.watch.last is not None
     assert session.watch.last.k_per_bp == 0.25
@@ -62,6 +78,7 @@ def test_the_markets_are_traded_in() -> None:
 
     session.run(SESSION_S)
 
+    assert [each.text for each in session.watch.violations] == []
     assert session.engine.position.fills >= 10
     assert any(opposed)
     assert facts_of(session.engine).tape_events >= 10

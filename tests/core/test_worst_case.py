@@ -123,7 +123,7 @@ def table(
     return orders, at_rest
 
 
-@settings(max_examples=often(250, thoroughly=600), deadline=None, derandomize=True)
+@settings(max_examples=often(100, thoroughly=600), deadline=None, derandomize=True)
 @given(SLOTS, WANTED, st.sampled_from([-900, -500, 0, 300, 500, 700, 900]), st.integers(0, 1 << 30))
 def test_no_order_of_fills_takes_the_position_past_its_limit_by_what_the_gate_let_out(
     slots: list[tuple[Side, int, bool, str, int, bool]],

@@ -17,6 +17,7 @@ from mmbot.emulator.makers import valid_above, valid_below, valid_near
 from mmbot.emulator.market import Companion, Market, MarketParams
 from mmbot.emulator.specs import AssetSpec, DexSpec, TradePrint, VenueParams
 from mmbot.emulator.venue import Venue
+from support import often
 
 SWEPT = MarketParams(sweeps_per_s=0.3, episodes_per_hour=60.0, step_ms=500)
 """A market in which the book is torn open every few seconds."""
@@ -80,7 +81,7 @@ def test_prints_carry_the_time_of_their_cause() -> None:
 # -- the other makers ------------------------------------------------------------------------------
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=often(10, thoroughly=25), deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     makers=st.integers(3, 6),
@@ -100,7 +101,7 @@ def test_three_makers_rest_at_every_touch_after_every_event(
         assert rig.touch(Side.BUY).px_ticks < rig.touch(Side.SELL).px_ticks
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=often(15, thoroughly=40), deadline=None)
 @given(seed=st.integers(0, 10_000), spread_bps=st.sampled_from([0.5, 3.0, 12.0]))
 def test_our_orders_stand_behind_three_makers_at_every_touch(seed: int, spread_bps: float) -> None:
     """

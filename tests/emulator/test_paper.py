@@ -16,6 +16,7 @@ from mmbot.emulator.paper import PaperMarket, paper_exchange
 from mmbot.emulator.papering import PaperParams
 from mmbot.emulator.specs import NewOrder, OrderResult
 from mmbot.emulator.wire import Exchange
+from support import often
 
 USER = "0x" + "ab" * 20
 START_MS = 497_635 * HOUR_MS
@@ -162,7 +163,7 @@ def test_nothing_ahead_is_forgotten_when_it_is_multiplied() -> None:
     assert table.filled() == 0
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=often(50, thoroughly=150), deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 900), min_size=1, max_size=12),
     shown=st.lists(st.integers(1, 2000), min_size=1, max_size=4),

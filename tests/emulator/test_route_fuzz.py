@@ -105,7 +105,7 @@ def _check_answer(answer: HttpResponse, path: str) -> None:
         assert len(json.loads(answer.body)["error"]) > 10
 
 
-@settings(max_examples=often(80, thoroughly=200), deadline=None)
+@settings(max_examples=often(30, thoroughly=200), deadline=None)
 @given(name=st.sampled_from(CONTROLS), body=_BODIES)
 @example(name="price", body=b'{"coin":"HYPE","px":1e-300}')
 @example(name="price", body=b'{"coin":"HYPE","px":1e11}')
@@ -192,7 +192,7 @@ _QUERY = st.text(st.characters(codec="ascii"), max_size=20) | st.builds(
 )
 
 
-@settings(max_examples=often(80, thoroughly=200), deadline=None)
+@settings(max_examples=often(30, thoroughly=200), deadline=None)
 @given(name=st.sampled_from(READS) | st.text(max_size=8), query=_QUERY)
 @example(name="book", query="coin=nope")
 @example(name="book", query="")
@@ -212,7 +212,7 @@ _INFO = st.one_of(
 )
 
 
-@settings(max_examples=often(80, thoroughly=250), deadline=None)
+@settings(max_examples=often(30, thoroughly=250), deadline=None)
 @given(value=_INFO, kind=st.sampled_from([JSON, "text/plain", None, "application/x+json"]))
 @example(value={"type": "candleSnapshot", "req": {"coin": "HYPE", "interval": "1m"}}, kind=JSON)
 def test_info_answers_anything(value: Any, kind: str | None) -> None:
@@ -253,7 +253,7 @@ def _damaged(data: st.DataObject, message: Any) -> Any:
     return message
 
 
-@settings(max_examples=often(80, thoroughly=250), deadline=None)
+@settings(max_examples=often(30, thoroughly=250), deadline=None)
 @given(data=st.data())
 def test_an_action_of_any_shape_is_answered_and_logged(data: st.DataObject) -> None:
     """The log of requests has to show even those that make no sense."""
@@ -274,7 +274,7 @@ _MESSAGES = [
 ]
 
 
-@settings(max_examples=often(80, thoroughly=250), deadline=None)
+@settings(max_examples=often(30, thoroughly=250), deadline=None)
 @given(data=st.data())
 def test_a_session_survives_any_message(data: st.DataObject) -> None:
     """A message ends in an answer, an error frame or a cut; never in an exception."""

@@ -34,8 +34,9 @@ def built(coin: str) -> tuple[Venue, Market]:
 @pytest.mark.parametrize("half_bps", [8.0, 12.0])
 def test_in_demo_a_fill_comes_within_twenty_seconds_in_95_of_100_seeds(half_bps: float) -> None:
     """A newcomer watches the first fill, not an empty screen."""
+    seeds = often(40, thoroughly=100)
     filled = 0
-    for seed in range(100):
+    for seed in range(seeds):
         rig = Rig(SCENARIOS["demo"].params, seed)
         maker = SymmetricMaker(rig, half_bps)
         maker.requote()
@@ -45,7 +46,7 @@ def test_in_demo_a_fill_comes_within_twenty_seconds_in_95_of_100_seeds(half_bps:
                 break
             maker.requote()
 
-    assert filled >= 95
+    assert filled >= 0.95 * seeds
 
 
 def test_demo_says_that_it_is_no_result() -> None:
@@ -105,7 +106,7 @@ def test_in_hype_a_symmetric_3_bps_maker_loses_after_fees_over_many_seeds() -> N
     The fee is the venue's 1.5 bps; nothing but fills on the venue's own book makes the figure. The
     same runs give the fills' adverse move and the mid's volatility, to be held against recordings.
     """
-    sessions = [run_symmetric(seed, 3, 3.0) for seed in range(often(80, thoroughly=200))]
+    sessions = [run_symmetric(seed, 3, 3.0) for seed in range(often(30, thoroughly=200))]
     profits_usd = [session.profit_usd for session in sessions]
     fills = [record.fill for session in sessions for record in session.fills]
     notional_usd = sum(float(fill["px"]) * float(fill["sz"]) for fill in fills)

@@ -21,6 +21,7 @@ from conformance.harness import NOW_MS, Server, build_exchange
 from mmbot.emulator.limits import LimitParams
 from mmbot.emulator.server import ADVANCE_MAX_MS, ManualClock, serve
 from mmbot.emulator.session import UNREAD_MAX
+from support import often
 
 DEADLINE_S = 120.0
 ORDER_HEAD = b"POST /exchange HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -137,7 +138,7 @@ def test_no_request_is_answered_500_and_none_kills_the_server() -> None:
     """Over the socket itself, where decoding, routing and time come on top."""
     with Server(build_exchange()) as server:
 
-        @settings(max_examples=300, deadline=None)
+        @settings(max_examples=often(100, thoroughly=300), deadline=None)
         @given(
             method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "OPTIONS"]),
             path=_PATHS,

@@ -513,7 +513,7 @@ def scripts(draw: st.DrawFn, *, at_once: bool = False) -> list[tuple[int, Place]
     ]
 
 
-@settings(max_examples=often(100, thoroughly=300), deadline=None)
+@settings(max_examples=often(40, thoroughly=300), deadline=None)
 @given(frames=markets(), script=scripts(), latency_ms=st.integers(0, 800))
 def test_fills_are_bounded_by_recorded_volume(
     frames: list[Bbo | Book | Trade], script: list[tuple[int, Place]], latency_ms: int
@@ -538,7 +538,7 @@ def test_fills_are_bounded_by_recorded_volume(
     assert all(filled[place.cloid] <= place.sz_lots for _, place in script)
 
 
-@settings(max_examples=often(100, thoroughly=300), deadline=None)
+@settings(max_examples=often(40, thoroughly=300), deadline=None)
 @given(
     frames=markets(),
     script=scripts(),
@@ -562,7 +562,7 @@ def test_longer_queue_never_adds_fills(
     assert few <= many
 
 
-@settings(max_examples=often(100, thoroughly=300), deadline=None)
+@settings(max_examples=often(40, thoroughly=300), deadline=None)
 @given(
     frames=markets(),
     script=scripts(at_once=True),
@@ -587,7 +587,7 @@ def test_longer_latency_never_adds_fills(
     assert sum(lots for _, _, lots in late) <= sum(lots for _, _, lots in soon)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=often(40, thoroughly=100), deadline=None)
 @given(frames=markets(), script=scripts(), latency_ms=st.integers(0, 800))
 def test_same_script_gives_the_same_events(
     frames: list[Bbo | Book | Trade], script: list[tuple[int, Place]], latency_ms: int

@@ -15,6 +15,7 @@ from mmbot.emulator.budgets import limit as request_limit
 from mmbot.emulator.fees import charged_rate
 from mmbot.emulator.funding import HOUR_MS, due_after, rate_per_h
 from mmbot.emulator.specs import FundingRecord, VenueParams
+from support import often
 from venue_kit import (
     ALICE,
     BOB,
@@ -584,7 +585,7 @@ def take(kit: Kit, step: Any) -> None:
         kit.orders(user, raw, grouping="positionTpsl")
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=often(40, thoroughly=120), deadline=None)
 @given(rounds=st.lists(ROUND, min_size=3, max_size=12))
 def test_the_books_balance_after_any_calls(rounds: list[tuple[Any, ...]]) -> None:
     """

@@ -17,6 +17,7 @@ from mmbot.emulator.scenarios import build_venue
 from mmbot.emulator.session import Session
 from mmbot.emulator.wire import Exchange, ExchangeParams, HttpResponse
 from mmbot.errors import ConfigError, InvariantError
+from support import often
 
 JSON = "application/json"
 BLOCK_MS = 68
@@ -111,7 +112,7 @@ def test_an_exchange_left_alone_plans_nothing() -> None:
     assert exchange.next_due_ms() is None
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=often(10, thoroughly=25), deadline=None)
 @given(st.lists(st.integers(1, 3000), min_size=1, max_size=12))
 def test_what_a_session_hears_does_not_depend_on_how_time_is_cut(steps: list[int]) -> None:
     """The wall-clock driver steps as it can; the same market must be seen at any step size."""

@@ -10,6 +10,7 @@ from mmbot.core.types import Side
 from mmbot.emulator.flow import Cause, Flow, Step, Taker
 from mmbot.emulator.paths import FlowParams
 from mmbot.emulator.worlds import FEB24_ANCHORS, FEB24_SWEEPS, WORLDS
+from support import often
 
 QUIET = {"sweeps_per_s": 0.0, "episodes_per_hour": 0.0, "sweep_informed_frac": 0.0}
 
@@ -119,16 +120,18 @@ def test_the_displacement_that_reverts_has_its_deviation_and_its_time() -> None:
     params = FlowParams(
         **QUIET, a_per_s=0.0, sigma_bps_rt_s=0.0, reverting_sd_bps=8.0, reverting_s=180.0
     )
-    values = np.concatenate([mids(drawn(params, seed, 120)[0])[4000:] for seed in range(12)])
+    paths = [mids(drawn(params, seed, 120)[0])[4000:] for seed in range(12)]
+    values = np.concatenate(paths)
     assert np.std(values) == pytest.approx(8.0, rel=0.15)
-    lagged = [mids(drawn(params, seed, 120)[0])[4000:] for seed in range(12)]
-    ratio = np.mean([np.mean(v[720:] * v[:-720]) for v in lagged]) / np.mean(values**2)
+    ratio = np.mean([np.mean(v[720:] * v[:-720]) for v in paths]) / np.mean(values**2)
     assert ratio == pytest.approx(np.exp(-1), abs=0.12)
 
 
 def test_the_drift_that_lasts_has_its_deviation() -> None:
     params = FlowParams(**QUIET, a_per_s=0.0, sigma_bps_rt_s=0.0, drift_sd_bps_per_s=0.03)
-    rates = np.concatenate([np.diff(mids(drawn(params, s, 60)[0])) * 4 for s in range(40)])
+    rates = np.concatenate(
+        [np.diff(mids(drawn(params, s, 60)[0])) * 4 for s in range(often(15, thoroughly=40))]
+    )
     assert np.std(rates) == pytest.approx(0.03, rel=0.12)
 
 

@@ -36,6 +36,7 @@ from mmbot.hyperliquid.nonce import Nonces
 from mmbot.hyperliquid.signing import Signer
 from mmbot.hyperliquid.wire import Decoder, ErrorFrame, PostReply
 from mmbot.runtime.pipe import PipeDialer, PipeHttp, SimLoop
+from support import often
 
 START_MS = 1_791_484_300_000
 LATENCY_NS = 20 * NS_PER_MS
@@ -850,7 +851,7 @@ def test_closed_gateway_says_nothing_more() -> None:
 # -- everything at once -----------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=often(25, thoroughly=60), deadline=None)
 @given(data=st.data())
 def test_every_element_sent_gets_a_verdict_and_nothing_is_sent_twice(data: st.DataObject) -> None:
     """Whatever the venue does, no order is forgotten, and none is placed a second time."""

@@ -20,6 +20,7 @@ from mmbot.errors import VenueError
 from mmbot.hyperliquid.link import Link, LinkParams
 from mmbot.hyperliquid.ports import StreamProtocol
 from mmbot.runtime.pipe import PipeDialer, SimLoop
+from support import often
 
 START_NS = 1_791_484_300_000 * 1_000_000
 LATENCY_NS = 20_000_000
@@ -746,7 +747,7 @@ def test_a_cut_at_any_single_place_changes_nothing() -> None:
         assert _hear([place]) == whole
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=often(25, thoroughly=60), deadline=None)
 @given(cuts=st.lists(st.integers(0, 71_000), max_size=40))
 def test_any_cuts_change_nothing(cuts: list[int]) -> None:
     """What is delivered depends on the bytes, never on how the network packed them."""

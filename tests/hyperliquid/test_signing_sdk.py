@@ -22,6 +22,7 @@ from mmbot.core.intents import Move, Place
 from mmbot.core.types import Instrument, Side, Tif
 from mmbot.hyperliquid import actions
 from mmbot.hyperliquid.signing import Signer
+from support import often
 
 _COIN = "hyna:BTC"
 
@@ -148,7 +149,7 @@ class _Case:
 
 
 _cases = st.composite(_Case)
-_SETTINGS = settings(max_examples=100, deadline=None)
+_SETTINGS = settings(max_examples=often(30, thoroughly=100), deadline=None)
 
 
 def _request(order: Place | Move, instrument: Instrument, tif: Tif) -> dict[str, Any]:

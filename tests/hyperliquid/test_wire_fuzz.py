@@ -14,6 +14,7 @@ from mmbot.core.events import Bbo, Book, Event, Fill, OrderUpdate, Trades
 from mmbot.core.types import Instrument
 from mmbot.errors import VenueProtocolError
 from mmbot.hyperliquid.wire import ControlFrame, Decoder
+from support import often
 
 _BTC = Instrument(coin="BTC", asset_id=0, sz_decimals=5, max_leverage=40)
 _NOW = 1_786_000_000_000_000_000
@@ -122,7 +123,7 @@ def test_arbitrary_bytes_decode_or_raise_a_protocol_error(frame: bytes) -> None:
     assert not _unsound(frame)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=often(150, thoroughly=500), deadline=None)
 @given(
     frame=st.sampled_from(_FRAMES),
     at=st.floats(0, 1),
@@ -160,7 +161,7 @@ def _paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return ([path] if path else []) + below
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=often(150, thoroughly=500), deadline=None)
 @given(data=st.data(), frame=st.sampled_from(_FRAMES), value=_VALUES)
 def test_frame_with_a_replaced_value_decodes_or_raises_a_protocol_error(
     data: st.DataObject, frame: str, value: Any

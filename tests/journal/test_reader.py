@@ -13,6 +13,7 @@ from mmbot.core.types import NS_PER_S, Instrument
 from mmbot.journal.blocks import FILE_HEAD_BYTES, Packer, file_head, file_name, row_bytes
 from mmbot.journal.reader import Entry, Journal, State
 from mmbot.journal.records import Ended, Item, JournalError, Kind, Started, encode
+from support import often
 
 RUN = b"the run."
 
@@ -95,7 +96,7 @@ def test_a_flipped_byte_is_found_wherever_it_is(tmp_path: Path) -> None:
         assert file_name(1) in journal.why, at
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=often(25, thoroughly=60), deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 9), min_size=1, max_size=8),
     cut=st.floats(0, 1),

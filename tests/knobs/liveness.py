@@ -85,8 +85,12 @@ def _as_read(value: Any) -> Any:
     return [_as_read(item) for item in value] if isinstance(value, tuple | list) else value
 
 
-class _Differs(Exception):  # noqa: N818 - it is what is looked for
-    """A scenario has shown something else already: the rest of it tells no more."""
+class _Differs(BaseException):
+    """
+    A scenario has shown something else already: the rest of it tells no more.
+
+    No error of the program, so that no handler of the program's takes it for one.
+    """
 
 
 _compared: ContextVar[Outcome | None] = ContextVar("_compared", default=None)
@@ -96,7 +100,7 @@ class Seen(list[object]):
     """
     What a scenario returns in the end, held against a first outcome fact by fact.
 
-    Only for one that hands all of it on as it is, and has no folder in it.
+    Only for what is handed on as it is, from its first fact on, and has no folder in it.
     """
 
     def append(self, fact: object) -> None:

@@ -156,8 +156,8 @@ def explained(config: Config, here: Path) -> list[object]:
 
 
 def backtest(config: Config, here: Path) -> list[object]:
-    """`mmbot backtest` over three recorded minutes."""
-    write(here / "tiny", market(180), "WLFI")
+    """`mmbot backtest` over a recorded minute and a half."""
+    write(here / "tiny", market(90), "WLFI")
     result = run_backtest(here / "tiny", "WLFI", config.engine, params=config.backtest)
     figures: dict[str, Any] = msgspec.structs.asdict(result)
     return [(name, figure) for name, figure in figures.items() if name not in _ECHOES]

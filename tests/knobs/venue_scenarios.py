@@ -135,7 +135,7 @@ class Desk:
 
     def __init__(self, config: Config, here: Path) -> None:
         self.config = config
-        self.seen: list[object] = []
+        self.seen = Seen()
         self.exchange = emulated(config)
         self.tap = Tap(self.exchange, self.seen)
         self.sim = SimLoop(START_MS * NS_PER_MS)
@@ -191,9 +191,12 @@ class Desk:
         orders = self.trader.engine.orders
         assert self.sim.run_till(lambda: self.trader.link.is_up and bool(orders.slots), 20)
 
-    def finish(self) -> list[object]:
-        """Everything noted; the log last."""
+    def close(self) -> None:
+        """No record is written any more."""
         self._writer.close()
+
+    def noted(self) -> list[object]:
+        """Everything; the log last."""
         return [*self.seen, *self._log_path.read_text("utf-8").splitlines()]
 
 
@@ -206,8 +209,11 @@ def _on_a_desk(play: Callable[[Desk], None]) -> Scenario:
             desk = Desk(config, here)
         except MmbotError as error:
             return [f"exit {int(error.exit_code)}: {error}"]
-        play(desk)
-        return desk.finish()
+        try:
+            play(desk)
+        finally:
+            desk.close()
+        return desk.noted()
 
     return scenario
 

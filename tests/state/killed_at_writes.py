@@ -8,7 +8,7 @@ process is killed, as a kernel may do that is told to kill in the middle of seve
 parent opens the file as the next start does and says what it found. One process does this for
 every n, since a fork costs a millisecond and a start of Python half a second.
 
-Usage: killed_at_writes.py FOLDER; prints a line of JSON per kill.
+Usage: killed_at_writes.py FOLDER [--after-too]; prints a line of JSON per kill.
 """
 
 from __future__ import annotations
@@ -187,8 +187,8 @@ def killed_at(count: int, act: Callable[[], None], *, is_torn: bool) -> str | No
         return call
 
 
-def main(folder: Path) -> int:
-    """Every kill there is, one after another."""
+def main(folder: Path, *, is_after_too: bool) -> int:
+    """Every kill there is, one after another; those after a call only if asked for."""
     place = folder / "state"
     path = place / "x.sqlite"
     for what, act, is_torn in (
@@ -198,9 +198,11 @@ def main(folder: Path) -> int:
         ("upgrade", upgrade, True),
     ):
         call: str | None = ""
-        count = 0
+        # What a kill after a call leaves on disk is what one before the next call does.
+        stride = 1 if is_torn or is_after_too else 2
+        count = 1 - stride
         while call is not None:
-            count += 1
+            count += stride
             shutil.rmtree(place, ignore_errors=True)
             if act is upgrade:
                 make_old(path)
@@ -217,4 +219,4 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), is_after_too="--after-too" in sys.argv))

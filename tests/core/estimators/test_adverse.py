@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from mmbot.core.estimators.adverse import Adverse, AdverseParams
 from mmbot.core.estimators.virtual import DEPTHS_BPS
 from mmbot.core.types import NS_PER_S, Side
+from support import often
 
 PARAMS = AdverseParams(half_life_s=86_400.0)
 MID = 100_000.0
@@ -176,7 +177,7 @@ EXTRA = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=often(15, thoroughly=40), deadline=None)
 @given(seed=st.integers(0, 1000), start=st.integers(10, 300), added=EXTRA)
 def test_more_fills_change_no_quote_within_a_minute(
     seed: int, start: int, added: list[tuple[float, bool, int, float]]
@@ -202,7 +203,7 @@ def test_more_fills_change_no_quote_within_a_minute(
     assert views[0] == views[1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=often(12, thoroughly=30), deadline=None)
 @given(
     rows=st.lists(
         st.tuples(st.sampled_from([1, -1]), st.floats(1, 20), st.floats(-30, 60)), max_size=20
@@ -217,7 +218,7 @@ def test_the_mirrored_market_has_the_same_law(rows: list[tuple[int, float, float
     assert other.view() == one.view()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=often(12, thoroughly=25), deadline=None)
 @given(
     rows=st.lists(
         st.tuples(st.sampled_from([1, -1]), st.floats(0.5, 40), st.floats(-300, 300)),

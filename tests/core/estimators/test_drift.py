@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mmbot.core.estimators.drift import Belief, Drift, DriftParams, predict, update
 from mmbot.core.types import NS_PER_S
+from support import often
 
 SIGMA2, SIGMA_M2, NOISE = 1.44, 7.687248223e-6, 0.25
 OBSERVED = ((0.8, 0.5), (1.1, 0.25), (0.4, 2.0), (2.9, 1.0), (3.0, 5.0))
@@ -164,7 +165,7 @@ def test_a_rise_is_a_positive_drift_within_five_seconds() -> None:
     assert mean(fed(ramp(-1.0, 5)), 5) < 0
 
 
-@settings(max_examples=30)
+@settings(max_examples=often(15, thoroughly=30))
 @given(st.lists(st.floats(-30, 30), min_size=5, max_size=120))
 def test_a_mirrored_path_has_the_mirrored_drift_to_the_bit(moves: list[float]) -> None:
     """Invariant 1: the sign of a drift may not depend on the side it is on."""

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from mmbot.core.estimators.intensity import Intensity, IntensityParams
 from mmbot.core.glft import informed_glft
 from mmbot.core.types import NS_PER_S, Side
+from support import often
 
 PARAMS = IntensityParams()
 
@@ -188,7 +189,7 @@ def test_resting_time_is_forgotten_like_everything_else() -> None:
 FILL = st.tuples(st.floats(0.0, 59.0), st.sampled_from(["trade", "fill"]), st.floats(0.1, 30.0))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=often(50, thoroughly=150), deadline=None)
 @given(
     seed=st.integers(0, 1000),
     start=st.integers(5, 400),
@@ -224,7 +225,7 @@ def test_more_fills_never_tighten_within_a_minute(
         assert k1 <= k0 * (1 + 1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=often(15, thoroughly=40), deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     a=st.floats(0.005, 2.0),

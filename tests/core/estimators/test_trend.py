@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mmbot.core.estimators.trend import Trend, TrendParams, TrendView, continuation_p
 from mmbot.core.types import NS_PER_S
+from support import often
 
 MID = 262_000.0
 T0 = 1_700_000_000 * NS_PER_S
@@ -147,7 +148,7 @@ def test_samples_that_come_seldom_are_held_until_the_next() -> None:
     assert seen.rate_bps_per_s == pytest.approx(0.4)
 
 
-@settings(max_examples=40)
+@settings(max_examples=often(15, thoroughly=40))
 @given(st.lists(st.integers(-40, 40), min_size=6, max_size=200))
 def test_a_mirrored_path_has_the_mirrored_trend_to_the_bit(moves: list[int]) -> None:
     """Invariant 1."""

@@ -20,7 +20,7 @@ from mmbot.core.estimators.volatility import (
     two_scales,
 )
 from mmbot.core.types import NS_PER_S
-from support import data_dir
+from support import data_dir, often
 
 PATH = (0, 1, 3, 2, 2, 5, 4, 6, 5, 5, 8, 7, 7)
 MID = 262_000.0
@@ -90,7 +90,7 @@ def test_the_estimators_have_the_bias_and_the_error_of_the_model_notes(jump_bps:
     Tolerances: four standard errors of our mean and the table's 200 paths, and its rounding.
     """
     rng = np.random.default_rng(7)
-    count = 120
+    count = often(40, thoroughly=120)
     found = [estimates(rng, jump_bps) for _ in range(count)]
     for name, (mean, sd, mean_jump) in TABLE.items():
         values = [row[name] for row in found]
@@ -105,7 +105,7 @@ def test_noise_of_the_touch_is_taken_out_of_the_level() -> None:
     """A mid that jumps to and fro by the tick is not volatile."""
     rng = np.random.default_rng(8)
     clean, noisy = [], []
-    for _ in range(20):
+    for _ in range(often(8, thoroughly=20)):
         path = np.cumsum(0.8 * rng.standard_normal(2400))
         clean.append(fed(path).bps_rt_s)
         noisy.append(fed(path + 0.5 * rng.standard_normal(2400)).bps_rt_s)
@@ -147,7 +147,7 @@ def test_a_mid_that_often_stands_still_is_no_calmer_for_it(frozen: float) -> Non
     """The mid of a real book is the same in most seconds: medians of 1 s steps would be zero."""
     rng = np.random.default_rng(12)
     found = []
-    for _ in range(10):
+    for _ in range(often(5, thoroughly=10)):
         moves = 1.0 / (1 - frozen) ** 0.5 * rng.standard_normal(1200)
         moves[rng.random(1200) < frozen] = 0.0
         found.append(fed(np.cumsum(moves)).robust_bps_rt_s)
@@ -195,7 +195,7 @@ def test_the_scales_are_seconds_whatever_the_clock(sample_s: float) -> None:
     """Another clock must not change what is measured."""
     rng = np.random.default_rng(13)
     level, ordinary = [], []
-    for _ in range(10):
+    for _ in range(often(5, thoroughly=10)):
         vol = Volatility(VolatilityParams(sample_s=sample_s))
         path = np.cumsum(1.1 * sample_s**0.5 * rng.standard_normal(int(900 / sample_s)))
         for n, move in enumerate(path.tolist()):
