@@ -178,9 +178,11 @@ class Wing:
         return _Rung(px_ticks, orders)
 
     def _place(self, maker: int, px_ticks: int) -> Order | None:
-        lots = self._lots(maker, px_ticks)
+        account, lots = self._accounts[maker], self._lots(maker, px_ticks)
+        new = NewOrder(self._asset_id, self._side, px_ticks, lots, Tif.ALO)
+        result = self._desk.place_house(account, new)
         # Refused while the asset is halted: the rung stays open and is tried again next time.
-        return self._desk.rest_house(self._accounts[maker], self._asset, self._side, px_ticks, lots)
+        return account.open[result.oid] if result.is_ok and result.oid else None
 
     def _lots(self, maker: int, px_ticks: int) -> int:
         """Size by price and maker alone, so that no history and no quote of ours changes it."""

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from mmbot.core.types import Side, Tif
 from mmbot.emulator.accounts import Account, Slot
 from mmbot.emulator.admission import Refusal, reduces, refusal
-from mmbot.emulator.assets import AssetState
 from mmbot.emulator.fees import charged_rate, count_volume, referral_discount, user_rates
 from mmbot.emulator.margin import can_make
 from mmbot.emulator.matching import Order
@@ -81,36 +80,6 @@ class Desk:
         if not got:
             return OrderResult(Outcome.REJECTED, order.oid, error="Nothing to match")
         return OrderResult(Outcome.FILLED, order.oid, got)
-
-    def rest_house(
-        self, account: Account, asset: AssetState, side: Side, px_ticks: int, sz_lots: int
-    ) -> Order | None:
-        """
-        As `place_house` of a post-only order at a valid price; None where it would be refused.
-
-        The makers rest more orders than everybody else together places, so this makes nothing but
-        the order.
-        """
-        if asset.is_halted:
-            return None
-        state = self.state
-        order = Order(
-            state.next_oid(),
-            account.slot(asset, 1),
-            side,
-            px_ticks,
-            sz_lots,
-            sz_lots,
-            Tif.ALO,
-            state.now_ms,
-        )
-        if asset.book.would_cross(side, px_ticks):
-            return None
-        asset.book.add(order)
-        account.open[order.oid] = order
-        if not asset.is_dirty:
-            state.touched(asset)
-        return order
 
     # -- accounts ---------------------------------------------------------------------------------
 
