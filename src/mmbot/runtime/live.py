@@ -117,6 +117,8 @@ async def _run(config: Config, options: Options, writer: LogWriter, child: Child
         async with AsyncExitStack() as stack:
             code = await state.trade(stack, child)
         await state.explain()
+        if state.conclusion is not None:
+            state.conclusion.say_unlatched()
     except asyncio.CancelledError:
         if state.interrupts.interrupted is None:
             raise
@@ -151,6 +153,7 @@ class _Run:
         self.interrupts = Interrupts(self.log)
         self.before = Before()
         self.journal: Writer | None = None
+        self.conclusion: Conclusion | None = None
         self.edge: EdgeVerdict | None = None
         """What was made of the market where money is real."""
         self._run_dir: Path | None = None
@@ -336,7 +339,7 @@ class _Run:
     async def _conclude(
         self, trader: Trader, ending: Ending, lock: RunLock, keeping: Keeping, run_dir: Path
     ) -> None:
-        conclusion = Conclusion(
+        self.conclusion = Conclusion(
             keeping,
             self.journal,
             run_dir,
@@ -345,7 +348,7 @@ class _Run:
             edge=self.edge,
             flatten_command=self.options.flatten_command,
         )
-        await conclusion.conclude(self.config, trader, ending, lock)
+        await self.conclusion.conclude(self.config, trader, ending, lock)
         self._run_dir = run_dir
 
     async def explain(self) -> None:
