@@ -144,12 +144,15 @@ def test_a_kill_that_cannot_be_latched_still_ends_as_a_kill_and_says_so(tmp_path
         bot.wait_event("quote.moved")
         locker = sqlite3.connect(run_dir / "state.sqlite", isolation_level=None)
         locker.execute("BEGIN IMMEDIATE")
-        code, _, err = bot.stop(signal.SIGUSR1)
+        bot.process.send_signal(signal.SIGUSR1)
+        assert bot.process.stderr is not None
+        said = bot.process.stderr.readline()
         locker.execute("ROLLBACK")
         locker.close()
+        code, _, _ = bot.end()
 
     assert code == 3
-    assert "NOT latched" in err
+    assert "NOT latched" in said
     assert bot.summary()["kill"]["trigger"] == "operator"
 
 
