@@ -11,21 +11,10 @@ from __future__ import annotations
 import gc
 import io
 import os
-import signal
 import sys
 from typing import NoReturn
 
 from mmbot import early
-
-_INTERRUPTED = b"mmbot: Ctrl+C before the first order; nothing was sent\n"
-
-
-def _on_early_interrupt(_number: int, _frame: object) -> NoReturn:
-    """Nothing was begun: say so and go, without unwinding a half-loaded module."""
-    try:
-        os.write(2, _INTERRUPTED)
-    finally:
-        os._exit(0)
 
 
 def _open_standard_descriptors() -> None:
@@ -49,7 +38,6 @@ def _open_standard_descriptors() -> None:
 
 def main() -> NoReturn:
     """Run the command line."""
-    signal.signal(signal.SIGINT, _on_early_interrupt)
     early.keep(sys.argv[1:])
     _open_standard_descriptors()
     # Loading makes no garbage worth looking for; `app` switches the collector on when it is done.

@@ -369,7 +369,7 @@ def conclude(run: PipeRun, writer: Writer, folder: Path) -> None:
     write_summary(folder, summary)
     if run.latched:
         report = killreport.tripped(run.trader, run.config, run.latched[0])
-        killreport.write(folder, killreport.ended(report, ending, summary))
+        killreport.write(folder, killreport.ended(report, ending, summary, is_latched=True))
 
 
 def equity_usd(run: PipeRun) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 import sqlite3
 from math import inf, isfinite, nan
@@ -283,3 +284,29 @@ def test_a_nonce_of_a_clock_gone_wrong_does_not_stay_the_highest(tmp_path: Path)
         assert store.nonce_ms() == now_ms
         store.save_nonce(now_ms - day_ms // 2)
         assert store.nonce_ms() == now_ms
+
+
+def test_a_disk_without_room_is_named_with_what_to_do(tmp_path: Path) -> None:
+    """The file is whole: whoever moved it away would lose the latch."""
+    with Store(tmp_path / "state.sqlite") as store:
+        (pages,) = store._db.execute("PRAGMA page_count").fetchone()
+        store._db.execute(f"PRAGMA max_page_count = {pages}")
+        wide = msgspec.structs.replace(LOSS, text="x" * 100_000)
+        with pytest.raises(StateError, match=r"is full, or its quota.*make room there") as raised:
+            store.latch(wide)
+    assert "not to be moved away" in str(raised.value)
+
+
+def test_a_store_that_a_disk_lets_nobody_open_says_that_it_may_be_full(tmp_path: Path) -> None:
+    """SQLite calls it a disk I/O error when it cannot make its index of what was written."""
+    path = tmp_path / "state.sqlite"
+    Store(path).close()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(StateError) as raised:
+            Store(path).close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "disk I/O error: the disk may be full or failing" in str(raised.value)
+    assert "make room there" in str(raised.value)

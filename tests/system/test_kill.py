@@ -11,6 +11,7 @@ from time import monotonic
 
 import pytest
 
+from mmbot.state.store import Store
 from system.harness import PATIENCE_S, STILL, daemon, exchange, start
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
@@ -143,13 +144,37 @@ def test_a_kill_that_cannot_be_latched_still_ends_as_a_kill_and_says_so(tmp_path
         bot.wait_event("quote.moved")
         locker = sqlite3.connect(run_dir / "state.sqlite", isolation_level=None)
         locker.execute("BEGIN IMMEDIATE")
-        code, _, err = bot.stop(signal.SIGUSR1)
+        bot.process.send_signal(signal.SIGUSR1)
+        assert bot.process.stderr is not None
+        said = bot.process.stderr.readline()
         locker.execute("ROLLBACK")
         locker.close()
+        code, _, _ = bot.end()
 
     assert code == 3
-    assert "NOT latched" in err
+    assert "NOT latched" in said
     assert bot.summary()["kill"]["trigger"] == "operator"
+
+
+def test_a_kill_while_the_report_is_made_latches_and_waits_for_no_report(tmp_path: Path) -> None:
+    """The trader has ended, the process has not: the next start must be refused all the same."""
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    os.mkfifo(run_dir / "kill.json")  # the report waits for whoever writes into it
+    with daemon(run_dir, "--for=1s", config=CONFIG, sets=["report.at_end=true"]) as bot:
+        assert bot.process.stdout is not None
+        for line in bot.process.stdout:
+            if "in a moment" in line:
+                break
+        code, out, err = bot.stop(signal.SIGUSR1)
+
+    assert code == 3
+    assert "the kill switch is latched: operator: SIGUSR1" in err
+    assert "not waited for" in out
+    with Store(run_dir / "state.sqlite") as store:
+        latched = store.latched()
+    assert latched is not None
+    assert latched.text == "operator: SIGUSR1"
 
 
 def _spoil(state: Path) -> None:

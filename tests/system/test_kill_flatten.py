@@ -97,6 +97,7 @@ def test_a_trip_leaves_a_report_with_reason_orders_position_and_end(tmp_path: Pa
             venue.control("price", coin="HYPE", px=round(px * 0.999, 3))
             code, out, _ = bot.end()
         report = json.loads((bot.run_dir / "kill.json").read_text("utf-8"))
+        assert report["latched"] is True
         assert code == 3
         assert report["state"] == "ended"
         assert report["reason"]["trigger"] == "session_loss"

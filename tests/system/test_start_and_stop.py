@@ -6,6 +6,7 @@ All of it from outside: exit codes, what stands in the files, what rests at the 
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import shutil
@@ -440,7 +441,14 @@ def test_a_latch_that_cannot_be_stored_is_said_and_the_exit_code_stays(tmp_path:
     with resting(tmp_path) as (_venue, bot):
         shutil.rmtree(state)
         state.write_text("no folder")
-        code, _, err = bot.stop(signal.SIGUSR1)
+        code, out, err = bot.stop(signal.SIGUSR1)
 
     assert code == 3
     assert "NOT latched" in err
+    last = out.splitlines()[-1]
+    assert last.startswith("the kill switch is NOT latched, the next start would trade: ")
+    assert "mmbot kill latches it" in last
+    assert "mmbot reset" not in out
+    report = json.loads((bot.run_dir / "kill.json").read_text("utf-8"))
+    assert (report["state"], report["latched"]) == ("ended", False)
+    assert bot.summary()["is_latched"] is False

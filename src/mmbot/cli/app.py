@@ -25,10 +25,6 @@ TRACEBACK_ENV: Final = "MMBOT_TRACEBACK"
 _KEY: Final = re.compile(r"(?:--(?!set=)[a-z-]+=)?(?:0x)?[0-9a-fA-F]{64}")
 """An argument that is a private key, whatever it was meant to be."""
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
-_UNLATCHED: Final = (
-    "SIGUSR1 was given, but the kill switch is NOT latched: the start ended before it knew of what "
-    "account and market; mmbot kill latches it"
-)
 COMMANDS: Final = (
     "run",
     "check",
@@ -97,9 +93,9 @@ def main() -> NoReturn:
     """Run a command; an error of ours is one message and its exit code, never a traceback."""
     code = _run(sys.argv[1:])
     if early.take(signal.SIGUSR1):
-        stderr_line(f"mmbot: {_UNLATCHED}")
+        stderr_line(early.UNLATCHED)
     _flush()
-    sys.exit(code)
+    sys.exit(Exit.KILLED if early.is_killed() else code)
 
 
 def _run(arguments: Sequence[str]) -> int:

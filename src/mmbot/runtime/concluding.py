@@ -21,7 +21,7 @@ from mmbot.runtime.screen import last_line, summary_lines
 from mmbot.runtime.summary import summarise
 from mmbot.runtime.telling import Log
 from mmbot.runtime.trader import Trader
-from mmbot.runtime.venues import RESET_HINT
+from mmbot.runtime.venues import RESET_HINT, UNLATCHED_HINT
 from mmbot.state.lock import RunLock
 
 
@@ -71,6 +71,7 @@ class Conclusion:
             mode=config.mode,
             on_exit=config.on_exit,
             is_measurement=edge is not None and edge.is_measurement,
+            is_latched=None if ending.kill is None else self._keeping.unlatched is None,
         )
         await self._store(ending, lock, summary)
         self._say(config, ending, summary)
@@ -86,6 +87,14 @@ class Conclusion:
         )
         if last is not None:
             self._writer.say(last)
+
+    def say_unlatched(self) -> None:
+        """The last line of a run whose kill switch could not be latched; nothing follows it."""
+        if self._keeping.unlatched is not None:
+            self._writer.say(
+                "the kill switch is NOT latched, the next start would trade: "
+                f"{self._keeping.unlatched}; {UNLATCHED_HINT}"
+            )
 
     async def _store(self, ending: Ending, lock: RunLock, summary: dict[str, Any]) -> None:
         if ending.final is not None:
@@ -103,7 +112,10 @@ class Conclusion:
                 f"mmbot: summary.json could not be written to {self._run_dir}: {error.strerror}"
             )
         if self._keeping.report is not None:
-            self._keeping.write_report(killreport.ended(self._keeping.report, ending, summary))
+            is_latched = self._keeping.unlatched is None
+            self._keeping.write_report(
+                killreport.ended(self._keeping.report, ending, summary, is_latched=is_latched)
+            )
 
     def _say(self, config: Config, ending: Ending, summary: dict[str, Any]) -> None:
         for line in summary_lines(summary):
@@ -112,7 +124,8 @@ class Conclusion:
         if config.report.at_end:
             self._writer.say(f"  page:    {self._run_dir / HTML}, in a moment")
         if self._keeping.report is not None:
-            self._writer.say(f"  report:  {self._run_dir / killreport.NAME}; {RESET_HINT}")
+            hint = RESET_HINT if self._keeping.unlatched is None else "the switch is NOT latched"
+            self._writer.say(f"  report:  {self._run_dir / killreport.NAME}; {hint}")
         if ending.error:
             stderr_line(f"mmbot: {ending.error}")
         if ending.final is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mmbot.core.estimators.cascade import CascadeMemory
 from mmbot.core.intents import KillReason
@@ -19,8 +19,12 @@ from mmbot.errors import StateError
 from mmbot.logs import stderr_line
 from mmbot.runtime import killreport
 from mmbot.runtime.aio import wall_clock_ns
+from mmbot.runtime.latching import latch_aside
 from mmbot.runtime.telling import Log
 from mmbot.state.store import Store
+
+_AGAIN_S: Final = 10.0
+"""How long an end waits for a latch that failed at the trip; a locked file takes half of it."""
 
 
 class Keeping:
@@ -35,34 +39,57 @@ class Keeping:
 
     Attributes:
         report: What the kill switch has written of its trip; None where it did not trip.
+        unlatched: Why a switch that tripped is not latched, once that was waited for; None where
+            it is, or did not trip.
     """
 
     def __init__(self, store: Store, pool: ThreadPoolExecutor, run_dir: Path, log: Log) -> None:
         self.pool = pool
         self.log = log
         self.report: dict[str, Any] | None = None
+        self.unlatched: str | None = None
         self._store = store
         self._run_dir = run_dir
-        self._latches: list[Future[None]] = []
+        self._latches: list[tuple[KillReason, Future[None]]] = []
 
     def latch(self, reason: KillReason) -> None:
         """Latch the kill switch; returns at once."""
-        self._latches.append(self.pool.submit(self._store.latch, reason))
+        self._latches.append((reason, self.pool.submit(self._store.latch, reason)))
 
     def store_report(self, report: dict[str, Any]) -> None:
         """Write what stood where at the trip; returns at once."""
         self.report = report
-        self.pool.submit(self.write_report, report)
+        self.pool.submit(self._write_tripped, report)
+
+    def _write_tripped(self, report: dict[str, Any]) -> None:
+        # The latch was asked for first and by the same thread, so what came of it is known.
+        known = [latch.exception() is None for _, latch in self._latches if latch.done()]
+        self.write_report({**report, "latched": all(known)})
 
     async def latched(self) -> None:
-        """Wait until every latch is on disk; one that cannot be is told to a person."""
-        for latch in self._latches:
+        """
+        Wait until every latch is on disk; one that cannot be is told to a person.
+
+        What failed at the trip is tried once more: the orders are gone by now, and since then
+        somebody may have made room on a disk that was full.
+        """
+        for reason, latch in self._latches:
             try:
                 await asyncio.wrap_future(latch)
-            except StateError as error:
+            except StateError:
+                self.unlatched = await self._latch_again(reason)
+            if self.unlatched is not None:
                 # The run is over and everything is cancelled; only a person can stop the next one.
-                self.log.critical("killswitch.unlatched", error=str(error))
-                stderr_line(f"mmbot: the kill switch tripped but is NOT latched: {error}")
+                self.log.critical("killswitch.unlatched", error=self.unlatched)
+                stderr_line(f"mmbot: the kill switch tripped but is NOT latched: {self.unlatched}")
+
+    async def _latch_again(self, reason: KillReason) -> str | None:
+        """Why it cannot be latched now either."""
+        again = asyncio.wrap_future(latch_aside(self._store.path, reason))
+        await asyncio.wait([again], timeout=_AGAIN_S)
+        if not again.done():
+            return f"{self._store.path} has not answered so far"
+        return again.result().problem
 
     def write_report(self, report: dict[str, Any]) -> None:
         """Write `kill.json`; a folder that cannot be written stops no end."""

@@ -2,7 +2,8 @@
 `kill.json`: what stood where when the kill switch tripped, and how that run ended.
 
 Written twice: at the trip, so that a process that dies over its end leaves it all the same, and
-when the end is known. A person reads it before `mmbot reset`.
+when the end is known. A person reads it before `mmbot reset`. `latched` says whether the next start
+is refused: at the trip by what came of the first attempt, at the end by the last one.
 """
 
 from __future__ import annotations
@@ -73,11 +74,14 @@ def _day(day: Day | None) -> dict[str, Any] | None:
     return {"date": f"{began:%Y-%m-%d}", "base_usd": day.base_usd, "pnl_usd": day.pnl_usd}
 
 
-def ended(report: dict[str, Any], ending: Ending, summary: dict[str, Any]) -> dict[str, Any]:
+def ended(
+    report: dict[str, Any], ending: Ending, summary: dict[str, Any], *, is_latched: bool
+) -> dict[str, Any]:
     """The same with what became of orders and position."""
     return {
         **report,
         "state": "ended",
+        "latched": is_latched,
         "verified": ending.final is not None,
         "may_rest": ending.resting_orders,
         "closed": msgspec.to_builtins(ending.closed),

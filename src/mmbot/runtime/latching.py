@@ -12,8 +12,7 @@ import msgspec
 
 from mmbot.core.intents import KillReason
 from mmbot.errors import KillLatchedError, StateError
-from mmbot.logs import stderr_line
-from mmbot.runtime.venues import RESET_HINT
+from mmbot.runtime.venues import RESET_HINT, UNLATCHED_HINT
 from mmbot.state.store import Store
 
 SIGUSR1: Final = "operator: SIGUSR1"
@@ -55,13 +54,14 @@ def latch_aside(state: Path, reason: KillReason) -> Future[Latched]:
     done: Future[Latched] = Future()
     done.set_running_or_notify_cancel()  # who stops waiting for it must not keep it from an end
     work = threading.Thread(
-        target=lambda: done.set_result(_latch(state, reason)), name="latch", daemon=True
+        target=lambda: done.set_result(latch_now(state, reason)), name="latch", daemon=True
     )
     work.start()
     return done
 
 
-def _latch(state: Path, reason: KillReason) -> Latched:
+def latch_now(state: Path, reason: KillReason) -> Latched:
+    """Latch while the caller waits; never raises."""
     store: Store | None = None
     before: KillReason | None = None
     try:
@@ -79,12 +79,22 @@ def _latch(state: Path, reason: KillReason) -> Latched:
     return Latched(None, before)
 
 
-def latch_signal(state: Path, now_ns: int) -> None:
-    """Latch what SIGUSR1 ordered of a start that ended before it could trip, and say so."""
-    try:
-        with Store(state) as store:
-            store.latch(KillReason("operator", 1.0, 1.0, "command", SIGUSR1, now_ns))
-    except StateError as error:
-        stderr_line(f"mmbot: SIGUSR1 was given, but the kill switch is NOT latched: {error}")
-    else:
-        stderr_line(f"mmbot: the kill switch is latched: {SIGUSR1}; {RESET_HINT}")
+def ordered(now_ns: int) -> KillReason:
+    """What SIGUSR1 orders."""
+    return KillReason("operator", 1.0, 1.0, "command", SIGUSR1, now_ns)
+
+
+def latch_signal(state: Path, now_ns: int) -> str:
+    """Latch what SIGUSR1 ordered where no trader can trip; what became of it, for a person."""
+    return told(latch_now(state, ordered(now_ns)))
+
+
+def told(latched: Latched) -> str:
+    """What a person is told of latching what SIGUSR1 ordered."""
+    if latched.problem is not None:
+        return (
+            f"mmbot: SIGUSR1 was given, but the kill switch is NOT latched: {latched.problem}; the "
+            f"next start would trade: {UNLATCHED_HINT}"
+        )
+    before = f" (before it: {latched.before.text})" if latched.before is not None else ""
+    return f"mmbot: the kill switch is latched: {SIGUSR1}{before}; {RESET_HINT}"

@@ -117,7 +117,8 @@ async def _run(config: Config, options: Options, writer: LogWriter, child: Child
         async with AsyncExitStack() as stack:
             code = await state.trade(stack, child)
         await state.explain()
-        return code
+        if state.conclusion is not None:
+            state.conclusion.say_unlatched()
     except asyncio.CancelledError:
         if state.interrupts.interrupted is None:
             raise
@@ -125,12 +126,13 @@ async def _run(config: Config, options: Options, writer: LogWriter, child: Child
         left = state.before.left_over()
         stderr_line(f"mmbot: {state.interrupts.interrupted} before the first order; {sent}{left}")
         is_killed = state.interrupts.is_kill_ordered
-        return Exit.KILLED if is_killed else Exit.FAILED if left else Exit.OK
+        code = Exit.KILLED if is_killed else Exit.FAILED if left else Exit.OK
     except MmbotError as error:
         state.log.error("run.refused", error=str(error), exit_code=int(error.exit_code))
         raise
     finally:
         state.interrupts.ignore()
+    return code if state.interrupts.late is None else Exit.KILLED
 
 
 class _Run:
@@ -151,6 +153,7 @@ class _Run:
         self.interrupts = Interrupts(self.log)
         self.before = Before()
         self.journal: Writer | None = None
+        self.conclusion: Conclusion | None = None
         self.edge: EdgeVerdict | None = None
         """What was made of the market where money is real."""
         self._run_dir: Path | None = None
@@ -171,7 +174,8 @@ class _Run:
             child=child,
             on_wait=self._on_wait,
         )
-        stack.callback(self.interrupts.latch_order, held.state)
+        self.interrupts.know(held.state)
+        stack.callback(self.interrupts.latch_order)
         reached = await reach(stack, self.config, held, self._on_wait)
         instrument = await self._clear(held, reached)
         run_dir = self._open_run_dir(stack, held)
@@ -335,7 +339,7 @@ class _Run:
     async def _conclude(
         self, trader: Trader, ending: Ending, lock: RunLock, keeping: Keeping, run_dir: Path
     ) -> None:
-        conclusion = Conclusion(
+        self.conclusion = Conclusion(
             keeping,
             self.journal,
             run_dir,
@@ -344,7 +348,7 @@ class _Run:
             edge=self.edge,
             flatten_command=self.options.flatten_command,
         )
-        await conclusion.conclude(self.config, trader, ending, lock)
+        await self.conclusion.conclude(self.config, trader, ending, lock)
         self._run_dir = run_dir
 
     async def explain(self) -> None:
@@ -356,6 +360,8 @@ class _Run:
         if self._run_dir is None or not self.config.report.at_end:
             return
         self.interrupts.explainer = explainer = Explainer()
+        if self.interrupts.late is not None:
+            explainer.cancel()
         problem = await explainer.explain(self._run_dir, self.config)
         again = f"mmbot report {self._run_dir}"
         if explainer.is_cancelled:

@@ -51,8 +51,8 @@ EVENTS: Final[dict[str, Told]] = {
         "info",
         "The sum of the run, as in summary.json.",
         f"duration_s:num mode:str is_measurement:bool {_REQUESTS} ledger_gap_usd:num? on_exit:str "
-        "liquidation_px:num? closed:dict? kill:dict? end_reason:str equity_usd:num? "
-        "position_sz:num? mark_px:num? venue_position_sz:num?",
+        "liquidation_px:num? closed:dict? kill:dict? is_latched:bool? end_reason:str "
+        "equity_usd:num? position_sz:num? mark_px:num? venue_position_sz:num?",
         (Summary,),
     ),
     "selftest.passed": Told("info", "Every term reached the orders, before a live start."),

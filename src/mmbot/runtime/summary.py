@@ -50,6 +50,7 @@ def summarise(
     mode: str = "emulator",
     on_exit: str = "hold",
     is_measurement: bool = False,
+    is_latched: bool | None = None,
 ) -> dict[str, Any]:
     """
     The run summary: the ledger from fills alone, checked against the venue's own account.
@@ -59,7 +60,8 @@ def summarise(
     so that nobody reads a position of 0. `venue_position_sz` and `mark_px` are the venue's own at
     the last reading, None without one. `mode` says whose money it was. `on_exit` is what was to
     become of the position, `closed` what became of it where it was to be closed. `is_measurement`
-    is true of a live run without a width that is known to pay.
+    is true of a live run without a width that is known to pay. `is_latched` says of a kill switch
+    that tripped whether the next start is refused, None where it did not trip.
     """
     engine = trader.engine
     figures = msgspec.structs.asdict(engine.summary())
@@ -88,6 +90,7 @@ def summarise(
         "liquidation_px": final.liquidation_px if final is not None else None,
         "closed": msgspec.to_builtins(ending.closed),
         "kill": msgspec.to_builtins(ending.kill),
+        "is_latched": is_latched,
         "end_reason": ending.reason,
     }
 

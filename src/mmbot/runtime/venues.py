@@ -31,6 +31,9 @@ RESET_HINT: Final = (
     "see why with mmbot reset --show, clear it with mmbot reset, both with the --config and --set "
     "of this run"
 )
+UNLATCHED_HINT: Final = (
+    "mend that, then mmbot kill latches it, with the --config and --set of this run"
+)
 STOP_HINT: Final = "mmbot stop with the --config and --set it was started with"
 _NO_WATCHDOG: Final = (
     "none runs here: a daemon that dies leaves its orders resting; start mmbot watchdog beside it"

@@ -12,6 +12,8 @@ Whatever is stored is written and read here, so that one module knows the tables
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -39,6 +41,8 @@ from mmbot.state.ledger import (
 _FAULTS: Final = (sqlite3.Error, UnicodeError)
 """What the library raises where a file is not as it should be: it quotes damaged text in its
 messages, which then cannot be decoded."""
+_ROOM_BYTES: Final = 1 << 20
+"""What SQLite needs beside a file of ours, several times over."""
 _APPLICATION_ID: Final = 0x6D6D6274  # "mmbt": SQLite's own place for a program to mark its files
 _SCHEMA_VERSION: Final = 6
 _CASCADE_TABLE: Final = """
@@ -147,12 +151,12 @@ class Store:
             )
             found = _identity(path)
         except (OSError, *_FAULTS) as error:
-            raise StateError(_unusable(path, str(error))) from error
+            raise StateError(_unusable(path, error)) from error
         try:
             self._verify()
         except _FAULTS as error:
             self._db.close()
-            raise StateError(_unusable(path, str(error))) from error
+            raise StateError(_unusable(path, error)) from error
         except StateError:
             self._db.close()
             raise
@@ -191,7 +195,7 @@ class Store:
             with self._lock:
                 row = self._db.execute("SELECT reason FROM kill_latch").fetchone()
         except _FAULTS as error:
-            raise StateError(_unusable(self.path, str(error))) from error
+            raise StateError(_unusable(self.path, error)) from error
         if row is None:
             return None
         try:
@@ -357,7 +361,7 @@ class Store:
             with self._lock:
                 row = self._db.execute("SELECT nonce_ms FROM nonce_mark").fetchone()
         except _FAULTS as error:
-            raise StateError(_unusable(self.path, str(error))) from error
+            raise StateError(_unusable(self.path, error)) from error
         return 0 if row is None else int(row[0])
 
     def begin_ledger(self, now_ms: int) -> int:
@@ -403,7 +407,7 @@ class Store:
                     return None
                 last = self._db.execute(_LAST_FILLS).fetchall()
         except _FAULTS as error:
-            raise StateError(_unusable(self.path, str(error))) from error
+            raise StateError(_unusable(self.path, error)) from error
         return LedgerTotals(count, first_ms, last_ms, usd, fees, held_after(last))
 
     @contextmanager
@@ -427,7 +431,7 @@ class Store:
                         self._db.execute("ROLLBACK")
                 if not isinstance(error, _FAULTS):
                     raise
-                raise StateError(_unusable(self.path, str(error))) from error
+                raise StateError(_unusable(self.path, error)) from error
 
     def close(self) -> None:
         """Close the file."""
@@ -509,8 +513,36 @@ def _create(path: Path) -> None:
     fresh.replace(path)
 
 
-def _unusable(path: Path, why: str) -> str:
+def _unusable(path: Path, why: str | Exception) -> str:
+    room = None if isinstance(why, str) else _no_room(path.parent, why)
+    if room is not None:
+        return (
+            f"cannot use the safety state {path}: {why}: {room}. The file was left as it is, and "
+            "is not to be moved away: it knows whether the kill switch was latched"
+        )
     return (
         f"cannot use the safety state {path}: {why}. It was left as it is; "
         "move it away only if you know why the kill switch was or was not latched"
     )
+
+
+def _no_room(folder: Path, error: Exception) -> str | None:
+    """What to do where a disk without room is the reason, or may be; None where it is not."""
+    full = f"the disk of {folder} is full, or its quota is used up: make room there, then try again"
+    if isinstance(error, OSError):
+        return full if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
+    # The lowest byte is the kind; SQLite tells a full disk as such only of some of its writes.
+    kind = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if kind == sqlite3.SQLITE_FULL:
+        return full
+    if kind not in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+        return None
+    try:
+        disk = os.statvfs(folder)
+    except OSError:  # the folder is what is missing, which the error says
+        return None
+    if disk.f_bavail * disk.f_frsize < _ROOM_BYTES:
+        return full
+    if kind == sqlite3.SQLITE_CANTOPEN:
+        return None
+    return f"the disk may be full or failing: look at df -h {folder}, make room there or mend it"
