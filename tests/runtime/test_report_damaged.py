@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from mmbot.cli.report import _lines
+from mmbot.errors import MmbotError
 from mmbot.runtime.report.write import write_report
 from runtime.report_rig import loaded, play
 
@@ -138,3 +140,28 @@ def test_a_summary_that_is_none_is_left_out(tmp_path: Path, unjournaled: Path, t
     (folder / "summary.json").write_text(text, "utf-8")
     _, found = explained(folder)
     assert any(it.startswith("summary.json: not readable") for it in found["missing"])
+
+
+def test_page_and_numbers_are_replaced_together(
+    tmp_path: Path, unjournaled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the disk has room for one of them, both of the report before stay."""
+    folder = tmp_path / "run"
+    shutil.copytree(unjournaled, folder)
+    for name in ("report.html", "report.json"):
+        (folder / name).write_text("before", "utf-8")
+    write = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        if path.name.startswith("report.html"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(MmbotError, match="No space left"):
+        write_report(folder)
+    assert {path.name for path in folder.iterdir() if path.name.startswith("report")} == {
+        "report.html",
+        "report.json",
+    }
+    assert (folder / "report.json").read_text("utf-8") == "before"
