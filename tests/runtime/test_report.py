@@ -983,6 +983,9 @@ def test_a_folder_that_is_used_again_is_explained_by_its_newest_run(tmp_path: Pa
     assert found["overview"]["fills"] == summary["fills"]
     assert found["overview"]["span_s"] < summary["duration_s"] + 3
     assert found["overview"]["journal"] == "absent"
+    earlier = json.loads((tmp_path / "here" / "summary.earlier.json").read_text())
+    assert earlier["duration_s"] > summary["duration_s"]
+    assert (tmp_path / "here" / "report.earlier.html").exists()
     assert [text for text in found["missing"] if "earlier run" in text]
     assert found["causes"] == []
     for done in (played, unlogged):

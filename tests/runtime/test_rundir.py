@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import tomllib
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from mmbot.runtime.rundir import (
     describe_run,
     make_run_dir,
     point_latest,
+    set_aside,
     write_summary,
 )
 
@@ -85,6 +88,20 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         describe_run(config_in(tmp_path), tmp_path / "nowhere")
 
 
+def test_what_stands_where_a_run_folder_should_be_is_named(tmp_path: Path) -> None:
+    """ "File exists" says neither what it is nor where."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("x")
+    config = config_in(tmp_path)
+    with pytest.raises(ConfigError, match=r"pipe is a named pipe; name another with --run-dir"):
+        make_run_dir(config, tmp_path / "pipe", NOW_NS)
+    with pytest.raises(ConfigError, match=r"link is a link to .*nowhere, which is not there"):
+        make_run_dir(config, tmp_path / "link", NOW_NS)
+    with pytest.raises(ConfigError, match=r"file is a file"):
+        make_run_dir(config, tmp_path / "file", NOW_NS)
+
+
 def test_a_name_that_is_taken_for_latest_is_said(tmp_path: Path) -> None:
     """A folder of that name is somebody's, and is not replaced."""
     path = make_run_dir(config_in(tmp_path), None, NOW_NS)
@@ -101,3 +118,32 @@ def test_the_summary_is_written_whole(tmp_path: Path) -> None:
 
     assert json.loads((tmp_path / "summary.json").read_text()) == {"fills": 2, "kill": None}
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+
+
+def test_what_an_earlier_run_says_of_itself_is_set_aside(tmp_path: Path) -> None:
+    """A run that dies, or does not trip, must not be told by the files of the one before."""
+    names = ("summary", "kill", "report")
+    for count in ("first", "second"):
+        for name in names:
+            (tmp_path / f"{name}.json").write_text(count)
+        (tmp_path / "report.html").write_text(count)
+        (tmp_path / "log.jsonl").write_text("{}\n")
+        set_aside(tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {
+            "log.jsonl", "report.earlier.html", *(f"{name}.earlier.json" for name in names),
+        }  # fmt: skip
+        assert (tmp_path / "kill.earlier.json").read_text() == count
+
+
+def test_a_full_disk_leaves_no_half_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty `summary.new` would only take a name."""
+
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        write_summary(tmp_path, {"fills": 1})
+    assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,16 @@ import pytest
 
 from mmbot.config import load
 from mmbot.core.types import NS_PER_S
-from mmbot.runtime.asking import GONE, HUNG, Heard, read_files
+from mmbot.errors import ConfigError
+from mmbot.runtime.asking import GONE, HUNG, Heard, find, read_files
 from mmbot.runtime.heart import Beat, beat_path, write_beat
 from mmbot.runtime.observed import status, why
-from mmbot.runtime.rundir import describe_run
+from mmbot.runtime.rundir import describe_run, point_from_state
 from mmbot.runtime.statustext import kept_lines, status_lines, trigger_text
 from mmbot.runtime.topview import Seen, head, ladder, nearest, terms
-from mmbot.runtime.venues import state_path, watchdog_log
+from mmbot.runtime.venues import lock_path, state_path, watchdog_log
 from mmbot.runtime.whytext import why_lines
+from mmbot.state.lock import RunLock
 from runtime.pipe_rig import CONFIG, EQUITY_USD, PipeRun
 
 USER = "0x" + "ab" * 20
@@ -92,7 +95,7 @@ def at(second: int) -> str:
 
 def line(second: int, event: str, **facts: Any) -> str:
     """A record of a log."""
-    return json.dumps({"at": at(second), "level": "info", "event": event, **facts}) + "\n"
+    return json.dumps({"at": at(second), "level": "info", "event": event} | facts) + "\n"
 
 
 class Left:
@@ -170,6 +173,57 @@ def test_a_long_log_still_says_which_mode_it_was(tmp_path: Path) -> None:
     held = line(0, "quote.held", fair_px=26.2, touch_bid_px=26.1)
     left = Left(tmp_path, "mode=paper", log=held)
     assert "PAPER" in left.said().splitlines()[1]
+
+
+@pytest.mark.parametrize("has_end", [True, False])
+def test_a_folder_that_is_used_again_says_nothing_of_its_earlier_run(
+    tmp_path: Path, *, has_end: bool
+) -> None:
+    """Its trip, its fills and its modes are over; what the newer start said is its own."""
+    earlier = [
+        line(-60, "run.started", mode="emulator", coin="HYPE", user=USER),
+        line(-50, "snapshot.read", position_sz=7.0, equity_usd=999.0),
+        line(-49, "fill.booked", side="buy", px=25.0, sz=7.0, position_sz=7.0),
+        line(-48, "quote.moved", fair_px=25.0, touch_bid_px=24.9),
+        line(-47, "killswitch.tripped", level="critical", text="lost too much"),
+        line(-46, "mode.changed", level="warning", after="killed", cause="operator"),
+    ]
+    ended = [line(-45, "run.ended", end_reason="killed"), line(-44, "alert.sent", kind="trip")]
+    newer = [
+        line(-20, "leverage.capped", level="warning", text="less than wanted"),
+        line(-19, "run.started", mode="emulator", coin="BTC", user=USER),
+    ]
+    log = "".join([*earlier, *(ended if has_end else []), *newer])
+    left = Left(tmp_path, log=log)
+    (left.folder / "kill.json").write_text('{"reason": {"text": "lost too much"}}', "utf-8")
+
+    kept = read_files(left.folder, Heard(GONE))
+    text = left.said()
+
+    assert kept.kill is kept.mode is kept.fill is kept.account is kept.quote is kept.summary is None
+    assert kept.started is not None
+    assert kept.started["coin"] == "BTC"
+    assert "lost too much" not in text
+    assert "leverage.capped" in text, "its own start said so, before it began"
+    with (left.folder / "log.jsonl").open("a") as file:
+        file.write(line(-3, "killswitch.tripped", level="critical", text="again"))
+    assert "TRIPPED" in left.said()
+
+
+@pytest.mark.parametrize("run", [None, "latest"])
+def test_a_daemon_whose_folder_was_removed_is_named(tmp_path: Path, run: str | None) -> None:
+    """It trades on: who asks is told which process, and how to end it."""
+    sets = (f"state_dir={tmp_path}/state", f"log.dir={tmp_path}/logs", AWAY)
+    state = state_path(load(CONFIG, sets), None, USER)
+    state.parent.mkdir(parents=True)
+    point_from_state(state, tmp_path / "removed")
+    with RunLock(lock_path(state), None, what="", remedy="") as lock:
+        lock.orders_may_rest(may_rest=True)
+        with pytest.raises(ConfigError, match=rf"no run at .*kill -INT {os.getpid()}.*mmbot kill"):
+            find(run, CONFIG, sets)
+    with pytest.raises(ConfigError) as error:
+        find(run, CONFIG, sets)
+    assert "kill -INT" not in str(error.value)
 
 
 def test_a_market_that_is_dead_is_not_shown_as_live_while_a_run_ends() -> None:

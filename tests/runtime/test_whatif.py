@@ -601,7 +601,13 @@ def test_a_run_without_a_journal_or_a_market_cannot_be_asked(brief: Path, tmp_pa
     ask = "--set=quoter.gamma_per_bp=2x"
     assert "no journal" in refused(str(tmp_path), ask)
     (tmp_path / "journal-0001.mmj").touch()
-    assert "does not begin with the record of a start" in refused(str(tmp_path), ask)
+    assert "journal-0001.mmj" in refused(str(tmp_path), ask)
+    damaged = bytearray((brief / "journal-0001.mmj").read_bytes())
+    damaged[len(file_head(0, bytes(8), 0)) + 3] ^= 0xFF
+    (tmp_path / "journal-0001.mmj").write_bytes(damaged)
+    told = refused(str(tmp_path), ask)
+    assert "journal-0001.mmj is damaged in the block at byte" in told, "as plain replay says"
+    assert "record of a start" not in told
     rows = [(each.kind, each.payload) for each in Journal.of(brief).entries()]
     until = [kind for kind, _ in rows].index(Kind.SNAPSHOT)
     raw = b"".join(row_bytes(kind, payload) for kind, payload in rows[:until])

@@ -145,9 +145,7 @@ def test_a_newest_run_of_which_only_a_head_is_left_is_not_the_one_before(
         assert told.exit_code == 1
         assert "NOTHING" in told.output
         assert "IDENTICAL" not in told.output
-        assert "does not begin with the record of a start" in refused(
-            str(tmp_path), f"--set={GAMMA}=2x"
-        )
+        assert "journal-0002.mmj" in refused(str(tmp_path), f"--set={GAMMA}=2x")
 
 
 # -- reloads ------------------------------------------------------------------------------------

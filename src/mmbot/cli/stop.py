@@ -26,6 +26,7 @@ from mmbot.runtime.asking import (
     read_files,
 )
 from mmbot.runtime.control import NAME
+from mmbot.runtime.rundir import SUMMARY
 
 _WAIT_S: Final = 150.0
 """An end takes a second; a busy venue makes it a minute, and a position is closed within two."""
@@ -116,7 +117,8 @@ def _judge(run_dir: Path, *, as_json: bool, is_said: bool) -> None:
     elif not is_said:
         rests = "nothing rests" if is_verified else f"{summary['resting_orders']} may rest"
         holds = "what it holds is not known" if held is None else f"it holds {held:+g}"
-        echo(f"stopped    {rests}; {holds}; {run_dir / 'summary.json'}")
+        file = run_dir / SUMMARY
+        echo(f"stopped    {rests}; {holds}{f'; {file}' if file.exists() else ''}")
         if kept.state == EXPLAINING:
             echo(f"           process {kept.pid} makes its report")
     if not is_verified:

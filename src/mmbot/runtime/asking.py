@@ -27,7 +27,8 @@ from mmbot.runtime.control import NAME, VERSION, connect
 from mmbot.runtime.rundir import LATEST, find_run, run_pointer
 from mmbot.runtime.swept import Swept, settings_of, swept_since
 from mmbot.runtime.tailing import LOG, tail_records
-from mmbot.runtime.venues import state_path
+from mmbot.runtime.venues import lock_path, state_path
+from mmbot.state.lock import holder
 
 ANSWER_S: Final = 2.0
 """Longest a daemon may take: it answers within milliseconds unless its loop hangs."""
@@ -35,6 +36,17 @@ _TAIL_BYTES: Final = 1 << 20
 _PEER: Final = struct.Struct("3i")
 _NOBODY: Final = "0x" + "0" * 40
 _ANSWER_BYTES_MAX: Final = 4 << 20
+
+_TRADED: Final = frozenset(
+    {
+        "fill.booked", "fills.late", "funding.booked", "invariant.broken", "journal.closed",
+        "killswitch.tripped", "killswitch.unreported", "link.lost", "link.opened", "mode.changed",
+        "order.rejected", "position.differs", "position.mismatched", "run.ended", "run.refused",
+        "run.started", "run.stopping", "run.unverified", "run.verified", "session.started",
+        "snapshot.read", "vitals.violated",
+    }
+)  # fmt: skip
+"""Events that no start writes before its `run.started`: what comes up to them is another run's."""
 
 LIVE, HUNG, MUTE, ENDED, DIED = "live", "hung", "unreachable", "ended", "died"
 REFUSED: Final = "refused"
@@ -99,7 +111,8 @@ def find(run: str | None, config: Path | None, overrides: Sequence[str]) -> Path
         overrides: Its overrides.
 
     Raises:
-        ConfigError: There is none, or several daemons answer and none was named.
+        ConfigError: There is none, or several daemons answer and none was named. Where a process
+            trades without a folder, it is named.
     """
     if run is not None and run != LATEST:
         return find_run(run)
@@ -110,31 +123,62 @@ def find(run: str | None, config: Path | None, overrides: Sequence[str]) -> Path
         named = _by_state(settings)
         if named is not None:
             return named
-    return find_run(LATEST, settings.log.dir)
+    try:
+        return find_run(LATEST, settings.log.dir)
+    except ConfigError as error:
+        for pointer in [] if settings.is_embedded else _pointers(settings):
+            if pid := _trader(pointer):
+                raise _without_folder(str(error), pid) from None
+        raise
+
+
+def _without_folder(text: str, pid: int) -> ConfigError:
+    return ConfigError(
+        f"{text}. Process {pid} holds the market all the same, and trades: kill -INT {pid} stops "
+        "it, mmbot kill cancels its orders and latches the switch"
+    )
+
+
+def _trader(pointer: Path) -> int:
+    """The process that holds the market of a pointer; 0 where none does."""
+    return holder(lock_path(pointer.with_name(pointer.name.removesuffix(pointer.suffix))))
 
 
 def _by_state(settings: Config) -> Path | None:
-    """The run that the safety state of this market names: one that answers, else the newest."""
-    model = run_pointer(state_path(settings, None, settings.account_address or _NOBODY))
-    if settings.account_address:
-        pointers = [model]
-    else:
-        # The account is that of the key, which is not read for a question.
-        any_name = re.escape(model.name).replace(_NOBODY, "0x[0-9a-f]{40}")
-        pointers = [it for it in _entries(model.parent) if re.fullmatch(any_name, it.name)]
+    """
+    The run that the safety state of this market names: one that answers, else the newest.
+
+    Raises:
+        ConfigError: Several answer, or the folder of one that trades is gone.
+    """
     found: list[tuple[float, Path]] = []
-    for pointer in pointers:
+    gone: list[tuple[Path, int]] = []
+    for pointer in _pointers(settings):
         with suppress(OSError, ValueError):
             path = Path(pointer.read_text("utf-8"))
             if path.is_dir():
                 found.append((pointer.stat().st_mtime, path))
+            elif pid := _trader(pointer):
+                gone.append((path, pid))
     live = sorted({path for _, path in found if _listens(path)})
     if len(live) > 1:
         names = ", ".join(str(path) for path in live)
         raise ConfigError(f"several daemons trade this market: name one of {names}")
     if live:
         return live[0]
+    for path, pid in gone:
+        raise _without_folder(f"no run at {path}: its folder was removed or renamed", pid)
     return max(found)[1] if found else None
+
+
+def _pointers(settings: Config) -> list[Path]:
+    """The files beside the safety states of this market that name the folders of their runs."""
+    model = run_pointer(state_path(settings, None, settings.account_address or _NOBODY))
+    if settings.account_address:
+        return [model]
+    # The account is that of the key, which is not read for a question.
+    any_name = re.escape(model.name).replace(_NOBODY, "0x[0-9a-f]{40}")
+    return [it for it in _entries(model.parent) if re.fullmatch(any_name, it.name)]
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -271,15 +315,12 @@ def has_ended(pid: int) -> bool:
 
 def read_files(run_dir: Path, heard: Heard) -> Kept:
     """What the files of a run say, for a daemon that did not answer."""
-    records = tail_records(run_dir / LOG, _TAIL_BYTES)
+    records = _of_newest(tail_records(run_dir / LOG, _TAIL_BYTES))
     last: dict[str, dict[str, Any]] = {}
     trouble: dict[str, Any] | None = None
     for record in records:
         event = str(record.get("event"))
         last["quote" if event.startswith("quote.") else event] = record
-        if event == "run.started":
-            last.pop("run.ended", None)
-            last.pop("run.refused", None)
         if record.get("level") in ("warning", "error", "critical"):
             trouble = record
     pid = heard.pid
@@ -310,6 +351,22 @@ def read_files(run_dir: Path, heard: Heard) -> Kept:
         is_embedded=settings is not None and settings.is_embedded,
         swept=swept_since(settings, run_dir, started.get("user"), as_of_ns),
     )
+
+
+def _of_newest(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """
+    What of a log is of its newest run: from its `run.started` on, and what its start said before.
+
+    All of it where no run began.
+    """
+    begin = traded = 0
+    for i, record in enumerate(records):
+        event = str(record.get("event"))
+        if event == "run.started":
+            begin = traded
+        if event in _TRADED or event.startswith("quote."):
+            traded = i + 1
+    return records[begin:]
 
 
 def _holder(path: Path) -> int | None:

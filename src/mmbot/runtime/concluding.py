@@ -16,7 +16,7 @@ from mmbot.runtime.ending import Ending
 from mmbot.runtime.explaining import HTML
 from mmbot.runtime.keeping import Keeping
 from mmbot.runtime.recording import close_journal
-from mmbot.runtime.rundir import write_summary
+from mmbot.runtime.rundir import SUMMARY, write_summary
 from mmbot.runtime.screen import last_line, summary_lines
 from mmbot.runtime.summary import summarise
 from mmbot.runtime.telling import Log
@@ -73,8 +73,8 @@ class Conclusion:
             is_measurement=edge is not None and edge.is_measurement,
             is_latched=None if ending.kill is None else self._keeping.unlatched is None,
         )
-        await self._store(ending, lock, summary)
-        self._say(config, ending, summary)
+        is_written = await self._store(ending, lock, summary)
+        self._say(config, ending, summary, has_file=is_written)
         if edge is not None and edge.is_measurement:
             self._writer.say(f"MEASUREMENT, no proven edge: {edge.text}")
         last = last_line(
@@ -96,7 +96,8 @@ class Conclusion:
                 f"{self._keeping.unlatched}; {UNLATCHED_HINT}"
             )
 
-    async def _store(self, ending: Ending, lock: RunLock, summary: dict[str, Any]) -> None:
+    async def _store(self, ending: Ending, lock: RunLock, summary: dict[str, Any]) -> bool:
+        """Put it on disk; whether `summary.json` could be."""
         if ending.final is not None:
             lock.orders_may_rest(may_rest=False)
             self._log.info("run.verified", resting_orders=0)
@@ -105,27 +106,36 @@ class Conclusion:
         if self._journal is not None:
             await close_journal(self._journal, ending, self._log, wall_clock_ns())
         self._log.info("run.ended", **summary)
+        is_written = True
         try:
             write_summary(self._run_dir, summary)
         except OSError as error:
+            is_written = False
             stderr_line(
-                f"mmbot: summary.json could not be written to {self._run_dir}: {error.strerror}"
+                f"mmbot: {SUMMARY} could not be written to {self._run_dir}: {error.strerror}"
             )
         if self._keeping.report is not None:
             is_latched = self._keeping.unlatched is None
             self._keeping.write_report(
                 killreport.ended(self._keeping.report, ending, summary, is_latched=is_latched)
             )
+        return is_written
 
-    def _say(self, config: Config, ending: Ending, summary: dict[str, Any]) -> None:
+    def _say(
+        self, config: Config, ending: Ending, summary: dict[str, Any], *, has_file: bool
+    ) -> None:
+        """Tell a person; of files only those that are there, or can come."""
         for line in summary_lines(summary):
             self._writer.say(line)
-        self._writer.say(f"  summary: {self._run_dir / 'summary.json'}")
-        if config.report.at_end:
+        if has_file:
+            self._writer.say(f"  summary: {self._run_dir / SUMMARY}")
+        if config.report.at_end and self._run_dir.is_dir():
             self._writer.say(f"  page:    {self._run_dir / HTML}, in a moment")
         if self._keeping.report is not None:
             hint = RESET_HINT if self._keeping.unlatched is None else "the switch is NOT latched"
-            self._writer.say(f"  report:  {self._run_dir / killreport.NAME}; {hint}")
+            # An earlier run's was set aside at the start: what is there was written at the trip.
+            kill = self._run_dir / killreport.NAME
+            self._writer.say(f"  report:  {kill}; {hint}" if kill.exists() else f"  {hint}")
         if ending.error:
             stderr_line(f"mmbot: {ending.error}")
         if ending.final is None:

@@ -56,7 +56,13 @@ from mmbot.runtime.latching import SIGUSR1, refuse_if_latched
 from mmbot.runtime.leverage import set_leverage
 from mmbot.runtime.preflight import Facts, failures, read_facts, read_universe
 from mmbot.runtime.proving import prove_market, say_edge
-from mmbot.runtime.rundir import describe_run, make_run_dir, point_from_state, point_latest
+from mmbot.runtime.rundir import (
+    describe_run,
+    make_run_dir,
+    point_from_state,
+    point_latest,
+    set_aside,
+)
 from mmbot.runtime.summary import RequestTeller, started_facts
 from mmbot.runtime.tally import Tally
 from mmbot.runtime.trader import Trader
@@ -185,6 +191,7 @@ class _Run:
         facts = await self._check(held, reached, store, instrument, run_dir)
         if self.options.run_dir is None:
             point_latest(run_dir)
+        set_aside(run_dir)
         if self.config.journal.enabled:
             self.journal = Writer(run_dir, self.config.journal)
             stack.callback(self.journal.close)
@@ -368,4 +375,5 @@ class _Run:
             # Whoever presses Ctrl+C again has been told everything, and wants to go.
             self.writer.say(f"  page:    not waited for; {again} makes it")
         elif problem is not None:
-            stderr_line(f"mmbot: no report was made: {problem}; try: {again}")
+            why = problem.removeprefix("mmbot: ")  # the process speaks for a terminal of its own
+            stderr_line(f"mmbot: no report was made: {why}; try: {again}")

@@ -13,6 +13,10 @@ from mmbot.config import Config, dump_toml
 from mmbot.errors import ConfigError
 
 LATEST: Final = "latest"
+SUMMARY: Final = "summary.json"
+EARLIER: Final = "earlier"
+"""In the name of a file which an earlier run of the folder wrote: `summary.earlier.json`."""
+_OF_ONE_RUN: Final = (SUMMARY, "kill.json", "report.html", "report.json")
 _MODE: Final = 0o700
 """What lies in it tells of an account; a folder that was there keeps the mode it was given."""
 
@@ -36,8 +40,19 @@ def make_run_dir(config: Config, chosen: Path | None, now_ns: int) -> Path:
             return _fresh(config, now_ns)
         chosen.mkdir(mode=_MODE, parents=True, exist_ok=True)
         return chosen
+    except FileExistsError as error:
+        stands = Path(error.filename)
+        raise _unwritable(chosen or config.log.dir, ValueError(_what(stands))) from None
     except (OSError, ValueError) as error:
         raise _unwritable(chosen or config.log.dir, error) from None
+
+
+def _what(path: Path) -> str:
+    """What stands where a folder should be."""
+    if path.is_symlink() and not path.exists():
+        return f"{path} is a link to {path.readlink()}, which is not there"
+    kind = "a named pipe" if path.is_fifo() else "a file" if path.is_file() else "no folder"
+    return f"{path} is {kind}"
 
 
 def find_run(text: str, parent: Path = Path("logs")) -> Path:
@@ -84,6 +99,25 @@ def describe_run(config: Config, path: Path) -> None:
     try:
         write_whole(target, fresh, dump_toml(config).encode())
     except (OSError, ValueError) as error:
+        raise _unwritable(path, error) from None
+
+
+def set_aside(path: Path) -> None:
+    """
+    Give what an earlier run says of itself in this folder a name that says so.
+
+    Log and journal tell their runs apart; these files stand for the newest run, which does not
+    write each of them, and may die before it does.
+
+    Raises:
+        ConfigError: The folder cannot be written.
+    """
+    try:
+        for name in _OF_ONE_RUN:
+            old = path / name
+            if old.is_file():
+                old.replace(old.with_stem(f"{old.stem}.{EARLIER}"))
+    except OSError as error:
         raise _unwritable(path, error) from None
 
 
@@ -154,7 +188,7 @@ def point_from_state(state: Path, path: Path) -> None:
 
 def write_summary(path: Path, summary: dict[str, Any]) -> None:
     """Write `summary.json` whole or not at all."""
-    target = path / "summary.json"
+    target = path / SUMMARY
     fresh = target.with_suffix(".new")
     write_whole(target, fresh, (json.dumps(summary, indent=2) + "\n").encode())
 
@@ -168,7 +202,26 @@ def write_whole(target: Path, fresh: Path, data: bytes) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    fresh.touch(mode=_FILE_MODE)
-    fresh.chmod(_FILE_MODE)
-    fresh.write_bytes(data)
-    fresh.replace(target)
+    write_fresh(fresh, data)
+    try:
+        fresh.replace(target)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def write_fresh(fresh: Path, data: bytes) -> None:
+    """
+    Write what is to take another file's place, or leave nothing.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    try:
+        fresh.touch(mode=_FILE_MODE)
+        fresh.chmod(_FILE_MODE)
+        fresh.write_bytes(data)
+    except OSError:
+        with suppress(OSError):
+            fresh.unlink()  # what a full disk left of it
+        raise

@@ -7,14 +7,14 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import numpy as np
 
 from mmbot.core.types import NS_PER_S
-from mmbot.logs import instant_ns
 from mmbot.runtime.report.facts import Fill, Floats, Happening, Ladders, Payment, Reading
+from mmbot.runtime.report.kinds import FROM_NS, NUMBER_MAX, UNTIL_NS, checked_ns
 
 _HEAD_BYTES: Final = 120
 _QUOTE: Final = b'"event":"quote.'
@@ -30,72 +30,76 @@ _LADDERS: Final = 12
 _SAME_FRAC: Final = 1e-7
 """Prices of a grid that differ by less are the same."""
 
+_Num = Annotated[float, msgspec.Meta(ge=-NUMBER_MAX, le=NUMBER_MAX)]
+_Ticks = Annotated[int, msgspec.Meta(gt=0, le=int(NUMBER_MAX))]
+_At = Annotated[int, msgspec.Meta(ge=FROM_NS, lt=UNTIL_NS)]
+
 
 class _Rung(msgspec.Struct):
     """What is read of the waterfall of one order."""
 
-    px_ticks: int
-    opposed_bps: float | None = None
-    floor_bps: float = 0.0
-    post_only_bps: float = 0.0
-    grid_bps: float = 0.0
-    touch_bps: float = 0.0
-    inventory_skew_bps: float = 0.0
+    px_ticks: _Ticks
+    opposed_bps: _Num | None = None
+    floor_bps: _Num = 0.0
+    post_only_bps: _Num = 0.0
+    grid_bps: _Num = 0.0
+    touch_bps: _Num = 0.0
+    inventory_skew_bps: _Num = 0.0
 
 
 class _Row(msgspec.Struct):
     """The numbers behind a decision, as far as a report uses them; what is absent is NaN."""
 
-    at_ns: int
-    mid_px: float = _NAN
-    fair_px: float = _NAN
-    position_sz: float = _NAN
-    q_frac: float = _NAN
-    q_max_sz: float = _NAN
-    sigma_bps_rt_s: float = _NAN
-    sigma_robust_bps_rt_s: float = _NAN
-    a_per_s: float = _NAN
-    k_per_bp: float = _NAN
-    ofi_z: float | None = None
-    fee_bps: float = _NAN
-    adverse_selection_bps: float = _NAN
-    glft_bps: float = _NAN
-    half_min_bps: float = _NAN
-    half_bps: float = _NAN
-    skew_bps: float = _NAN
-    inventory_skew_bps: float = _NAN
-    drift_bps_per_s: float | None = None
-    drift_sd_bps_per_s: float | None = None
-    drift_adj_bps: float | None = None
-    trend_long_bps: float | None = None
-    trend_bps: float | None = None
-    z_t: float | None = None
+    at_ns: _At
+    mid_px: _Num = _NAN
+    fair_px: _Num = _NAN
+    position_sz: _Num = _NAN
+    q_frac: _Num = _NAN
+    q_max_sz: _Num = _NAN
+    sigma_bps_rt_s: _Num = _NAN
+    sigma_robust_bps_rt_s: _Num = _NAN
+    a_per_s: _Num = _NAN
+    k_per_bp: _Num = _NAN
+    ofi_z: _Num | None = None
+    fee_bps: _Num = _NAN
+    adverse_selection_bps: _Num = _NAN
+    glft_bps: _Num = _NAN
+    half_min_bps: _Num = _NAN
+    half_bps: _Num = _NAN
+    skew_bps: _Num = _NAN
+    inventory_skew_bps: _Num = _NAN
+    drift_bps_per_s: _Num | None = None
+    drift_sd_bps_per_s: _Num | None = None
+    drift_adj_bps: _Num | None = None
+    trend_long_bps: _Num | None = None
+    trend_bps: _Num | None = None
+    z_t: _Num | None = None
     is_opposed: bool = False
-    urgency: float = 0.0
-    response_bps: float | None = None
-    response_ratio: float | None = None
+    urgency: _Num = 0.0
+    response_bps: _Num | None = None
+    response_ratio: _Num | None = None
     is_response_capped: bool = False
-    pos_guard_skew_bps: float = _NAN
-    widening_bps: float = _NAN
-    cascade_bid_bps: float = _NAN
-    cascade_ask_bps: float = _NAN
-    hold_bid_bps: float = _NAN
-    hold_ask_bps: float = _NAN
-    danger_up: float = _NAN
-    danger_down: float = _NAN
-    funding_bps: float | None = None
-    reference_bps: float | None = None
-    shift_bps: float = _NAN
-    floor_bps: float = _NAN
-    touch_bid_px: float | None = None
-    touch_ask_px: float | None = None
-    touch_bid_bps: float | None = None
-    touch_ask_bps: float | None = None
-    bid_budget_sz: float = _NAN
-    ask_budget_sz: float = _NAN
-    hold_bps: float = _NAN
-    equity_usd: float = _NAN
-    requests_left: float = _NAN
+    pos_guard_skew_bps: _Num = _NAN
+    widening_bps: _Num = _NAN
+    cascade_bid_bps: _Num = _NAN
+    cascade_ask_bps: _Num = _NAN
+    hold_bid_bps: _Num = _NAN
+    hold_ask_bps: _Num = _NAN
+    danger_up: _Num = _NAN
+    danger_down: _Num = _NAN
+    funding_bps: _Num | None = None
+    reference_bps: _Num | None = None
+    shift_bps: _Num = _NAN
+    floor_bps: _Num = _NAN
+    touch_bid_px: _Num | None = None
+    touch_ask_px: _Num | None = None
+    touch_bid_bps: _Num | None = None
+    touch_ask_bps: _Num | None = None
+    bid_budget_sz: _Num = _NAN
+    ask_budget_sz: _Num = _NAN
+    hold_bps: _Num = _NAN
+    equity_usd: _Num = _NAN
+    requests_left: _Num = _NAN
 
 
 class _HeldRow(_Row):
@@ -212,8 +216,9 @@ class LogFold:
                 self.lines += 1
                 try:
                     self._line(line)
-                except (msgspec.MsgspecError, ValueError, KeyError, TypeError):
-                    # Cut by a full disk or a power failure; the others stand for themselves.
+                except (msgspec.MsgspecError, ValueError, KeyError, TypeError, ArithmeticError):
+                    # Cut by a full disk or a power failure, or not of the kinds that the program
+                    # writes; the others stand for themselves.
                     self.unread += 1
         if self._skipped is not None:
             with suppress(msgspec.MsgspecError):
@@ -240,8 +245,7 @@ class LogFold:
         if not line.strip():
             return
         record = _any(line)
-        at_ns = instant_ns(record["at"])
-        event = record["event"]
+        at_ns, event = checked_ns(record), record["event"]
         if event == "run.started":
             self._reset()
             self.first_ns = at_ns

@@ -27,6 +27,7 @@ from mmbot.runtime.report.facts import (
 )
 from mmbot.runtime.report.fromjournal import JournalFold, state_of
 from mmbot.runtime.report.fromlog import LogFold
+from mmbot.runtime.report.kinds import KindError, check
 
 _TWICE_NS: Final = 5 * NS_PER_S
 """Within which the same happening, told by journal and log, is one."""
@@ -312,7 +313,7 @@ def _small_files(run_dir: Path, facts: Facts, *, has_ended: bool) -> None:
     facts.kill = _json(run_dir / "kill.json", facts)
     if facts.summary is None and (facts.ended is not None or not facts.has_log):
         # Where a run has not ended, the file may be that of an earlier one in the same folder.
-        facts.summary = _json(run_dir / "summary.json", facts)
+        facts.summary = _json(run_dir / "summary.json", facts, "run.ended")
     if facts.kill is not None and not any(
         each.event == "killswitch.tripped" for each in facts.happenings
     ):
@@ -334,15 +335,19 @@ def _small_files(run_dir: Path, facts: Facts, *, has_ended: bool) -> None:
         facts.config = {key: value for key, value in found.items() if key not in bad}
 
 
-def _json(path: Path, facts: Facts) -> dict[str, Any] | None:
+def _json(path: Path, facts: Facts, event: str = "") -> dict[str, Any] | None:
+    """A small file; `event` is that of the log which has the same fields."""
     try:
         found = json.loads(path.read_text("utf-8"))
+        if not isinstance(found, dict):
+            raise KindError("no object")
+        check(event, found)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
-        facts.missing.append(f"{path.name}: not readable")
+    except (OSError, ValueError, RecursionError):
+        facts.missing.append(f"{path.name}: not readable, and left out")
         return None
-    return found if isinstance(found, dict) else None
+    return found
 
 
 def _names(facts: Facts) -> None:

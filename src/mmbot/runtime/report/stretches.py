@@ -168,7 +168,8 @@ def capital_of(facts: Facts) -> float | None:
     started = facts.named("session.started")
     told = started[0].facts.get("capital_usd") if started else None
     capital = told or facts.config.get("risk", {}).get("capital_usd")
-    return None if not capital else float(capital)
+    # A config.toml is whatever somebody made of it, and a fall is a part of what was there.
+    return float(capital) if isinstance(capital, int | float) and capital > 0 else None
 
 
 def _at_the_lower(facts: Facts, grown: Course, *, has_end: bool) -> Floats:

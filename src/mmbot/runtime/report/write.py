@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,14 +14,14 @@ from mmbot.errors import MmbotError
 from mmbot.runtime.explaining import FRESH, HTML, JSON
 from mmbot.runtime.report.page import page
 from mmbot.runtime.report.report import Report, read
-from mmbot.runtime.rundir import write_whole
+from mmbot.runtime.rundir import write_fresh
 
 __all__ = ["HTML", "JSON", "write_report"]
 
 
 def write_report(run_dir: Path) -> Report:
     """
-    Make both files of a run's folder, each whole or not at all.
+    Make both files of a run's folder, together and whole or not at all.
 
     Raises:
         ConfigError: The folder is none of a run; nothing is written.
@@ -31,8 +31,13 @@ def write_report(run_dir: Path) -> Report:
     html = page(facts, found).encode()
     try:
         with _alone(run_dir):
-            _whole(run_dir / JSON, msgspec.json.format(msgspec.json.encode(found), indent=1))
-            _whole(run_dir / HTML, html)
+            _together(
+                run_dir,
+                {
+                    JSON: msgspec.json.format(msgspec.json.encode(found), indent=1),
+                    HTML: html,
+                },
+            )
     except OSError as error:
         raise MmbotError(
             f"{run_dir}: the report cannot be written: {error.strerror}; mend that first"
@@ -51,10 +56,15 @@ def _alone(run_dir: Path) -> Iterator[None]:
         os.close(folder)
 
 
-def _whole(target: Path, data: bytes) -> None:
-    fresh = target.with_suffix(target.suffix + FRESH)
+def _together(run_dir: Path, files: Mapping[str, bytes]) -> None:
+    """Replace files once all of them are written: numbers and page are of one report."""
+    fresh = {name: run_dir / (name + FRESH) for name in files}
     try:
-        write_whole(target, fresh, data)
+        for name, data in files.items():
+            write_fresh(fresh[name], data)
+        for name, path in fresh.items():
+            path.replace(run_dir / name)
     except OSError:
-        fresh.unlink(missing_ok=True)
+        for path in fresh.values():
+            path.unlink(missing_ok=True)
         raise

@@ -116,11 +116,16 @@ class MarketFold:
         Read all that can be read.
 
         Raises:
-            JournalError: Not a journal of a run, or of another version.
+            JournalError: Not a journal of a run, of another version, or none of it can be read.
         """
         for entry in journal.entries(skip=SKIPPED):
             self._on(entry)
         if journal.state is not State.WHOLE:
+            if self.started is None and not journal.records and journal.files:
+                # What stands first cannot be read: that says nothing of what it was.
+                raise JournalError(
+                    f"{journal.files[-1].parent}: journal {journal.state.value}: {journal.why}"
+                )
             self.warnings.append(
                 f"journal {journal.state.value}: {journal.why}; nothing after it is in any column"
             )
