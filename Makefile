@@ -12,8 +12,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d" " -f1)
 ARGS ?=
-# One more than there are cores: a good part of the tests waits for other processes.
-WORKERS ?= $(shell expr $$(nproc) + 1)
+# Two more than there are cores: a good part of the tests waits for other processes.
+WORKERS ?= $(shell expr $$(nproc) + 2)
 SOCKET_ARGS ?=
 
 .PHONY: help run tables campaign test thorough check check-report format lint types imports readme lock clean setup

@@ -19,7 +19,16 @@ from typing import Any, NamedTuple
 from eth_account import Account
 from hyperliquid.utils.signing import sign_agent
 
-from system.harness import PATIENCE_S, Daemon, Exchange, daemon, end, exchange, start
+from system.harness import (
+    PATIENCE_S,
+    Daemon,
+    Exchange,
+    daemon,
+    end,
+    exchange,
+    start,
+    wait_until,
+)
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
 WATCHDOG_KEY = "0x" + "5a" * 32
@@ -162,6 +171,8 @@ def kill_once(here: Path, number: signal.Signals, chance: random.Random) -> Roun
                 bot.wait_for("orders", lambda _: bool(venue.resting()))
                 began = monotonic()
                 select.select([], [], [], chance.uniform(0.0, 5.0))
+                # A moment after a sweep nothing may rest, and there would be nothing to clear up.
+                wait_until("orders to leave behind", venue.resting)
                 rested = len(venue.resting())
                 lived_s = monotonic() - began
                 signalled_at = datetime.now(UTC)
