@@ -16,7 +16,7 @@ ARGS ?=
 WORKERS ?= $(shell expr $$(nproc) + 2)
 SOCKET_ARGS ?=
 
-.PHONY: help run tables campaign test thorough check check-report format lint types imports readme lock clean setup
+.PHONY: help run tables campaign test thorough check check-report format types collected readme lock clean setup
 
 help:
 	@echo "make run     set up and run the market maker on the embedded exchange (Ctrl+C stops it)"
@@ -54,13 +54,20 @@ thorough: setup
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(MAKE) --no-print-directory -j 2 --output-sync=target types collected
 	$(BIN)/lint-imports
 	$(MAKE) --no-print-directory test
 	$(MAKE) --no-print-directory readme
 
 check-report: setup
 	@$(BIN)/python -m pytest -q -rs tests/runtime/test_report_page.py $(ARGS)
+
+types: setup
+	$(BIN)/mypy
+
+# Compiles the tests once, while the types are looked at; each worker would do it for itself.
+collected: setup
+	$(BIN)/python -m pytest -q --collect-only >/dev/null
 
 readme: setup
 	@$(BIN)/python -m pytest -q .ci/test_readme.py

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -23,6 +20,7 @@ from mmbot.runtime.heart import Beat
 from mmbot.runtime.watchdog import Pulse
 from mmbot.state.store import Store, store_path
 from runtime.recorded_market import informed, market, write
+from system.harness import end, start
 
 KEYS = {
     "MMBOT_KEY": "11" * 32,
@@ -131,18 +129,14 @@ def run(config: Config, here: Path) -> list[object]:
     """`mmbot run` in a process of its own: exit code, where the log lies, what is in it at all."""
     path = here / "config.toml"
     path.write_text(dump_toml(config), "utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "mmbot", "run", f"--config={path}", "--for=0.1s"],
-        env={**os.environ, "MMBOT_KEY": ""},
-        cwd=here,
-        capture_output=True,
-        text=True,
-        timeout=_PATIENCE_S,
-        check=False,
-    )
+    process = start("run", f"--config={path}", "--for=0.1s", cwd=here)
+    try:
+        _, err = process.communicate(timeout=_PATIENCE_S)
+    finally:
+        end(process)
     # What a busy machine does to a run is no outcome of its configuration.
-    assert "overloaded" not in done.stderr, done.stderr
-    seen: list[object] = [f"exit {done.returncode}"]
+    assert "overloaded" not in err, err
+    seen: list[object] = [f"exit {process.returncode}"]
     for log in sorted(here.glob("*/[!l]*/log.jsonl")):
         records = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
         seen.append(log.parent.parent.name)

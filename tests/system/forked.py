@@ -67,7 +67,7 @@ class Forked(subprocess.Popen[str]):
         process_group = rest[21]
         asked = {
             "arguments": args,
-            "cwd": cwd or os.getcwd(),  # noqa: PTH109 - as the kernel says it
+            "cwd": str(cwd or os.getcwd()),  # noqa: PTH109 - as the kernel says it
             "env": dict(env),
             "is_leader": process_group == 0,
             "parent": os.getpid(),

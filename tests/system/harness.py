@@ -199,6 +199,7 @@ def start(
     stderr: int = subprocess.PIPE,
     shell: str = "",
     program: Sequence[str] = MMBOT,
+    cwd: Path | None = None,
     is_fresh: bool = False,
 ) -> subprocess.Popen[str]:
     """
@@ -222,6 +223,7 @@ def start(
             stdout=stdout,
             stderr=stderr,
             text=True,
+            cwd=cwd,
             env=everywhere,
             process_group=0 if new_group else None,
         )
@@ -233,6 +235,7 @@ def start(
             stdout=stdout,
             stderr=stderr,
             text=True,
+            cwd=cwd,
             env=everywhere,
             process_group=0 if new_group else None,
             preexec_fn=die_with_the_tests,  # noqa: PLW1509 - one call, nothing that holds a lock
