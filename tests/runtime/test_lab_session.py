@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from mmbot.core.engine import EngineParams
-from mmbot.core.events import Fill
+from mmbot.core.engine import Engine, EngineParams
+from mmbot.core.events import Acked, Event, Fill, Request
 from mmbot.core.hours import HoursParams
 from mmbot.core.intents import Place
 from mmbot.core.quoter import TERMS
-from mmbot.core.types import USD_PER_TICK_LOT, Side
+from mmbot.core.types import NS_PER_MS, USD_PER_TICK_LOT, Side
 from mmbot.emulator.flow import Cause, Taker
 from mmbot.emulator.scenarios import scenario_params
 from mmbot.errors import ConfigError
@@ -149,16 +149,26 @@ def test_who_came_last_at_a_price_is_filled_last(side: Side, has_queue: bool) ->
         assert taken(1.3) == 40
 
 
-def test_orders_are_late_by_their_latency() -> None:
-    """Slower orders are staler ones: in a moving market more of them are met from behind."""
-    adverse = []
-    for order_ms in (0.0, 2000.0):
-        outcomes = [
-            run_session(plan(seed=seed, ablate=TERMS, minutes=6.0, times=Times(order_ms=order_ms)))
-            for seed in range(1, 5)
-        ]
-        adverse.append(sum(it.pnl_usd for it in outcomes))
-    assert adverse[1] < adverse[0]
+@pytest.mark.parametrize("order_ms", [0.0, 40.0, 2000.0])
+def test_orders_are_late_by_their_latency(order_ms: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No answer comes before the order was there: so long after it was sent, and the way back."""
+    waited_ms: list[float] = []
+    apply = Engine.apply
+
+    def heard(engine: Engine, event: Event) -> None:
+        if isinstance(event, Acked) and event.request is Request.PLACE:
+            slot = engine.orders.slots[event.cloid]
+            if slot.cause is Request.PLACE:  # nothing was sent of it since
+                waited_ms.append((event.recv_ns - slot.sent_ns) / NS_PER_MS)
+        apply(engine, event)
+
+    monkeypatch.setattr(Engine, "apply", heard)
+    Session(plan(minutes=0.5, times=Times(order_ms=order_ms, reply_ms=30.0))).run()
+
+    assert waited_ms
+    assert min(waited_ms) >= order_ms + 30.0
+    # A block of the venue at the most lies between.
+    assert min(waited_ms) <= order_ms + 30.0 + 200.0
 
 
 def test_a_feed_that_is_late_reaches_the_engine_late() -> None:
