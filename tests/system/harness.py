@@ -215,31 +215,19 @@ def start(
         name.startswith("PYTHON") and text != os.environ.get(name)
         for name, text in everywhere.items()
     )
-    process: subprocess.Popen[str]
-    if IS_AVAILABLE and not (is_fresh or shell) and program is MMBOT:
-        process = Forked(
-            arguments,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            text=True,
-            cwd=cwd,
-            env=everywhere,
-            process_group=0 if new_group else None,
-        )
-    else:
-        command = [sys.executable, *program, *arguments]
-        process = subprocess.Popen(
-            ["/bin/sh", "-c", shell, "sh", *command] if shell else command,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            text=True,
-            cwd=cwd,
-            env=everywhere,
-            process_group=0 if new_group else None,
-            preexec_fn=die_with_the_tests,  # noqa: PLW1509 - one call, nothing that holds a lock
-        )
+    is_forked = IS_AVAILABLE and not (is_fresh or shell) and program is MMBOT
+    command = arguments if is_forked else (sys.executable, *program, *arguments)
+    process = (Forked if is_forked else subprocess.Popen[str])(
+        ("/bin/sh", "-c", shell, "sh", *command) if shell else command,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        text=True,
+        cwd=cwd,
+        env=everywhere,
+        process_group=0 if new_group else None,
+        preexec_fn=die_with_the_tests,  # one call, nothing that could hold a lock
+    )
     _STARTED.append(process)
     return process
 
@@ -265,7 +253,6 @@ def exchange(
     *arguments: str,
     sets: Sequence[str] = (),
     program: Sequence[str] = MMBOT,
-    is_fresh: bool = False,
 ) -> Iterator[Exchange]:
     """An emulated exchange that ends with the test."""
     process = start(
@@ -275,7 +262,6 @@ def exchange(
         *arguments,
         *(f"--set={item}" for item in sets),
         program=program,
-        is_fresh=is_fresh,
     )
     try:
         assert process.stdout is not None
@@ -298,7 +284,6 @@ def daemon(
     stdout: int = subprocess.PIPE,
     shell: str = "",
     program: Sequence[str] = MMBOT,
-    is_fresh: bool = False,
 ) -> Iterator[Daemon]:
     """
     A running daemon; ended if the test leaves it running.
@@ -318,7 +303,6 @@ def daemon(
         stdout=stdout,
         shell=shell,
         program=program,
-        is_fresh=is_fresh,
     )
     try:
         yield Daemon(process, run_dir)
