@@ -50,11 +50,11 @@ class Keeping:
         self.unlatched: str | None = None
         self._store = store
         self._run_dir = run_dir
-        self._latches: list[tuple[KillReason, Future[None]]] = []
+        self._latch: tuple[KillReason, Future[None]] | None = None
 
     def latch(self, reason: KillReason) -> None:
-        """Latch the kill switch; returns at once."""
-        self._latches.append((reason, self.pool.submit(self._store.latch, reason)))
+        """Latch the kill switch, which trips once in a run; returns at once."""
+        self._latch = reason, self.pool.submit(self._store.latch, reason)
 
     def store_report(self, report: dict[str, Any]) -> None:
         """Write what stood where at the trip; returns at once."""
@@ -62,26 +62,29 @@ class Keeping:
         self.pool.submit(self._write_tripped, report)
 
     def _write_tripped(self, report: dict[str, Any]) -> None:
-        # The latch was asked for first and by the same thread, so what came of it is known.
-        known = [latch.exception() is None for _, latch in self._latches if latch.done()]
-        self.write_report({**report, "latched": all(known)})
+        # The latch was asked for first and of the same thread, so what came of it is known.
+        latch = self._latch
+        is_latched = latch is not None and latch[1].exception() is None
+        self.write_report({**report, "latched": is_latched})
 
     async def latched(self) -> None:
         """
-        Wait until every latch is on disk; one that cannot be is told to a person.
+        Wait until the latch is on disk; one that cannot be is told to a person.
 
         What failed at the trip is tried once more: the orders are gone by now, and since then
         somebody may have made room on a disk that was full.
         """
-        for reason, latch in self._latches:
-            try:
-                await asyncio.wrap_future(latch)
-            except StateError:
-                self.unlatched = await self._latch_again(reason)
-            if self.unlatched is not None:
-                # The run is over and everything is cancelled; only a person can stop the next one.
-                self.log.critical("killswitch.unlatched", error=self.unlatched)
-                stderr_line(f"mmbot: the kill switch tripped but is NOT latched: {self.unlatched}")
+        if self._latch is None:
+            return
+        reason, latch = self._latch
+        try:
+            await asyncio.wrap_future(latch)
+        except StateError:
+            self.unlatched = await self._latch_again(reason)
+        if self.unlatched is not None:
+            # The run is over and everything is cancelled; only a person can stop the next one.
+            self.log.critical("killswitch.unlatched", error=self.unlatched)
+            stderr_line(f"mmbot: the kill switch tripped but is NOT latched: {self.unlatched}")
 
     async def _latch_again(self, reason: KillReason) -> str | None:
         """Why it cannot be latched now either."""
