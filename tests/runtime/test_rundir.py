@@ -12,6 +12,7 @@ import pytest
 
 from mmbot.config import Config, load
 from mmbot.errors import ConfigError
+from mmbot.runtime.concluding import FILES
 from mmbot.runtime.rundir import (
     LATEST,
     describe_run,
@@ -128,7 +129,7 @@ def test_what_an_earlier_run_says_of_itself_is_set_aside(tmp_path: Path) -> None
             (tmp_path / f"{name}.json").write_text(count)
         (tmp_path / "report.html").write_text(count)
         (tmp_path / "log.jsonl").write_text("{}\n")
-        set_aside(tmp_path)
+        set_aside(tmp_path, FILES)
         assert {path.name for path in tmp_path.iterdir()} == {
             "log.jsonl", "report.earlier.html", *(f"{name}.earlier.json" for name in names),
         }  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mmbot.config import Config
 from mmbot.core.types import NS_PER_S
@@ -13,7 +13,7 @@ from mmbot.runtime import killreport
 from mmbot.runtime.aio import wall_clock_ns
 from mmbot.runtime.economics import EdgeVerdict
 from mmbot.runtime.ending import Ending
-from mmbot.runtime.explaining import HTML
+from mmbot.runtime.explaining import HTML, JSON
 from mmbot.runtime.keeping import Keeping
 from mmbot.runtime.recording import close_journal
 from mmbot.runtime.rundir import SUMMARY, write_summary
@@ -23,6 +23,9 @@ from mmbot.runtime.telling import Log
 from mmbot.runtime.trader import Trader
 from mmbot.runtime.venues import RESET_HINT, UNLATCHED_HINT
 from mmbot.state.lock import RunLock
+
+FILES: Final = (SUMMARY, killreport.NAME, HTML, JSON)
+"""What stands for one run in its folder, while log and journal go on from run to run."""
 
 
 class Conclusion:

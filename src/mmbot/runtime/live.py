@@ -43,7 +43,7 @@ from mmbot.runtime.alerts import Alerts
 from mmbot.runtime.assembling import assemble, make_heart
 from mmbot.runtime.beginning import Before, Held, Reached, hold, reach
 from mmbot.runtime.child import Child
-from mmbot.runtime.concluding import Conclusion
+from mmbot.runtime.concluding import FILES, Conclusion
 from mmbot.runtime.desk import Desk
 from mmbot.runtime.economics import EdgeVerdict
 from mmbot.runtime.ending import Ending
@@ -191,7 +191,7 @@ class _Run:
         facts = await self._check(held, reached, store, instrument, run_dir)
         if self.options.run_dir is None:
             point_latest(run_dir)
-        set_aside(run_dir)
+        set_aside(run_dir, FILES)
         if self.config.journal.enabled:
             self.journal = Writer(run_dir, self.config.journal)
             stack.callback(self.journal.close)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,6 @@ LATEST: Final = "latest"
 SUMMARY: Final = "summary.json"
 EARLIER: Final = "earlier"
 """In the name of a file which an earlier run of the folder wrote: `summary.earlier.json`."""
-_OF_ONE_RUN: Final = (SUMMARY, "kill.json", "report.html", "report.json")
 _MODE: Final = 0o700
 """What lies in it tells of an account; a folder that was there keeps the mode it was given."""
 
@@ -102,9 +102,9 @@ def describe_run(config: Config, path: Path) -> None:
         raise _unwritable(path, error) from None
 
 
-def set_aside(path: Path) -> None:
+def set_aside(path: Path, names: Iterable[str]) -> None:
     """
-    Give what an earlier run says of itself in this folder a name that says so.
+    Give the files by which an earlier run says of itself in this folder a name that says so.
 
     Log and journal tell their runs apart; these files stand for the newest run, which does not
     write each of them, and may die before it does.
@@ -113,7 +113,7 @@ def set_aside(path: Path) -> None:
         ConfigError: The folder cannot be written.
     """
     try:
-        for name in _OF_ONE_RUN:
+        for name in names:
             old = path / name
             if old.is_file():
                 old.replace(old.with_stem(f"{old.stem}.{EARLIER}"))
