@@ -20,7 +20,7 @@ import msgspec
 import pytest
 
 from mmbot import logs
-from mmbot.logs import LogWriter, Record, make_logger, utc
+from mmbot.logs import LogWriter, Record, Threshold, make_logger, utc
 
 PATIENCE_S = 120.0
 
@@ -355,3 +355,14 @@ def test_a_log_that_is_moved_away_goes_on_in_a_new_file(
     assert [json.loads(line)["event"] for line in old.read_text().splitlines()] == ["first"]
     assert [json.loads(line)["event"] for line in path.read_text().splitlines()] == ["second"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_begin_and_end_of_a_run_are_kept_at_every_level(tmp_path: Path) -> None:
+    """Who reads the log tells one run from the next by them, and a dead one from an ended one."""
+    writer = LogWriter(tmp_path / "log.jsonl", None, lambda _: None)
+    log = make_logger(writer, lambda: 0, Threshold("error"))
+    for event in ("run.started", "quote.moved", "run.ended"):
+        log.info(event)
+    writer.close()
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["event"] for line in lines] == ["run.started", "run.ended"]

@@ -376,6 +376,10 @@ def instant_ns(text: str) -> int:
     return int(at.replace(microsecond=0).timestamp()) * 1_000_000_000 + at.microsecond * 1000
 
 
+FRAME: Final = frozenset({"run.started", "run.ended"})
+"""Kept at every level that may change: without them one run of a log is taken for the other."""
+
+
 class Threshold:
     """The lowest level that a log keeps, while it runs."""
 
@@ -416,7 +420,7 @@ def make_logger(
     ) -> MutableMapping[str, Any]:
         for tap in taps:
             tap(method, event)
-        if LEVELS[method] < threshold.number:
+        if LEVELS[method] < threshold.number and event["event"] not in FRAME:
             raise structlog.DropEvent
         return event
 
