@@ -14,7 +14,7 @@ import pytest
 from mmbot.config import load
 from mmbot.core.types import NS_PER_S
 from mmbot.errors import ConfigError
-from mmbot.runtime.asking import GONE, HUNG, Heard, find, read_files
+from mmbot.runtime.asking import DIED, GONE, HUNG, Heard, find, read_files
 from mmbot.runtime.heart import Beat, beat_path, write_beat
 from mmbot.runtime.observed import status, why
 from mmbot.runtime.rundir import describe_run, point_from_state
@@ -344,3 +344,17 @@ def test_an_end_is_told_by_its_own_record_and_not_by_the_last_look(run: PipeRun)
         assert "equity" not in text
         assert "nearest limit" not in text
         assert "ENDED" in text
+
+
+def test_an_end_whose_fields_are_of_wrong_kinds_is_none(tmp_path: Path) -> None:
+    """A damaged line says nothing: the run is not known to have ended, and nothing breaks."""
+    at = "2026-07-01T00:00:00.000000Z"
+    lines = [
+        {"at": at, "level": "info", "event": "run.started", "coin": "HYPE"},
+        {"at": at, "level": "info", "event": "run.ended", "position_sz": [], "fills": "x"},
+    ]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    kept = read_files(tmp_path, Heard(GONE))
+    assert kept.state == DIED
+    assert kept.summary is None

@@ -24,6 +24,7 @@ import msgspec
 from mmbot.config import Config, load
 from mmbot.errors import ConfigError, StateError
 from mmbot.runtime.control import NAME, VERSION, connect
+from mmbot.runtime.report.kinds import KindError, check
 from mmbot.runtime.rundir import LATEST, find_run, run_pointer
 from mmbot.runtime.swept import Swept, settings_of, swept_since
 from mmbot.runtime.tailing import LOG, tail_records
@@ -320,7 +321,9 @@ def read_files(run_dir: Path, heard: Heard) -> Kept:
     trouble: dict[str, Any] | None = None
     for record in records:
         event = str(record.get("event"))
-        last["quote" if event.startswith("quote.") else event] = record
+        with suppress(KindError):  # a disk or an editor has changed it: it says nothing
+            check(event, record)
+            last["quote" if event.startswith("quote.") else event] = record
         if record.get("level") in ("warning", "error", "critical"):
             trouble = record
     pid = heard.pid
