@@ -1,6 +1,8 @@
 """
 Records of a log held against docs/log.schema.json, as a reader of another language does.
 
+And against what `report` and `status` take for a record: they leave a line out that is none.
+
 Only the words of JSON Schema that the document uses are known here; another one is an error, so
 that nothing in it goes unchecked.
 """
@@ -13,6 +15,8 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from mmbot.runtime.report.kinds import check
 
 SCHEMA = Path(__file__).resolve().parent.parent / "docs" / "log.schema.json"
 _OF_RECORD = {"title", "description", "type", "properties", "required", "additionalProperties"}
@@ -83,12 +87,17 @@ def check_records(records: Iterable[Mapping[str, Any]]) -> int:
     for record in records:
         count += 1
         wrong |= dict.fromkeys(problems(record))
+        check(str(record["event"]), record)
     assert not wrong, f"docs/log.schema.json: {list(wrong)[:10]}"
     return count
 
 
-def check_log(path: Path) -> int:
-    """The same of a file, whose last line may be torn; nothing where there is none."""
-    if not path.exists():
+def check_run(run_dir: Path) -> int:
+    """The same of what a run left, whose last line may be torn; how many lines there were."""
+    for name, event in (("kill.json", ""), ("summary.json", "run.ended")):
+        if (run_dir / name).is_file():
+            check(event, json.loads((run_dir / name).read_text("utf-8")))
+    log = run_dir / "log.jsonl"
+    if not log.exists():
         return 0
-    return check_records(json.loads(line) for line in path.read_text("utf-8").split("\n")[:-1])
+    return check_records(json.loads(line) for line in log.read_text("utf-8").split("\n")[:-1])

@@ -7,6 +7,7 @@ its end is waited for as of any child.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import functools
 import json
@@ -44,12 +45,14 @@ def _nursery() -> socket.socket:
             preexec_fn=die_with_the_tests,  # noqa: PLW1509 - one call, nothing that could hold a lock
         )
     assert ours.recv(32) == b"loaded", process.wait()
-    _KEPT.append(process)
+    atexit.register(_close, ours, process)
     return ours
 
 
-_KEPT: list[subprocess.Popen[bytes]] = []
-"""A process whose object is gone would be complained about."""
+def _close(ours: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    """It ends where nobody is left who could ask."""
+    ours.close()
+    process.wait()
 
 
 class Forked(subprocess.Popen[str]):

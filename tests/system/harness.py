@@ -16,7 +16,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from logcheck import check_log
+from logcheck import check_run
 from support import IS_THOROUGH
 from system.forked import IS_AVAILABLE, Forked, die_with_the_tests
 
@@ -311,4 +311,4 @@ def daemon(
             process.kill()
         end(process)
     # Whatever the test was about, what it left is as documented.
-    check_log(run_dir / "log.jsonl")
+    check_run(run_dir)

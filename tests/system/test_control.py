@@ -250,6 +250,7 @@ def test_a_run_that_was_killed_leaves_a_report_that_names_the_trip(tmp_path: Pat
     assert stat.S_IMODE((bot.run_dir / "kill.json").stat().st_mode) == 0o600
     assert found["causes"][0]["name"] == "operator"
     assert found["overview"]["exit_code"] == 3
+    assert found["missing"] == []
     assert "half_spread_bps_min" in json.dumps(found["timeline"])
 
 

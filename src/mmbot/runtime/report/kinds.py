@@ -16,9 +16,9 @@ from mmbot.logs import LEVELS, instant_ns
 from mmbot.runtime.logevents import EVENTS
 from mmbot.runtime.logschema import fields_of
 
-NUMBER_MAX: Final = 1e18
+NUMBER_MAX: Final = 9e18
 """
-Largest number that is taken for one, either way; orders and fills have numbers up to 1e16.
+Largest number that is taken for one, either way: what 64 bits count, as instants in ns do.
 
 The square of it, times as many lines as a disk holds, is far from the end of a float.
 """
