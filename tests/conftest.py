@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import signal
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 from support import often
@@ -17,3 +20,16 @@ settings.load_profile("mmbot")
 # hang-up that is switched off, which is a case of its own.
 if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+_SYSTEM = Path(__file__).parent / "system"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what waits for other processes: last, it would wait while nothing else runs."""
+    items.sort(key=lambda item: not item.path.is_relative_to(_SYSTEM))
+
+
+def pytest_collection_finish() -> None:
+    """Let no collection of garbage go through thousands of tests, which are none, every time."""
+    gc.collect()
+    gc.freeze()
