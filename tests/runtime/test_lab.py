@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from math import isclose, sqrt
+from collections.abc import Callable
+from math import exp, isclose, sqrt
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,6 @@ from mmbot.runtime.lab.variants import (
     law_of,
     select,
 )
-from support import often
 
 SHIPPED = EngineParams.model_validate(
     {
@@ -312,21 +312,44 @@ def test_the_table_shows_every_variant_twice() -> None:
     assert "kill trips" in text
 
 
-def test_the_control_is_as_wide_as_gives_it_the_fills_of_all(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("k_per_bp", [0.08, 0.2])
+@pytest.mark.parametrize("wanted_bps", [5.0, 9.0, 14.0, 22.0])
+def test_the_width_of_the_control_gives_it_the_fills_of_all(
+    wanted_bps: float, k_per_bp: float
 ) -> None:
     """Whatever makes a quoter more passive wins where passive is better: compare like with like."""
-    monkeypatch.setattr(runner, "PILOTS", often(6, thoroughly=runner.PILOTS))
-    report = run_lab(
-        setup(seeds=often(4, thoroughly=6), minutes=3.0), ("base", "all", "control"), processes=1
-    )
-    width = report.variants["control"].half_spread_bps
-    assert width is not None
-    assert 2.0 <= width <= 40.0
-    fills = {
-        name: report.variants[name].figures["fills"].mean or 0.0 for name in ("all", "control")
-    }
-    assert fills["control"] == pytest.approx(fills["all"], rel=0.35)
-    made = control(world(), width, 1.5)
-    assert made.ablate == TERMS
+    every = build("all", SHIPPED, world())
+
+    def fills(variant: Variant) -> float:
+        half = wanted_bps if variant == every else variant.engine.quoter.half_spread_bps_min
+        # The logarithm is bent, as it is where a queue takes its part.
+        return 300.0 * exp(-k_per_bp * half - 0.001 * half * half)
+
+    width = runner.solve_width(fills, every, world(), 1.5, 0.13)
+    assert fills(control(world(), width, 1.5)) == pytest.approx(fills(every), rel=0.03)
+    assert width == pytest.approx(wanted_bps, abs=0.5)
+
+
+def test_the_control_is_played_at_the_width_that_was_solved_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On pilots that are not those of the report, against `all`; twenty bps are far from it."""
+    monkeypatch.setattr(runner, "PILOTS", 2)
+    pilots: list[float] = []
+
+    def solved(fills: Callable[[Variant], float], every: Variant, *rest: Any) -> float:
+        pilots.append(fills(every))
+        return 20.0
+
+    monkeypatch.setattr(runner, "solve_width", solved)
+    report = run_lab(setup(seeds=3, minutes=3.0), ("base", "all", "control"), processes=1)
+    fills = {name: report.variants[name].figures["fills"].mean for name in ("all", "control")}
+    assert fills["all"] is not None
+    assert fills["control"] is not None
+    assert report.variants["control"].half_spread_bps == 20.0
+    assert fills["control"] < 0.6 * fills["all"]
+    (pilot,) = pilots
+    assert pilot == pytest.approx(fills["all"], rel=0.6)
+    assert pilot != fills["all"]
+    assert control(world(), 20.0, 1.5).ablate == TERMS
     assert "control: half spread" in "\n".join(render.lines(report))
