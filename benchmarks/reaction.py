@@ -338,6 +338,8 @@ class Bench:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 at_ns, action = await arrivals.get()
+                while action["type"] == "scheduleCancel":  # its own beat, and no answer to a tick
+                    at_ns, action = await arrivals.get()
         except TimeoutError:
             return None
         if action["type"] != "order" or len(action["orders"]) != ORDERS:
