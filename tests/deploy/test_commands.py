@@ -9,7 +9,6 @@ without an index, the tools of the system for whether they know their options.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import shutil
@@ -24,7 +23,7 @@ import pytest
 
 from deploy.test_units import PROGRAM, commands
 from mmbot.config import dump_toml, load
-from system.harness import PATIENCE_S, STILL, Exchange, end, exchange, wait_until
+from system.harness import PATIENCE_S, STILL, Exchange, command, end, exchange, wait_until
 from system.harness import start as start_mmbot
 from system.killing import WATCHDOG_KEY, approve
 
@@ -85,14 +84,7 @@ class Installed:
 
     def does(self, words: list[str], **env: str) -> subprocess.CompletedProcess[str]:
         """Run one to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "mmbot", *self.words(words)],
-            env={**os.environ, "MMBOT_KEY": "", **env},
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
+        return command(*self.words(words), env=env)
 
     @contextmanager
     def running(self, words: list[str], venue: Exchange) -> Iterator[subprocess.Popen[str]]:

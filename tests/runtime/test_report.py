@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import string
-import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -55,6 +54,7 @@ from runtime.report_rig import (
     take,
 )
 from support import IS_THOROUGH
+from system.harness import command
 
 REPO = Path(__file__).resolve().parent.parent.parent
 CENT = 0.005
@@ -397,7 +397,7 @@ def test_where_fills_are_not_known_nothing_is_said_of_the_profit(
     without_journal(folder, lambda line: b'"level":"info"' not in line)
     (folder / "summary.json").unlink()
 
-    done = mmbot("report", "run", "--open", "no", cwd=tmp_path)
+    done = command("report", "run", "--open", "no", cwd=tmp_path)
 
     assert done.returncode == 0, done.stderr
     found = loaded(folder)
@@ -556,7 +556,7 @@ def test_a_refused_start_has_no_result(tmp_path: Path) -> None:
     (folder / "config.toml").write_text('mode = "paper"\n', "utf-8")
     (folder / "log.jsonl").write_text(REFUSED, "utf-8")
 
-    done = mmbot("report", "run", "--open", "no", cwd=tmp_path)
+    done = command("report", "run", "--open", "no", cwd=tmp_path)
     page = (folder / "report.html").read_text("utf-8")
     found = loaded(folder)
 
@@ -860,25 +860,13 @@ def test_the_response_ratio_is_the_share_of_the_trend_that_was_answered(
 # -- the command and the end of a run -----------------------------------------------------------
 
 
-def mmbot(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "mmbot", *arguments],
-        cwd=cwd,
-        env={**os.environ, "MMBOT_KEY": ""},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 def test_the_command_writes_both_files_and_prints_the_sum(tmp_path: Path, brief: Path) -> None:
     """`mmbot report latest`, for a person and for a program."""
     copied(brief, tmp_path / "logs" / "one")
     (tmp_path / "logs" / "latest").symlink_to("one")
 
-    told = mmbot("report", "latest", "--open", "no", cwd=tmp_path)
-    listed = mmbot("report", "latest", "--json", cwd=tmp_path)
+    told = command("report", "latest", "--open", "no", cwd=tmp_path)
+    listed = command("report", "latest", "--json", cwd=tmp_path)
 
     assert told.returncode == 0, told.stderr
     assert told.stdout.splitlines()[1] == "mode      emulator"
@@ -906,7 +894,7 @@ def test_a_folder_without_a_run_gets_no_report(tmp_path: Path) -> None:
 
     for name in ("empty", "torn"):
         before = sorted(path.name for path in (tmp_path / name).iterdir())
-        done = mmbot("report", name, cwd=tmp_path)
+        done = command("report", name, cwd=tmp_path)
         assert done.returncode == 2, name
         assert name in done.stderr
         assert "Traceback" not in done.stderr
@@ -927,7 +915,7 @@ def test_a_log_of_fills_alone_is_explained(
     if config is not None:
         (folder / "config.toml").write_text(config)
 
-    done = mmbot("report", "run", "--open", "no", cwd=tmp_path)
+    done = command("report", "run", "--open", "no", cwd=tmp_path)
 
     assert done.returncode == 0, done.stderr
     found = loaded(folder)
@@ -941,7 +929,7 @@ def test_a_log_of_fills_alone_is_explained(
 
 def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
     """Exit 2, and what to name instead."""
-    done = mmbot("report", "nowhere", cwd=tmp_path)
+    done = command("report", "nowhere", cwd=tmp_path)
 
     assert done.returncode == 2
     assert "nowhere" in done.stderr
@@ -957,7 +945,7 @@ def test_a_run_leaves_its_report(tmp_path: Path) -> None:
     What lies in the folder somebody stands in is not imported, by its children neither.
     """
     (tmp_path / "msgspec.py").write_text("raise RuntimeError('not ours')\n", "utf-8")
-    done = mmbot("run", "--config", CONFIG, "--for", "2s", "--run-dir", "here", cwd=tmp_path)
+    done = command("run", "--config", CONFIG, "--for", "2s", "--run-dir", "here", cwd=tmp_path)
 
     assert done.returncode == 0, done.stderr
     found = loaded(tmp_path / "here")
@@ -971,11 +959,11 @@ def test_a_run_leaves_its_report(tmp_path: Path) -> None:
 def test_a_folder_that_is_used_again_is_explained_by_its_newest_run(tmp_path: Path) -> None:
     """The older run's journal lies there still: its fills and its money are another run's."""
     arguments = ("run", "--config", CONFIG, "--run-dir", "here", "--for")
-    first = mmbot(*arguments, "3s", cwd=tmp_path)
-    second = mmbot(*arguments, "1s", "--set", "journal.enabled=false", cwd=tmp_path)
-    played = mmbot("replay", "here", cwd=tmp_path)
+    first = command(*arguments, "3s", cwd=tmp_path)
+    second = command(*arguments, "1s", "--set", "journal.enabled=false", cwd=tmp_path)
+    played = command("replay", "here", cwd=tmp_path)
     (tmp_path / "here" / "log.jsonl").unlink()
-    unlogged = mmbot("replay", "here", cwd=tmp_path)
+    unlogged = command("replay", "here", cwd=tmp_path)
 
     assert (first.returncode, second.returncode) == (0, 0), second.stderr
     found = loaded(tmp_path / "here")
@@ -998,7 +986,7 @@ def test_a_report_that_cannot_be_made_is_said_and_changes_no_end(tmp_path: Path)
     """The run has ended well, and says so by its exit code and its last line."""
     (tmp_path / "here" / "report.html").mkdir(parents=True)
 
-    done = mmbot("run", "--config", CONFIG, "--for", "2s", "--run-dir", "here", cwd=tmp_path)
+    done = command("run", "--config", CONFIG, "--for", "2s", "--run-dir", "here", cwd=tmp_path)
 
     assert done.returncode == 0
     assert "no report was made" in done.stderr
@@ -1011,7 +999,7 @@ def test_the_report_can_be_switched_off(tmp_path: Path) -> None:
     arguments = ("--for", "1s", "--run-dir", "here", "--set", "report.at_end=false")
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        done = mmbot("run", "--config", CONFIG, *arguments, cwd=tmp_path)
+        done = command("run", "--config", CONFIG, *arguments, cwd=tmp_path, is_fresh=True)
     finally:
         signal.signal(signal.SIGHUP, before)
 

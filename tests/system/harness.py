@@ -232,6 +232,16 @@ def start(
     return process
 
 
+def command(*arguments: str | Path, **how: Any) -> subprocess.CompletedProcess[str]:
+    """A command of `mmbot` to its end; `how` is that of `start`."""
+    process = start(*(str(it) for it in arguments), **how)
+    try:
+        out, err = process.communicate(timeout=PATIENCE_S)
+    finally:
+        end(process)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
 def end(process: subprocess.Popen[str]) -> None:
     """End a process that a test leaves behind, first kindly, and wait until it is gone."""
     if process.poll() is None:

@@ -10,8 +10,6 @@ import json
 import os
 import signal
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,27 +19,16 @@ import pytest
 
 from mmbot.runtime.control import NAME
 from mmbot.runtime.replay import replay
-from system.harness import STILL, Daemon, Exchange, daemon, exchange
+from system.harness import STILL, Daemon, Exchange, command, daemon, exchange
 from system.test_start_and_stop import CONFIG, rests, sets_for
 
 SERVICE = 'exec setsid "$@" </dev/null'
 """As a service manager starts a program: no terminal, no input."""
 
 
-def ask(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """A command beside the daemon."""
-    return subprocess.run(
-        [sys.executable, "-m", "mmbot", *(str(it) for it in arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 def asked(*arguments: str | Path) -> dict[str, Any]:
     """Its JSON."""
-    done = ask(*arguments, "--json")
+    done = command(*arguments, "--json")
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
@@ -70,9 +57,9 @@ def test_status_and_why_show_what_the_exchange_holds(tmp_path: Path) -> None:
     """Orders, budget and account by the venue's own books; the terms add up to the price."""
     with trading(tmp_path) as (venue, bot):
         seen = asked("status", bot.run_dir)
-        text = ask("status", bot.run_dir)
+        text = command("status", bot.run_dir)
         why = asked("why", bot.run_dir)
-        said = ask("why", bot.run_dir)
+        said = command("why", bot.run_dir)
         resting = {float(row["limitPx"]) for row in venue.resting()}
         pid = bot.records()[0] and int(seen["pid"])
         mode = stat.S_IMODE((bot.run_dir / NAME).stat().st_mode)
@@ -110,13 +97,13 @@ def test_a_daemon_that_is_stopped_is_called_hung_and_its_orders_dangerous(tmp_pa
         pid = asked("status", bot.run_dir)["pid"]
         os.kill(pid, signal.SIGSTOP)
         try:
-            text = ask("status", bot.run_dir)
+            text = command("status", bot.run_dir)
             facts = asked("status", bot.run_dir)
-            stop = ask("stop", bot.run_dir)
-            tail = ask("tail", bot.run_dir, "-n", "5")
+            stop = command("stop", bot.run_dir)
+            tail = command("tail", bot.run_dir, "-n", "5")
         finally:
             os.kill(pid, signal.SIGCONT)
-        after = ask("status", bot.run_dir)
+        after = command("status", bot.run_dir)
 
     assert text.returncode == 1
     assert f"NOT LIVE  HUNG: process {pid} is stopped (SIGSTOP)" in text.stdout
@@ -143,18 +130,18 @@ def test_a_killed_daemon_is_called_dead_and_the_next_one_answers(tmp_path: Path)
             bot.process.kill()
             bot.process.wait()
             assert (bot.run_dir / NAME).is_socket()
-            text = ask("status", bot.run_dir)
-            why = ask("why", bot.run_dir)
+            text = command("status", bot.run_dir)
+            why = command("why", bot.run_dir)
             facts = asked("status", bot.run_dir)
-            stop = ask("stop", bot.run_dir)
+            stop = command("stop", bot.run_dir)
         with daemon(tmp_path / "run", config=CONFIG, sets=sets) as second:
             second.wait_for(
                 "a second start", lambda rs: sum(r["event"] == "quote.held" for r in rs) >= 2
             )
             again = asked("status", second.run_dir)
             by_config = asked("status", "--config", CONFIG, *(f"--set={item}" for item in sets))
-            ended = ask("stop", second.run_dir)
-            left = ask("stop", second.run_dir)
+            ended = command("stop", second.run_dir)
+            left = command("stop", second.run_dir)
 
     assert text.returncode == why.returncode == 1
     assert "NOT LIVE  DIED" in text.stdout
@@ -192,12 +179,12 @@ def test_a_run_that_has_ended_and_is_being_explained_is_called_ended(tmp_path: P
     folder.mkdir()
     os.mkfifo(folder / "kill.json")  # the report waits for whoever writes into it
     with trading(tmp_path, CONFIG, EXPLAINED) as (venue, bot):
-        first = ask("stop", bot.run_dir)
+        first = command("stop", bot.run_dir)
         is_there = bot.process.poll() is None
         resting = venue.open_orders()
-        status = ask("status", bot.run_dir)
+        status = command("status", bot.run_dir)
         seen = asked("status", bot.run_dir)
-        second = ask("stop", bot.run_dir)
+        second = command("stop", bot.run_dir)
         with (folder / "kill.json").open("w"):
             pass
         code, _, err = bot.end()
@@ -238,9 +225,9 @@ def test_a_run_that_was_killed_leaves_a_report_that_names_the_trip(tmp_path: Pat
     config.write_text(text)
     with trading(tmp_path, config, EXPLAINED) as (venue, bot):
         config.write_text(text + "\n[quoter]\nhalf_spread_bps_min = 20\n")
-        reloaded = ask("reload", bot.run_dir)
+        reloaded = command("reload", bot.run_dir)
         sets = [f"--set={it}" for it in sets_for(venue, tmp_path / "state")]
-        killed = ask("kill", f"--config={config}", *sets)
+        killed = command("kill", f"--config={config}", *sets)
         code, _, _ = bot.end()
 
     found = json.loads((bot.run_dir / "report.json").read_text("utf-8"))
@@ -270,13 +257,13 @@ def test_a_hang_up_has_a_service_load_its_file_again(tmp_path: Path) -> None:
             lambda rs: any(r["event"] == "quote.moved" and r["half_bps"] >= 20 for r in rs),
         )
         config.write_text(text + "\n[quoter]\nhalf_spread_bps_min = -3\n")
-        wrong = ask("reload", bot.run_dir)
+        wrong = command("reload", bot.run_dir)
         config.write_text(text + "\n[quoter]\nhalf_spread_bps_min = 10\n[kill]\nrejects = 50\n")
-        fixed = ask("reload", bot.run_dir)
+        fixed = command("reload", bot.run_dir)
         config.write_text(text + "\n[quoter]\nhalf_spread_bps_min = 10\n")
-        taken = ask("reload", bot.run_dir)
+        taken = command("reload", bot.run_dir)
         seen = asked("status", bot.run_dir)
-        ask("stop", bot.run_dir)
+        command("stop", bot.run_dir)
         assert bot.gone_within(5.0)
         assert venue.open_orders() == []
 
@@ -305,8 +292,8 @@ def test_a_run_whose_socket_is_in_the_way_of_something_trades_without_one(tmp_pa
     run_dir.mkdir()
     (run_dir / NAME).symlink_to(tmp_path / "elsewhere")
     with trading(tmp_path) as (_, bot):
-        text = ask("status", run_dir)
-        stop = ask("stop", run_dir)
+        text = command("status", run_dir)
+        stop = command("stop", run_dir)
         events = [r["event"] for r in bot.records()]
 
     assert "control.unavailable" in events

@@ -22,6 +22,7 @@ from eth_account import Account
 from hyperliquid.utils.signing import recover_agent_or_user_from_l1_action, sign_agent
 
 from runtime.recorded_market import informed, write
+from support import IS_THOROUGH
 from system import mainnet
 from system.harness import PATIENCE_S, STILL, Daemon, Exchange, daemon, end, exchange, start
 
@@ -42,6 +43,8 @@ class Mainnet:
     def __init__(self, venue: Exchange, here: Path) -> None:
         self.venue, self.here = venue, here
         self.program = (SCRIPT, f"--venue={venue.url}", "--row=fee/up")
+        rows = () if IS_THOROUGH else ("--row=inventory_skew",)
+        self._broken = (*self.program[:2], "--bug", *rows)
         self.key = venue.accounts[0]["private_key"]
         self.env = {"MMBOT_KEY": self.key}
         self.sets = [
@@ -62,7 +65,7 @@ class Mainnet:
             f"--config={CONFIG}",
             *(f"--set={item}" for item in (*self.sets, *sets)),
             env=self.env,
-            program=(*self.program[:2], "--bug") if bug else self.program,
+            program=self._broken if bug else self.program,
         )
         out, err = process.communicate(timeout=START_S)
         (self.here / f"said-{command[0]}-{process.pid}").write_text(out + err, "utf-8")
