@@ -60,10 +60,9 @@ thorough: setup
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(MAKE) --no-print-directory -j 2 --output-sync=target types collected
+	$(MAKE) --no-print-directory -j 3 --output-sync=target types collected readme
 	$(BIN)/lint-imports
 	$(MAKE) --no-print-directory test
-	$(MAKE) --no-print-directory readme
 
 check-report: setup
 	@$(BIN)/python -m pytest -q -rs tests/runtime/test_report_page.py $(ARGS)

@@ -30,6 +30,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Let no collection of garbage go through thousands of tests, which are none, every time."""
+    """
+    Let garbage be looked for as seldom as in the program, and not among thousands of tests.
+
+    The program does it at times of its own; as often as Python does, it takes a twentieth of all.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 20)

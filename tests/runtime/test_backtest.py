@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -208,11 +209,17 @@ def test_table_for_people_names_what_matters(folder: Path) -> None:
     assert "frames per s" in text
 
 
+@cache
+def recorded(coin: str) -> BacktestResult:
+    """A real market, traded once for every claim about it."""
+    return run_backtest(data_dir("hl-l2-20250904"), coin, PARAMS)
+
+
 @pytest.mark.data
 @pytest.mark.parametrize("coin", ["BTC", "ETH", "SOL"] if IS_THOROUGH else ["SOL"])
 def test_fresh_address_lasts_a_day_on_recorded_markets(coin: str) -> None:
     """Within 10 000 requests a day and one per USD filled, at a quarter of an exact diff's."""
-    result = run_backtest(data_dir("hl-l2-20250904"), coin, PARAMS)
+    result = recorded(coin)
 
     assert result.requests_total <= result.requests_budget
     assert result.hours_to_exhaustion is None or result.hours_to_exhaustion >= 24
@@ -256,7 +263,7 @@ def test_hysteresis_off_on_the_grid_still_sends_more() -> None:
         hold_bps=0, hold_bps_max=0, hold_s=0, hold_s_max=0, keep_size_frac=1, requests_last_h=0.01
     )
     restless = EngineParams(risk=RiskParams(capital_usd=100), reconcile=none)
-    quiet = run_backtest(data_dir("hl-l2-20250904"), "SOL", PARAMS, params=ALONE)
+    quiet = recorded("SOL")
     moved = run_backtest(data_dir("hl-l2-20250904"), "SOL", restless, params=ALONE)
 
     assert moved.requests_total > 2 * quiet.requests_total

@@ -9,6 +9,7 @@ import pytest
 from mmbot.hyperliquid.signing import Signer
 from mmbot.hyperliquid.universe import fees
 from runtime.pipe_rig import PipeRun
+from support import often
 
 BUSY = {"a_per_s": 1.0, "sigma_bps_rt_s": 0.3, "sweeps_per_s": 0.0}
 QUIET = {**BUSY, "a_per_s": 0.0, "sigma_bps_rt_s": 0.0, "oracle_noise_bps": 0.0}
@@ -71,7 +72,7 @@ def test_the_fees_charged_are_the_fees_predicted(
         coin, "on_exit=flatten", scale=scale, is_growing=is_growing, is_referred=is_referred
     )
     run.start()
-    run.run(100, every_s=5)
+    run.run(often(70, thoroughly=100), every_s=5)
     predicted = fees(run.instrument, run.info(type="userFees", user=run.user))
     assert predicted.maker_bps == pytest.approx(maker_bps)
     (read, *_) = run.log.named("snapshot.read")

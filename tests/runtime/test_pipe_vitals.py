@@ -19,7 +19,7 @@ def test_ten_healthy_minutes_raise_no_alarm(scenario: str, seed: int) -> None:
     run = PipeRun(scenario, seed=seed, sets=WIDE)
     run.start()
     # The liveliest is the longest: what is not traded is not watched either.
-    run.run(600 if scenario == "demo" else often(240, thoroughly=600), every_s=5)
+    run.run(often(330 if scenario == "demo" else 240, thoroughly=600), every_s=5)
     run.stop()
 
     assert [record["text"] for record in run.log.named("vitals.violated")] == []
