@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from math import floor
@@ -27,6 +25,7 @@ from mmbot.runtime.aio import wall_clock_ns
 from mmbot.runtime.preflight import Facts, failures, read_facts
 from mmbot.runtime.preview import preview, quoted_half_bps
 from mmbot.runtime.verdicts import Row
+from system.harness import command
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
 KEY = b"\x11" * 32
@@ -378,21 +377,19 @@ async def test_orders_of_others_in_the_market_are_refused_and_leftovers_of_ours_
             lay(running, 20.0 + number, cloid)
         lay(running, 60_000.0, None, coin="BTC")
         facts = await facts_of(rest)
-        command = [sys.executable, "-m", "mmbot", "check", f"--config={CONFIG}"]
-        sets = (f"emulator.url={running.url}", f"state_dir={tmp_path}")
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            *(f"--set={item}" for item in sets),
-            env={**os.environ, "MMBOT_KEY": f"0x{KEY.hex()}"},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+        process = await asyncio.to_thread(
+            command,
+            "check",
+            f"--config={CONFIG}",
+            f"--set=emulator.url={running.url}",
+            f"--set=state_dir={tmp_path}",
+            env={"MMBOT_KEY": f"0x{KEY.hex()}"},
         )
-        out, err = await process.communicate()
 
     assert failed(facts) == ([] if is_fine else ["open orders"])
     assert facts.open_orders == len(cloids)
-    assert process.returncode == (0 if is_fine else 5), err.decode()
-    (line,) = [text for text in out.decode().splitlines() if "open orders" in text]
+    assert process.returncode == (0 if is_fine else 5), process.stderr
+    (line,) = [text for text in process.stdout.splitlines() if "open orders" in text]
     assert line.startswith("ok" if is_fine else "FAIL")
     if not is_fine:
         foreign = [n for n, cloid in enumerate(cloids) if not (cloid or "").startswith("0x6d6d")]

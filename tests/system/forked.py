@@ -33,7 +33,7 @@ def die_with_the_tests() -> None:
 
 @functools.cache
 def _nursery() -> socket.socket:
-    """The way to it; it lives as long as these tests do."""
+    """The way to it, which it lives as long as; whichever thread asked first may end."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(
@@ -42,7 +42,6 @@ def _nursery() -> socket.socket:
             pass_fds=(theirs.fileno(),),
             # Threads of a library would not survive the fork.
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-            preexec_fn=die_with_the_tests,  # noqa: PLW1509 - one call, nothing that could hold a lock
         )
     assert ours.recv(32) == b"loaded", process.wait()
     atexit.register(_close, ours, process)
