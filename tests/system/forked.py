@@ -56,7 +56,7 @@ def _close(ours: socket.socket, process: subprocess.Popen[bytes]) -> None:
 
 class Forked(subprocess.Popen[str]):
     """
-    `python -m mmbot ARGUMENTS` without the time that loading takes.
+    `python -P -m mmbot ARGUMENTS` without the time that loading takes.
 
     `subprocess.Popen` makes pipes and waits; only how the process comes to be is replaced, by the
     method that every CPython from 3.11 to 3.13 has for it.

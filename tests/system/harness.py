@@ -28,7 +28,7 @@ STILL = (
 )
 """A market in which nobody trades and nothing moves unless the test makes it."""
 
-MMBOT = ("-m", "mmbot")
+MMBOT = ("-P", "-m", "mmbot")
 IS_FRESH = IS_THOROUGH
 """Whether every process is begun by an interpreter of its own, see `start`."""
 PATIENCE_S = 120.0

@@ -3,7 +3,7 @@ Gives birth to processes of `mmbot` that are loaded already; run as a script by 
 
 Loading the program takes more than a second of a core, and the tests start it many hundred times.
 This process loads it once and waits; asked for a process, it forks one, which becomes in every
-respect that the tests look at what `python -m mmbot ARGUMENTS` is: descriptors, environment,
+respect that the tests look at what `python -P -m mmbot ARGUMENTS` is: descriptors, environment,
 folder, arguments, signals, parent. What a fresh interpreter does before is tested with fresh ones.
 """
 
@@ -80,7 +80,7 @@ def _become(asked: dict[str, Any], descriptors: list[int]) -> None:
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["env"])
-    sys.path[0] = asked["cwd"]
+    del sys.path[0]  # where this script lies; the installed program has no folder of its own there
     sys.argv = ["mmbot", *asked["arguments"]]
     sys.stdin = sys.__stdin__ = io.TextIOWrapper(open(0, "rb", closefd=False), encoding="utf-8")  # type: ignore[misc]  # noqa: SIM115
     is_unbuffered = bool(asked["env"].get("PYTHONUNBUFFERED"))
