@@ -30,11 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """
-    Let garbage be looked for as seldom as in the program, and not among thousands of tests.
-
-    The program does it at times of its own; as often as Python does, it takes a twentieth of all.
-    """
+    """Look for garbage seldom, and never among thousands of tests: a twentieth of all time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)

@@ -25,7 +25,7 @@ SESSION_S = 600.0
 
 HEALTHY_S = {
     # What happens in these comes later than in the others; until it does, gap is informed-0 and
-    # too-tight, and p77 is p38.
+    # too-tight, and p77, which is left to the thorough tests, is p38.
     "gap": 660.0,
     "p77": 840.0,
     "feb24": 420.0,
@@ -43,7 +43,7 @@ HEALTHY_S = {
 @pytest.mark.parametrize("seed", [1, 2] if IS_THOROUGH else [1])
 @pytest.mark.parametrize("world", sorted(WORLDS if IS_THOROUGH else HEALTHY_S.keys() - {"p77"}))
 def test_healthy_trading_raises_no_alarm(world: str, seed: int) -> None:
-    """Minutes of every named market: an alarm that cries wolf is switched off."""
+    """Minutes of the named markets: an alarm that cries wolf is switched off."""
     session = MarketSession(WORLDS[world][1], seed)
     records: list[Diagnostics] = []
     session.watch.on_record = records.append

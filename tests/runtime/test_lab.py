@@ -338,7 +338,7 @@ def test_the_control_is_played_at_the_width_that_was_solved_for(
     pilots: list[float] = []
 
     def solved(fills: Callable[[Variant], float], every: Variant, *rest: Any) -> float:
-        pilots.append(fills(every))
+        pilots.extend((fills(every), fills(control(world(), 20.0, 1.5))))
         return 20.0
 
     monkeypatch.setattr(runner, "solve_width", solved)
@@ -348,7 +348,8 @@ def test_the_control_is_played_at_the_width_that_was_solved_for(
     assert fills["control"] is not None
     assert report.variants["control"].half_spread_bps == 20.0
     assert fills["control"] < 0.6 * fills["all"]
-    (pilot,) = pilots
+    pilot, distant = pilots
+    assert distant < 0.6 * pilot
     assert pilot == pytest.approx(fills["all"], rel=0.6)
     assert pilot != fills["all"]
     assert control(world(), 20.0, 1.5).ablate == TERMS

@@ -14,7 +14,7 @@ from support import often
 
 
 @pytest.mark.parametrize(("scenario", "seed"), [("demo", 1), ("hype", 2), ("informed-100", 3)])
-def test_ten_healthy_minutes_raise_no_alarm(scenario: str, seed: int) -> None:
+def test_healthy_minutes_raise_no_alarm(scenario: str, seed: int) -> None:
     """A guard that cries wolf is switched off by the first person who sees it."""
     run = PipeRun(scenario, seed=seed, sets=WIDE)
     run.start()

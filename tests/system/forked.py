@@ -33,7 +33,7 @@ def die_with_the_tests() -> None:
 
 @functools.cache
 def _nursery() -> socket.socket:
-    """The way to it, which it lives as long as; whichever thread asked first may end."""
+    """The way to it. It ends when this is closed, not with the thread that asked first."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(

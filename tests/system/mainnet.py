@@ -9,10 +9,11 @@ No key of the configuration says where a live run goes, so the address is replac
 before it begins. There is one mainnet, and one lock for an account on this machine; each of these
 has its own, so that tests run side by side.
 
-With `--row` the self-test of a start is that row alone, for starts that are about something else:
-all of its rows take as long as the rest of a test. Whatever the script is told: it ends at once,
-with `STRAYED`, when anything in this process looks a host up or connects to one that is not this
-machine. The loop is asyncio's own, because only what goes through Python's sockets is seen here.
+With `--row` the self-test of a start is that row alone: for starts that are about something else,
+or about that very row. All of its rows take as long as the rest of a test. Whatever the script is
+told, it ends at once, with `STRAYED`, when anything in this process looks a host up or connects to
+one that is not this machine. The loop is asyncio's own, because only what goes through Python's
+sockets is seen here.
 """
 
 from __future__ import annotations
