@@ -20,7 +20,7 @@ from mmbot.runtime.heart import Beat
 from mmbot.runtime.watchdog import Pulse
 from mmbot.state.store import Store, store_path
 from runtime.recorded_market import informed, market, write
-from system.harness import end, start
+from system.harness import command
 
 KEYS = {
     "MMBOT_KEY": "11" * 32,
@@ -54,7 +54,6 @@ _CERTAIN = (
 )
 """Records of every run, however short and at whatever time."""
 
-_PATIENCE_S = 120
 _RUNNER = CliRunner()
 
 
@@ -129,14 +128,10 @@ def run(config: Config, here: Path) -> list[object]:
     """`mmbot run` in a process of its own: exit code, where the log lies, what is in it at all."""
     path = here / "config.toml"
     path.write_text(dump_toml(config), "utf-8")
-    process = start("run", f"--config={path}", "--for=0.1s", cwd=here)
-    try:
-        _, err = process.communicate(timeout=_PATIENCE_S)
-    finally:
-        end(process)
+    done = command("run", f"--config={path}", "--for=0.1s", cwd=here)
     # What a busy machine does to a run is no outcome of its configuration.
-    assert "overloaded" not in err, err
-    seen: list[object] = [f"exit {process.returncode}"]
+    assert "overloaded" not in done.stderr, done.stderr
+    seen: list[object] = [f"exit {done.returncode}"]
     for log in sorted(here.glob("*/[!l]*/log.jsonl")):
         records = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
         seen.append(log.parent.parent.name)

@@ -28,6 +28,7 @@ import pytest
 from mmbot.core.intents import KillReason
 from mmbot.state.store import Store, store_path
 from system.harness import PATIENCE_S, STILL, daemon, exchange, start
+from system.harness import command as ended
 
 CONFIG = Path(__file__).resolve().parent.parent.parent / "configs" / "emulator.toml"
 ADDRESS = "0x" + "ab" * 20
@@ -35,10 +36,9 @@ ADDRESS = "0x" + "ab" * 20
 
 def mmbot(*arguments: str, env: Mapping[str, str] | None = None) -> tuple[int, str, str]:
     """Run a command to its end: exit code, standard output, standard error without tracebacks."""
-    process = start(*arguments, env=dict(env or {}))
-    out, err = process.communicate(timeout=PATIENCE_S)
-    assert "Traceback" not in out + err
-    return process.returncode, out, err
+    done = ended(*arguments, env=dict(env or {}))
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.returncode, done.stdout, done.stderr
 
 
 def run(*sets: str, config: Path = CONFIG, command: str = "run") -> tuple[int, str, str]:
